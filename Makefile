@@ -1,0 +1,47 @@
+# Commands of Agent PaaS. Every target that needs packages makes .venv first (launch/bootstrap.py).
+# Variables may be given before or after: `PORT=8001 make run` and `make run PORT=8001` are the same.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format reset clean lock frontend bench
+
+# The first Python that is 3.11 or newer; the one in .venv starts quickest.
+PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && exit; \
+	done; echo python3)
+WITH = $(PYTHON) -m launch.bootstrap
+LOCK = $(WITH) --uv pip compile --quiet --generate-hashes --no-annotate --no-header --universal --python-version 3.11
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+run: ## Start everything; Ctrl-C stops it (PORT=8000, VAR_DIR=var)
+	@exec $(WITH) requirements.txt -- -m launch run
+
+test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
+	@exec $(WITH) requirements-dev.txt -- -m pytest -n 3 --dist worksteal $(ARGS)
+
+check: ## Format, lint, types, import rules, migrations
+	@$(WITH) requirements-dev.txt
+	@sh launch/check.sh
+
+format: ## Rewrite the Python files in the house style
+	@$(WITH) requirements-dev.txt
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+reset: ## Delete all stored data after asking (FORCE=1: without asking)
+	@exec $(WITH) requirements.txt -- -m launch reset
+
+clean: ## Delete .venv and caches; data stay
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './frontend/node_modules/*' -prune -exec rm -rf {} +
+
+lock: ## Resolve pyproject.toml anew into requirements*.txt (needs a package index)
+	@$(LOCK) pyproject.toml -o requirements.txt
+	@$(LOCK) --group dev pyproject.toml -o requirements-dev.txt
+
+frontend: ## Build the chat page into static/chat (needs Node 20; only after changing frontend/)
+	@cd frontend && npm ci && npm run build
+
+bench: ## Measure speed and memory under load (ARGS="--help" for what)
+	@exec $(WITH) requirements-dev.txt -- -m bench $(ARGS)

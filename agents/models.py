@@ -1,0 +1,58 @@
+"""Agent and its immutable versions (tenant schema)."""
+
+from __future__ import annotations
+
+import re
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+from core.ids import uuid7
+from llm.models import ProviderAccount
+
+SLUG = re.compile(r"^[a-z0-9](?:[a-z0-9_.-]{0,58}[a-z0-9])?\Z")
+slug_validator = RegexValidator(SLUG.pattern, "Use 1 to 60 small letters, digits, and inner . _ or -.")
+
+
+class Agent(models.Model):
+    """Something people chat with, by its slug; what it does is its current version."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.CharField(max_length=60, unique=True, validators=[slug_validator])
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True, max_length=1000)
+    current = models.ForeignKey(
+        "AgentVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_constraint=True
+    )
+    archived_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class AgentVersion(models.Model):
+    """What an agent was from one moment on. Never changed (a trigger holds that); a change is a new version.
+
+    parameters: sampling parameters sent to the model (temperature, top_p, max_tokens, ...).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    provider = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, related_name="+")
+    model = models.CharField(max_length=120)
+    instructions = models.TextField(blank=True, max_length=50_000)
+    parameters = models.JSONField(default=dict, blank=True)
+    created_by = models.CharField(max_length=80, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["agent", "number"], name="agent_version_once")]
+        ordering = ["-number"]
+
+    def __str__(self) -> str:
+        return f"{self.agent_id} v{self.number}"

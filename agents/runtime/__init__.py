@@ -1,0 +1,1 @@
+"""The engine: values in, run events out. Imports no Django, no DRF, no channels."""

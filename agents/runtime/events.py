@@ -1,0 +1,112 @@
+"""Run events: the one vocabulary of what happens in a run. Names are permanent.
+
+On every native wire an event travels in the envelope `{"v": 1, "run_id", "seq", "type", "data"}`; `seq` starts
+at 1 and strictly increases in a run. Whatever opens is closed, and exactly one terminal event ends the run.
+The TypedDicts are the schema: `manage.py export_protocol` writes docs/protocol/run-events.schema.json from
+them, and the page's TypeScript types are generated from that file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+VERSION = 1
+
+RUN_STARTED = "run.started"
+TEXT_DELTA = "text.delta"
+REASONING_DELTA = "reasoning.delta"
+TOOL_STARTED = "tool.started"
+TOOL_FINISHED = "tool.finished"
+MESSAGE_COMPLETED = "message.completed"
+RUN_COMPLETED = "run.completed"
+RUN_FAILED = "run.failed"
+RUN_CANCELLED = "run.cancelled"
+TERMINAL = frozenset({RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED})
+
+# (type, data): the number is the log's to give. A tuple, because one is made for every token.
+Event = tuple[str, dict[str, Any]]
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
+
+
+class AgentName(TypedDict):
+    slug: str
+    name: str
+
+
+class Usage(TypedDict):
+    """Tokens of a run. counted: ours, because the vendor never said. cost: decimal text, null when unpriced."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    counted: bool
+    cost: str | None
+    currency: str
+
+
+class RunStartedData(TypedDict):
+    agent: AgentName
+    model: str
+    conversation_id: str | None
+
+
+class DeltaData(TypedDict):
+    text: str
+
+
+class ToolStartedData(TypedDict):
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolFinishedData(TypedDict):
+    call_id: str
+    name: str
+    result: NotRequired[str | None]
+    error: NotRequired[str | None]
+
+
+class MessageCompletedData(TypedDict):
+    message_id: str | None
+    content: str
+    finish_reason: FinishReason
+
+
+class RunCompletedData(TypedDict):
+    finish_reason: FinishReason
+    usage: Usage
+
+
+class RunFailedData(TypedDict):
+    code: str
+    message: str
+    retryable: bool
+    usage: Usage
+
+
+class RunCancelledData(TypedDict):
+    usage: Usage
+
+
+DATA_TYPES: dict[str, type] = {
+    RUN_STARTED: RunStartedData,
+    TEXT_DELTA: DeltaData,
+    REASONING_DELTA: DeltaData,
+    TOOL_STARTED: ToolStartedData,
+    TOOL_FINISHED: ToolFinishedData,
+    MESSAGE_COMPLETED: MessageCompletedData,
+    RUN_COMPLETED: RunCompletedData,
+    RUN_FAILED: RunFailedData,
+    RUN_CANCELLED: RunCancelledData,
+}
+
+
+def run_started(slug: str, name: str, model: str, conversation_id: object | None) -> Event:
+    """The first event of every run."""
+    conversation = str(conversation_id) if conversation_id else None
+    return RUN_STARTED, {"agent": {"slug": slug, "name": name}, "model": model, "conversation_id": conversation}

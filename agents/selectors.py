@@ -1,0 +1,38 @@
+"""Reads of agents, bound to their tenant."""
+
+from __future__ import annotations
+
+from agents.models import Agent
+from agents.runtime.spec import AgentSpec
+from core.errors import PaasError
+from llm.catalog import model_info
+from llm.selectors import provider_ref
+
+
+def agents() -> list[Agent]:
+    """The tenant's agents that can be used, oldest first."""
+    return list(Agent.objects.select_related("current").filter(archived_at=None, current__isnull=False))
+
+
+def agent_spec(slug: str) -> AgentSpec | None:
+    """An agent as a value; the oldest one for "". Raises provider_not_configured when its provider is off."""
+    usable = Agent.objects.select_related("current__provider").filter(archived_at=None, current__isnull=False)
+    agent = (usable.filter(slug=slug) if slug else usable).first()
+    if agent is None or agent.current is None:
+        return None
+    version, account = agent.current, agent.current.provider
+    if not account.enabled:
+        raise PaasError("provider_not_configured")
+    return AgentSpec(
+        agent_id=agent.id,
+        version_id=version.id,
+        slug=agent.slug,
+        name=agent.name,
+        description=agent.description,
+        model=version.model,
+        instructions=version.instructions,
+        parameters=version.parameters,
+        provider=provider_ref(account),
+        provider_name=account.name,
+        info=model_info(account.kind, version.model, account.models),
+    )

@@ -1,0 +1,83 @@
+"""Writes of agents, bound to their tenant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from accounts import audit
+from agents import access
+from agents.models import Agent, AgentVersion, slug_validator
+from agents.parameters import problem_with
+from llm.models import ProviderAccount
+from tenants import limits
+
+# Sampling parameters that are passed on to the model, in the names of OpenAI's chat completions.
+PARAMETERS = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "thinking",
+    }
+)
+
+
+def agent_set(
+    *, slug: str, provider: ProviderAccount, model: str, actor: str, fields: dict[str, Any] | None = None
+) -> str:
+    """Create the agent `slug`, or give it a new version where something differs.
+
+    fields: name, description, instructions, parameters; what is left out stays as it is. Returns "created",
+    "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan allows.
+    """
+    wanted = fields or {}
+    _check_parameters(wanted.get("parameters") or {})
+    slug_validator(slug)
+    with transaction.atomic():
+        agent = Agent.objects.select_related("current").select_for_update(of=("self",)).filter(slug=slug).first()
+        created = agent is None
+        if agent is None or agent.archived_at is not None:
+            limits.check_agents(Agent.objects.filter(archived_at=None).count())
+        agent = agent or Agent(slug=slug)
+        current = agent.current
+        shown = (wanted.get("name", agent.name) or slug, wanted.get("description", agent.description) or "")
+        renamed = (agent.name, agent.description) != shown or agent.archived_at is not None
+        agent.name, agent.description = shown
+        agent.archived_at = None
+        content = {
+            "provider_id": provider.id,
+            "model": model,
+            "instructions": wanted.get("instructions", current.instructions if current else "") or "",
+            "parameters": wanted.get("parameters", current.parameters if current else {}) or {},
+        }
+        same = current is not None and all(getattr(current, key) == value for key, value in content.items())
+        if same and not renamed:
+            return "unchanged"
+        agent.full_clean(exclude=["current"])
+        agent.save()
+        if not same:
+            version = AgentVersion(
+                agent=agent, number=current.number + 1 if current else 1, created_by=actor, **content
+            )
+            version.full_clean()
+            version.save(force_insert=True)
+            agent.current = version
+            agent.save(update_fields=["current"])
+        audit.record("agent.created" if created else "agent.updated", actor=actor, target=slug)
+    access.forget_all()
+    return "created" if created else "updated"
+
+
+def _check_parameters(parameters: Any) -> None:
+    if not isinstance(parameters, dict) or set(parameters) - PARAMETERS:
+        raise ValidationError(f"Parameters of an agent are: {', '.join(sorted(PARAMETERS))}.")
+    problems = [problem_with(name, value) for name, value in parameters.items()]
+    if any(problems):
+        raise ValidationError([problem for problem in problems if problem])

@@ -1,0 +1,42 @@
+"""A database and a Redis of one's own, in a folder that goes away: for measurements inside one process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from launch.services import start_postgres, start_redis
+
+
+@contextmanager
+def own_services() -> Iterator[Path]:
+    """The folder of both, while they run; the environment names them to whoever reads settings after this."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="paas-bench-", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        postgres = stack.enter_context(start_postgres(folder / "pg"))
+        cache = stack.enter_context(start_redis(folder / "redis"))
+        password = secrets.token_hex(8)
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "paas.settings.dev",
+            "DATABASE_ADMIN_URL": postgres.admin_url,
+            "DATABASE_URL": postgres.url_for("paas", "paas_app", password),
+            "DATABASE_OWNER_URL": postgres.url_for("paas", "paas_owner", password),
+            "REDIS_URL": cache.url,
+            "SECRET_KEY": secrets.token_hex(32),
+            "API_KEY_PEPPER": secrets.token_hex(32),
+            "FIELD_KEYS": Fernet.generate_key().decode(),
+            "VAR_DIR": str(folder / "var"),
+            "LOCAL_MODEL_URL": "",
+            "LOG_LEVEL": "ERROR",
+            "DATABASE_POOL_SIZE": "24",
+        }
+        yield folder

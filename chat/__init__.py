@@ -1,0 +1,1 @@
+"""Conversations, runs, and the doors to them."""

@@ -1,0 +1,103 @@
+"""Conversations over the API."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import tickets
+from accounts.actors import Actor
+from chat import selectors, services
+from core.errors import PaasError
+
+
+def actor_of(request: Request) -> Actor:
+    """The Actor that authentication found."""
+    assert isinstance(request.auth, Actor)
+    return request.auth
+
+
+class ConversationList(APIView):
+    """`GET /api/v1/conversations`"""
+
+    class Query(serializers.Serializer[Any]):
+        limit = serializers.IntegerField(min_value=1, max_value=100, default=30)
+        cursor = serializers.CharField(max_length=200, default="", allow_blank=True)
+
+    def get(self, request: Request) -> Response:
+        query = self.Query(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        page, following = selectors.conversation_page(
+            actor_of(request), query.validated_data["cursor"], query.validated_data["limit"]
+        )
+        return Response({"conversations": [selectors.conversation_view(one) for one in page], "next_cursor": following})
+
+
+class ConversationDetail(APIView):
+    """`GET, PATCH, DELETE /api/v1/conversations/{id}`"""
+
+    class Patch(serializers.Serializer[Any]):
+        title = serializers.CharField(max_length=200, trim_whitespace=True)
+
+    def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        found = selectors.conversation_for(actor_of(request), conversation_id)
+        return Response(selectors.conversation_view(found))
+
+    def patch(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        patch = self.Patch(data=request.data)
+        patch.is_valid(raise_exception=True)
+        found = services.conversation_rename(
+            actor=actor_of(request), conversation_id=conversation_id, title=patch.validated_data["title"]
+        )
+        return Response(selectors.conversation_view(found))
+
+    def delete(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        services.conversation_delete(actor=actor_of(request), conversation_id=conversation_id)
+        return Response(status=204)
+
+
+class ConversationRestore(APIView):
+    """`POST /api/v1/conversations/{id}/restore`: undo a delete."""
+
+    def post(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        found = services.conversation_restore(actor=actor_of(request), conversation_id=conversation_id)
+        return Response(selectors.conversation_view(found))
+
+
+class ConversationMessages(APIView):
+    """`GET /api/v1/conversations/{id}/messages`"""
+
+    def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        found = selectors.conversation_for(actor_of(request), conversation_id)
+        # The run first: one that ends in between is then shown with its message, not lost.
+        running = selectors.active_run(found)
+        return Response(
+            {
+                "conversation": selectors.conversation_view(found)
+                | {"active_run_id": str(running.id) if running else None},
+                "messages": [selectors.message_view(message) for message in selectors.messages_of(found)],
+                "active_run": selectors.run_view(running) if running else None,
+            }
+        )
+
+
+class WebsocketTicket(APIView):
+    """`POST /api/v1/ws-ticket`"""
+
+    def post(self, request: Request) -> Response:
+        return Response({"ticket": tickets.issue(actor_of(request)), "expires_in": tickets.TTL_SECONDS}, status=201)
+
+
+class NotFound(APIView):
+    """Any other address under /api/."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise PaasError("not_found", f"There is no {request.path} here.")

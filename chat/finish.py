@@ -1,0 +1,186 @@
+"""Ends a run, exactly once: message, status, settled tokens, usage record and log in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from psycopg.types.json import Jsonb
+
+from agents.runtime.events import MESSAGE_COMPLETED, RUN_CANCELLED, RUN_COMPLETED, RUN_FAILED, Event
+from agents.runtime.spec import Transcript
+from chat.log import RunLog, encode_events
+from core.errors import PaasError
+from core.ids import uuid7
+from llm.catalog import ModelInfo
+from tenants.db import aio
+
+if TYPE_CHECKING:
+    from chat.host import LiveRun
+
+log = structlog.get_logger(__name__)
+
+FINISH_SQL = "SELECT finish_turn(%s, %s)"
+RETRY_SECONDS = 0.5
+MILLION = Decimal(1_000_000)
+STORED_PLACES = Decimal("1e-12")
+MOST_TOKENS = 10**9  # of one run; the longest contexts are a thousandth of it
+MESSAGE_STATUS = {"completed": "complete", "cancelled": "stopped", "failed": "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended and what it leaves."""
+
+    status: str
+    finish_reason: str
+    error: PaasError | None
+    content: str
+    reasoning: str
+    conversation_id: uuid.UUID | None
+    message_id: uuid.UUID | None
+    usage: dict[str, Any]  # as public.usage_settle takes it
+
+    @property
+    def shown_usage(self) -> dict[str, Any]:
+        """The `usage` of the terminal event."""
+        names = (
+            "input_tokens",
+            "output_tokens",
+            "cached_tokens",
+            "reasoning_tokens",
+            "counted",
+            "cost",
+            "currency",
+        )
+        return {name: self.usage[name] for name in names}
+
+    def events(self) -> list[Event]:
+        """The run's last two events."""
+        message = {
+            "message_id": str(self.message_id) if self.message_id else None,
+            "content": self.content,
+            "finish_reason": self.finish_reason,
+        }
+        usage = self.shown_usage
+        if self.status == "completed":
+            end: Event = (RUN_COMPLETED, {"finish_reason": self.finish_reason, "usage": usage})
+        elif self.status == "cancelled":
+            end = (RUN_CANCELLED, {"usage": usage})
+        else:
+            error = self.error or PaasError("internal_error")
+            end = (
+                RUN_FAILED,
+                {"code": error.code, "message": error.message, "retryable": error.retryable, "usage": usage},
+            )
+        return [(MESSAGE_COMPLETED, message), end]
+
+
+def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
+    """What a live run ends as: stopped by a person, failed with `error`, or completed."""
+    stopped = run.stop_code == "cancelled"
+    status = "cancelled" if stopped else "failed" if error else "completed"
+    reason = {"cancelled": "cancelled", "failed": "error"}.get(status, run.transcript.finish_reason)
+    actor, spec = run.actor, run.spec
+    who = {"user_id": actor.user_id, "key_id": actor.key_id, "agent_id": spec.agent_id}
+    return Outcome(
+        status=status,
+        finish_reason=reason,
+        error=error,
+        content=run.transcript.content,
+        reasoning="".join(run.transcript.reasoning),
+        conversation_id=run.conversation_id,
+        message_id=uuid7() if run.conversation_id else None,
+        usage=usage_of(run.transcript, run.input_estimate, spec.info) | who,
+    )
+
+
+def usage_of(transcript: Transcript, input_estimate: int, info: ModelInfo) -> dict[str, Any]:
+    """Tokens and cost: what the vendor reported; what was counted when it never did.
+
+    Counted: a delta is a token (vendors send one token a chunk), and the input as estimated, once the
+    vendor has begun to answer. A vendor that never answered is assumed to bill nothing. A report that no call
+    can have used is not believed: no counter could hold it, and the run has to end.
+    """
+    said = (transcript.input_tokens or 0, transcript.output_tokens or 0)
+    cached, reasoning = transcript.cached_tokens, transcript.reasoning_tokens
+    reported = transcript.reported and all(0 <= count <= MOST_TOKENS for count in (*said, cached, reasoning))
+    if reported:
+        tokens_in, tokens_out = said
+    else:
+        tokens_in, tokens_out = (input_estimate if transcript.deltas else 0), transcript.deltas
+        cached = reasoning = 0
+    cost = cost_of(info, tokens_in, tokens_out, cached)
+    return {
+        "record_id": uuid7(),
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        "cached_tokens": cached,
+        "reasoning_tokens": reasoning,
+        "counted": not reported,
+        "input_price": _text(info.input_price),
+        "output_price": _text(info.output_price),
+        "cached_price": _text(info.cached_price),
+        "currency": info.currency,
+        "cost": _text(cost),
+    }
+
+
+def cost_of(info: ModelInfo, tokens_in: int, tokens_out: int, cached: int) -> Decimal | None:
+    """The price of a call to the 12 places that are stored, or None when the model is unpriced. Cached input
+    without a price of its own costs as much as other input."""
+    if info.input_price is None or info.output_price is None:
+        return None
+    cached_price = info.input_price if info.cached_price is None else info.cached_price
+    cached = min(cached, tokens_in)
+    cost = ((tokens_in - cached) * info.input_price + cached * cached_price + tokens_out * info.output_price) / MILLION
+    return cost.quantize(STORED_PLACES, ROUND_HALF_UP) if -int(cost.as_tuple().exponent) > 12 else cost
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else format(number, "f")
+
+
+async def finish(run: RunLog, outcome: Outcome) -> bool:
+    """End the run in PostgreSQL and let its last events out; False when its fence no longer holds.
+
+    While the database is away this waits and tries again: the answer is complete in memory and in
+    Redis, and the statement is a compare-and-swap, so trying again is safe.
+    """
+    run.hold_end(outcome.events())
+    async with run.storing:
+        end = {
+            "run": run.run_id,
+            "fence": run.fence,
+            "status": outcome.status,
+            "finish_reason": outcome.finish_reason,
+            "error_code": outcome.error.code if outcome.error else "",
+            "error_message": outcome.error.message if outcome.error else "",
+            "conversation": outcome.conversation_id,
+            "message": outcome.message_id,
+            "content": outcome.content,
+            "reasoning": outcome.reasoning,
+            "message_status": MESSAGE_STATUS[outcome.status],
+            "usage": outcome.usage,
+            "shown_usage": outcome.shown_usage,
+            "first_seq": run.stored + 1,
+            "last_seq": len(run.events),
+        }
+        params = [Jsonb(end, dumps=orjson.dumps), encode_events(run.events[run.stored :])]
+        while True:
+            try:
+                row = await aio.database().fetch_one(run.tenant, FINISH_SQL, params)
+                break
+            except PaasError:
+                log.warning("waiting for the database to end a run", run=str(run.run_id))
+                await asyncio.sleep(RETRY_SECONDS)
+    if row is None or not row[0]:
+        run.move()
+        return False
+    run.release_end()
+    return True

@@ -1,0 +1,272 @@
+"""Executes runs as tasks of this process, under a lease: outlives requests and sockets, never the lease.
+
+A run is started here (`execute`), writes its log, is renewed every HEARTBEAT_SECONDS together with all other
+runs of the process, is checkpointed to PostgreSQL, and ends through `chat.finish` exactly once. When the
+process dies, the lease runs out and `chat.recovery` ends the run from what Redis and PostgreSQL hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+from django.conf import settings
+
+from accounts.actors import Actor
+from agents.runtime import engine
+from agents.runtime.events import run_started
+from agents.runtime.spec import AgentSpec, Transcript, Turn
+from chat import finish
+from chat.log import LogWriter, RunLog, encode_events
+from chat.relay import Relay
+from core.errors import PaasError, from_exception
+from llm import wire
+from llm.registry import client_for
+from tenants.db import aio
+
+log = structlog.get_logger(__name__)
+
+LEASE_SECONDS = 15
+HEARTBEAT_SECONDS = 4.0
+CHECKPOINT_SECONDS = 1.0
+CHECKPOINT_EVENTS = 64
+MAX_LIVE_RUNS = 2_000
+
+HEARTBEAT_SQL = "SELECT * FROM public.usage_heartbeat(%s::uuid[], %s::int[], %s::bigint[], %s * interval '1 second')"
+SEGMENTS_SQL = "SELECT store_segments(%s::uuid[], %s::int[], %s::int[], %s::int[], %s::bytea[])"
+
+
+@dataclass(eq=False, slots=True)
+class LiveRun:
+    """A run that executes here."""
+
+    log: RunLog
+    actor: Actor
+    spec: AgentSpec
+    turn: Turn
+    conversation_id: uuid.UUID | None
+    input_estimate: int
+    transcript: Transcript = field(default_factory=Transcript)
+    work: asyncio.Task[None] | None = None
+    stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
+
+    def stop(self, code: str) -> None:
+        """Cancel the model call; the run then ends with `code`."""
+        self.stop_code = self.stop_code or code
+        if self.work is not None:
+            self.work.cancel()
+
+
+class Host:
+    """This process as an executor of runs. One for each event loop."""
+
+    def __init__(self) -> None:
+        self.id = f"{socket.gethostname()[:30]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.relay = Relay(settings.REDIS_URL, self.id, self._on_command)
+        self.writer = LogWriter(self.relay)
+        self.runs: dict[uuid.UUID, LiveRun] = {}
+        self.stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- life ---------------------------------------------------------------------------------
+    def start(self) -> list[asyncio.Task[None]]:
+        """Start the process-wide loops; the caller cancels them."""
+        loops = (self.writer.run(), self.relay.listen(), self._heartbeats(), self._checkpoints())
+        return [asyncio.create_task(loop) for loop in loops]
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new runs; let the present ones end for `seconds`, then interrupt and end the rest."""
+        self.stopping = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for run in list(self.runs.values()):
+            run.stop("run_interrupted")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=10)
+        await self.writer.flush()
+
+    # --- runs ---------------------------------------------------------------------------------
+    def check_capacity(self) -> None:
+        """Raise when this process takes no more runs."""
+        if self.stopping:
+            raise PaasError("server_stopping", retry_after=2)
+        if len(self.runs) >= MAX_LIVE_RUNS:
+            raise PaasError("too_many_connections", "The server is busy. Try again in a moment.", retry_after=2)
+
+    def execute(self, run: LiveRun) -> None:
+        """Run it, as a task of its own. The turn has been started in the database."""
+        self.runs[run.log.run_id] = run
+        task = asyncio.create_task(self._execute(run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def new_log(self, actor: Actor, run_id: uuid.UUID, asked_at: float, *, shown_live: bool) -> RunLog:
+        """An empty log for a run that starts here; `asked_at`: when its lease was asked for (the loop's time)."""
+        run = RunLog(actor.tenant, run_id, 1, self.writer, shown_live=shown_live)
+        run.lease_until = asked_at + LEASE_SECONDS
+        return run
+
+    async def _execute(self, run: LiveRun) -> None:
+        spec = run.spec
+        run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id)])
+        try:
+            error = await self._work(run)
+            if run.stop_code == "moved":
+                return
+            await finish.finish(run.log, finish.outcome_of(run, error))
+        except Exception:
+            log.exception("a run could not be ended here; its lease will run out", run=str(run.log.run_id))
+            run.log.move()
+        finally:
+            self.runs.pop(run.log.run_id, None)
+
+    async def _work(self, run: LiveRun) -> PaasError | None:
+        """The model call; returns the error that ended it, or None. A stop is an error with its code."""
+        client = client_for(run.spec.provider)
+        run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
+        if run.stop_code:
+            run.work.cancel()
+        try:
+            await run.work
+        except asyncio.CancelledError:
+            if run.stop_code in ("cancelled", "moved"):
+                return None
+            return PaasError(run.stop_code or "run_interrupted")
+        except PaasError as error:
+            return error
+        except Exception as error:
+            log.exception("the engine failed", run=str(run.log.run_id))
+            return from_exception(error)
+        return None
+
+    def cancel(self, run_id: uuid.UUID) -> bool:
+        """Stop a run that executes here; False when it does not."""
+        run = self.runs.get(run_id)
+        if run is None:
+            return False
+        run.stop("cancelled")
+        return True
+
+    def _on_command(self, text: str) -> None:
+        verb, _, run_id = text.partition(":")
+        if verb == "cancel":
+            self.cancel(uuid.UUID(run_id))
+
+    # --- process-wide loops -------------------------------------------------------------------
+    async def _heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                await self._heartbeat()
+            except PaasError as error:
+                log.warning("leases could not be renewed", error=error.code, runs=len(self.runs))
+            except Exception:
+                log.exception("leases could not be renewed")  # and this loop must outlive whatever it was
+
+    async def _heartbeat(self) -> None:
+        runs = list(self.runs.values())
+        if not runs:
+            return
+        asked_at = asyncio.get_running_loop().time()
+        rows = await aio.database().fetch_platform(
+            HEARTBEAT_SQL,
+            [
+                [run.log.run_id for run in runs],
+                [run.log.fence for run in runs],
+                [run.transcript.deltas for run in runs],
+                LEASE_SECONDS,
+            ],
+        )
+        still_ours: dict[uuid.UUID, bool] = dict(rows)
+        for run in runs:
+            if run.log.run_id not in still_ours:
+                # One that is just being written down may have been settled by that very statement.
+                if run.log.run_id in self.runs and not run.log.ended and not run.log.storing.locked():
+                    run.stop("moved")
+                    run.log.move()
+                continue
+            run.log.renew(asked_at + LEASE_SECONDS)
+            if still_ours[run.log.run_id]:
+                run.stop("cancelled")
+
+    async def _checkpoints(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS / 4)
+            now = asyncio.get_running_loop().time()
+            due: dict[uuid.UUID, list[RunLog]] = defaultdict(list)
+            for run in self.runs.values():
+                if run.log.writable > run.log.released:
+                    self.writer.mark(run.log, urgent=False)
+                waiting = run.log.writable - run.log.stored
+                if waiting >= CHECKPOINT_EVENTS or (waiting and now - run.log.stored_at >= CHECKPOINT_SECONDS):
+                    due[run.log.tenant.id].append(run.log)
+            for logs in due.values():
+                try:
+                    await self._checkpoint(logs)
+                except PaasError as error:
+                    log.warning("logs could not be stored yet", error=error.code, runs=len(logs))
+                except Exception:
+                    log.exception("logs could not be stored yet")
+
+    async def _checkpoint(self, logs: list[RunLog]) -> None:
+        """Store what these logs of one tenant have gained; one statement."""
+        taken = [run for run in logs if run.writable > run.stored and not run.storing.locked() and not run.ended]
+        if not taken:
+            return
+        for run in taken:
+            await run.storing.acquire()
+        try:
+            ends = [run.writable for run in taken]
+            await aio.database().fetch_one(
+                logs[0].tenant,
+                SEGMENTS_SQL,
+                [
+                    [run.run_id for run in taken],
+                    [run.fence for run in taken],
+                    [run.stored + 1 for run in taken],
+                    ends,
+                    [encode_events(run.events[run.stored : end]) for run, end in zip(taken, ends, strict=True)],
+                ],
+            )
+            for run, end in zip(taken, ends, strict=True):
+                run.stored, run.stored_at = end, asyncio.get_running_loop().time()
+        finally:
+            for run in taken:
+                run.storing.release()
+
+
+_hosts: dict[asyncio.AbstractEventLoop, Host] = {}
+
+
+def current() -> Host:
+    """The host of the running event loop. RuntimeError when none is open."""
+    try:
+        return _hosts[asyncio.get_running_loop()]
+    except KeyError:
+        raise RuntimeError("No host is open on this event loop.") from None
+
+
+@asynccontextmanager
+async def opened(*, drain_seconds: float = 3) -> AsyncIterator[Host]:
+    """A host for this event loop for the block (the process's lifespan, or a test)."""
+    loop = asyncio.get_running_loop()
+    async with aio.opened():
+        host = _hosts[loop] = Host()
+        loops = host.start()
+        try:
+            yield host
+        finally:
+            await host.drain(drain_seconds)
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await host.relay.close()
+            await wire.close()
+            del _hosts[loop]

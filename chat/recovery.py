@@ -1,0 +1,130 @@
+"""Ends runs whose process died: what they had said is kept, what they had used is settled, nobody waits for ever.
+
+A lease that ran out is taken over with a higher fence, so the former host, should it only have been slow, can
+write nothing more. The log is put together from PostgreSQL's stretches and what Redis has beyond them; since
+clients are shown only what Redis has, every byte that anybody saw is in it (A71).
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from agents.runtime.events import (
+    REASONING_DELTA,
+    RUN_CANCELLED,
+    RUN_COMPLETED,
+    RUN_FAILED,
+    TEXT_DELTA,
+    Event,
+    run_started,
+)
+from agents.runtime.spec import Transcript
+from chat import finish, selectors
+from chat.finish import Outcome
+from chat.host import LEASE_SECONDS, Host
+from chat.log import RunLog, decode_events
+from chat.models import Run
+from core.errors import PaasError
+from core.ids import uuid7
+from llm.catalog import ModelInfo, model_info
+from tenants import scope
+from tenants.db import aio
+from tenants.scope import TenantRef
+from tenants.selectors import tenant_by_id
+
+log = structlog.get_logger(__name__)
+
+TAKE_SQL = "SELECT * FROM public.usage_take_expired(%s, %s * interval '1 second', %s)"
+MOST_AT_ONCE = 50
+
+
+async def sweep(host: Host) -> int:
+    """End runs whose lease has run out; returns how many. Safe to call from several processes at once."""
+    ended = 0
+    rows = await aio.database().fetch_platform(TAKE_SQL, [host.id, LEASE_SECONDS, MOST_AT_ONCE])
+    for run_id, tenant_id, fence, input_estimate, cancel_requested in rows:
+        try:
+            tenant = await scope.run_in_platform(tenant_by_id, tenant_id)
+            if tenant is None:
+                log.error("a reservation has no tenant", run=str(run_id))
+                continue
+            ended += await _end(host, tenant, run_id, fence, input_estimate, cancel_requested)
+        except PaasError as error:
+            log.warning("a run will be ended at the next sweep", run=str(run_id), error=error.code)
+        except Exception:
+            log.exception("a run could not be ended", run=str(run_id))
+    return ended
+
+
+async def _end(
+    host: Host, tenant: TenantRef, run_id: uuid.UUID, fence: int, input_estimate: int, stopped: bool
+) -> bool:
+    run, info = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+    stored, events = await _events(host, tenant, run_id)
+    live = RunLog(tenant, run_id, fence, host.writer)
+    # An end that was held back and never committed is not part of the run.
+    live.events = [event for event in events if event[0] not in (RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED)]
+    if not live.events:
+        live.events = [
+            run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id)
+        ]  # it died before its first word, or all of them are lost
+    live.stored = stored
+    live.relayed = live.released = len(live.events)
+    done = await finish.finish(live, _outcome(run, info, live.events, input_estimate, stopped))
+    if done:
+        await host.writer.flush()
+        log.info("ended a run whose process had died", run=str(run_id), tenant=tenant.slug, events=len(events))
+    return done
+
+
+def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo]:
+    run = Run.objects.select_related("version__provider", "agent").get(id=run_id)
+    account = run.version.provider
+    return run, model_info(account.kind, run.version.model, account.models)
+
+
+async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int, list[Event]]:
+    """How many events PostgreSQL has, and all that are known without a gap."""
+    events: list[Event] = []
+    for first, stretch in await scope.run_in_tenant(tenant, selectors.stored_events, run_id, 0):
+        events += stretch[max(0, len(events) + 1 - first) :]
+    stored = len(events)
+    try:
+        while found := await host.relay.read(tenant, run_id, len(events)):
+            before = len(events)
+            for first, encoded in found:
+                if first > len(events) + 1:
+                    # Redis was away for a while: what it has behind the hole is no part of the log any more.
+                    await host.relay.drop(tenant, run_id)
+                    return stored, events
+                events += decode_events(encoded)[len(events) + 1 - first :]
+            if len(events) == before:
+                break
+    except RedisError:
+        log.warning("redis is away; a run is ended from what PostgreSQL has", run=str(run_id))
+    return stored, events
+
+
+def _outcome(run: Run, info: ModelInfo, events: list[Event], input_estimate: int, stopped: bool) -> Outcome:
+    transcript = Transcript()
+    for kind, data in events:
+        if kind == TEXT_DELTA:
+            transcript.text.append(data["text"])
+        elif kind == REASONING_DELTA:
+            transcript.reasoning.append(data["text"])
+    transcript.deltas = len(transcript.text) + len(transcript.reasoning)
+    who: dict[str, Any] = {"user_id": run.user_id, "key_id": run.key_id, "agent_id": run.agent_id}
+    return Outcome(
+        status="cancelled" if stopped else "failed",
+        finish_reason="cancelled" if stopped else "error",
+        error=None if stopped else PaasError("run_interrupted"),
+        content=transcript.content,
+        reasoning="".join(transcript.reasoning),
+        conversation_id=run.conversation_id,
+        message_id=uuid7() if run.conversation_id else None,
+        usage=finish.usage_of(transcript, input_estimate, info) | who,
+    )

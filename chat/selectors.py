@@ -1,0 +1,162 @@
+"""Reads of conversations and runs, bound to their tenant, for an actor. Foreign ids are simply not found."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+
+from accounts.actors import Actor
+from accounts.policies import CHAT_READ
+from agents.runtime.events import Event
+from chat.log import decode_events
+from chat.models import Conversation, Message, Run, RunSegment
+from core.errors import PaasError
+
+
+def owns(actor: Actor, other: Actor) -> bool:
+    """Whether both are the same person or key of the same tenant."""
+    return (actor.tenant.id, actor.user_id, actor.key_id) == (other.tenant.id, other.user_id, other.key_id)
+
+
+def _own(actor: Actor) -> Q:
+    actor.require(CHAT_READ)
+    return Q(user_id=actor.user_id, key_id=actor.key_id)
+
+
+def conversations_for(actor: Actor) -> QuerySet[Conversation]:
+    """The actor's conversations that are not deleted, newest first, with `active_run_id`."""
+    running = Run.objects.filter(conversation=OuterRef("pk"), status=Run.Status.RUNNING)
+    return (
+        Conversation.objects.select_related("agent")
+        .filter(_own(actor), deleted_at=None)
+        .annotate(active_run_id=Subquery(running.values("id")[:1]))
+        .order_by("-updated_at", "-id")
+    )
+
+
+def conversation_page(actor: Actor, cursor: str, limit: int) -> tuple[list[Conversation], str | None]:
+    """One page and the cursor of the next, or None. Raises validation_failed for a cursor that is not ours."""
+    found = conversations_for(actor)
+    if cursor:
+        moment, last = _decode_cursor(cursor)
+        found = found.filter(Q(updated_at__lt=moment) | Q(updated_at=moment, id__lt=last))
+    page = list(found[: limit + 1])
+    more = len(page) > limit
+    page = page[:limit]
+    return page, _encode_cursor(page[-1]) if more else None
+
+
+def _encode_cursor(conversation: Conversation) -> str:
+    text = f"{conversation.updated_at.isoformat()} {conversation.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        moment, _, last = text.partition(" ")
+        found = datetime.fromisoformat(moment)
+        if found.tzinfo is None:
+            raise ValueError("a moment without its zone")
+        return found, uuid.UUID(last)
+    except ValueError:
+        raise PaasError("validation_failed", "This cursor is not valid.", details={"param": "cursor"}) from None
+
+
+def conversation_for(actor: Actor, conversation_id: uuid.UUID, *, deleted: bool = False) -> Conversation:
+    """One of the actor's conversations. Raises not_found."""
+    found = (
+        Conversation.objects.select_related("agent")
+        .annotate(active=Exists(Run.objects.filter(conversation=OuterRef("pk"), status=Run.Status.RUNNING)))
+        .filter(_own(actor), id=conversation_id, deleted_at__isnull=not deleted)
+        .first()
+    )
+    if found is None:
+        raise PaasError("not_found")
+    return found
+
+
+def agent_of_conversation(actor: Actor, conversation_id: uuid.UUID) -> str:
+    """The slug of a conversation's agent. Raises not_found."""
+    return conversation_for(actor, conversation_id).agent.slug
+
+
+def messages_of(conversation: Conversation) -> list[Message]:
+    """The shown messages in order, each with its run."""
+    shown = Message.objects.select_related("run").filter(conversation=conversation, superseded=False)
+    return list(shown.order_by("id"))
+
+
+def active_run(conversation: Conversation) -> Run | None:
+    """The run that answers the conversation right now, if any."""
+    return Run.objects.filter(conversation=conversation, status=Run.Status.RUNNING).first()
+
+
+def run_for(actor: Actor, run_id: uuid.UUID) -> Run:
+    """One of the actor's runs. Raises not_found."""
+    found = Run.objects.filter(_own(actor), id=run_id).first()
+    if found is None:
+        raise PaasError("not_found")
+    return found
+
+
+def run_state(run_id: uuid.UUID) -> tuple[str, int]:
+    """(status, last stored number) of a run. Raises not_found."""
+    found = Run.objects.filter(id=run_id).values_list("status", "last_seq").first()
+    if found is None:
+        raise PaasError("not_found")
+    return found
+
+
+def stored_events(run_id: uuid.UUID, after: int) -> list[tuple[int, list[Event]]]:
+    """The stored stretches of a run's log that end above `after`, as (first number, events)."""
+    segments = RunSegment.objects.filter(run_id=run_id, last_seq__gt=after).order_by("first_seq")
+    return [(segment.first_seq, decode_events(bytes(segment.events))) for segment in segments]
+
+
+def run_view(run: Run) -> dict[str, Any]:
+    """A run as the API shows it."""
+    return {
+        "id": str(run.id),
+        "status": run.status,
+        "last_seq": run.last_seq,
+        "conversation_id": str(run.conversation_id) if run.conversation_id else None,
+        "finish_reason": run.finish_reason or None,
+        "error": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
+        "usage": run.usage,
+        "created_at": run.created_at.isoformat(),
+        "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+    }
+
+
+def conversation_view(conversation: Any) -> dict[str, Any]:
+    """A conversation as the API shows it."""
+    active = getattr(conversation, "active_run_id", None)
+    return {
+        "id": str(conversation.id),
+        "title": conversation.title,
+        "agent": {"slug": conversation.agent.slug, "name": conversation.agent.name},
+        "created_at": conversation.created_at.isoformat(),
+        "updated_at": conversation.updated_at.isoformat(),
+        "active_run_id": str(active) if active else None,
+    }
+
+
+def message_view(message: Message) -> dict[str, Any]:
+    """A message as the API shows it; an answer carries its run's error and usage."""
+    run, answer = message.run, message.role == "assistant"
+    return {
+        "id": str(message.id),
+        "role": message.role,
+        "content": message.content,
+        "reasoning": message.reasoning,
+        "status": message.status,
+        "error": {"code": run.error_code, "message": run.error_message} if answer and run.error_code else None,
+        "run_id": str(run.id),
+        "created_at": message.created_at.isoformat(),
+        "usage": run.usage if answer else None,
+    }

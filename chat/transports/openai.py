@@ -1,0 +1,232 @@
+"""OpenAI's wire: `POST /v1/chat/completions` and `GET /v1/models`. The model's name is an agent's slug."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from accounts.actors import Actor
+from accounts.policies import CHAT_READ
+from agents import selectors as agent_selectors
+from agents.runtime.events import (
+    MESSAGE_COMPLETED,
+    REASONING_DELTA,
+    RUN_CANCELLED,
+    RUN_COMPLETED,
+    RUN_FAILED,
+    RUN_STARTED,
+    TEXT_DELTA,
+    Event,
+)
+from chat import http, turns
+from chat.follow import follow
+from chat.http import ClientGone, HttpRequest
+from chat.log import Batch
+from chat.transports import openai_request
+from chat.turns import StartedTurn
+from core.errors import ERRORS, PaasError
+from tenants import scope
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def door(request: HttpRequest) -> None:
+    """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
+    actor = await request.actor()
+    if request.path == "/v1/models" and request.method == "GET":
+        await request.respond(200, await _models(actor))
+    elif request.path.startswith("/v1/models/") and request.method == "GET":
+        await request.respond(200, await _model(actor, request.path.removeprefix("/v1/models/")))
+    elif request.path == "/v1/chat/completions" and request.method == "POST":
+        await _completions(request, actor)
+    elif request.path in ("/v1/models", "/v1/chat/completions"):
+        raise PaasError("method_not_allowed")
+    else:
+        raise PaasError("not_found", f"There is no {request.method} {request.path} here.")
+
+
+async def _models(actor: Actor) -> dict[str, Any]:
+    actor.require(CHAT_READ)
+    found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents)
+    return {"object": "list", "data": [_model_view(agent, actor) for agent in found]}
+
+
+async def _model(actor: Actor, slug: str) -> dict[str, Any]:
+    for view in (await _models(actor))["data"]:
+        if view["id"] == slug:
+            return dict(view)
+    raise PaasError("agent_not_found", details={"param": "model"})
+
+
+def _model_view(agent: Any, actor: Actor) -> dict[str, Any]:
+    created = int(agent.created_at.timestamp())
+    return {"id": agent.slug, "object": "model", "created": created, "owned_by": actor.tenant.slug}
+
+
+async def _completions(request: HttpRequest, actor: Actor) -> None:
+    body = await request.json(settings.MAX_BODY_BYTES)
+    turn = openai_request.parse(body)
+    started = await turns.start_turn(actor, turn)
+    try:
+        if turn.stream:
+            await _answer_streamed(request, started, actor, body)
+        else:
+            await _answer_whole(request, started, actor)
+    except ClientGone:
+        # Nobody can come back to this answer, so nobody should pay for the rest of it.
+        await turns.cancel_turn(actor, started.run_id)
+        raise
+
+
+async def _answer_streamed(request: HttpRequest, started: StartedTurn, actor: Actor, body: dict[str, Any]) -> None:
+    """A vendor's refusal becomes an HTTP error, not a stream; but not for ever: proxies give up on silence (A32)."""
+    batches = follow(actor.tenant, started.run_id)
+    opening = asyncio.create_task(_opening(batches))
+    include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    try:
+        async with request.while_here():
+            await asyncio.wait((opening,), timeout=http.HEARTBEAT_SECONDS)
+        if opening.done() and all(kind not in (TEXT_DELTA, REASONING_DELTA) for kind, _ in opening.result()):
+            _raise_failure(opening.result())
+        await request.stream(_chunks(started, opening, batches, include_usage))
+    finally:
+        opening.cancel()
+
+
+async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:
+    """Events up to the first that means something."""
+    opening: list[Event] = []
+    async for _, events in batches:
+        opening += events
+        if any(kind != RUN_STARTED for kind, _ in opening):
+            break
+    return opening
+
+
+async def _answer_whole(request: HttpRequest, started: StartedTurn, actor: Actor) -> None:
+    content, reasoning, reason, usage = "", [], "stop", {}
+    async with request.while_here():
+        events = await _all_events(actor, started.run_id)
+    for kind, data in events:
+        if kind == MESSAGE_COMPLETED:
+            content, reason = data["content"], data["finish_reason"]
+        elif kind == REASONING_DELTA:
+            reasoning.append(data["text"])
+        elif kind in (RUN_COMPLETED, RUN_CANCELLED):
+            usage = data["usage"]
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if reasoning:
+        message["reasoning_content"] = "".join(reasoning)
+    await request.respond(
+        200,
+        {
+            "id": _completion_id(started.run_id),
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": started.spec.slug,
+            "choices": [{"index": 0, "message": message, "finish_reason": _reason(reason), "logprobs": None}],
+            "usage": usage_view(usage),
+        },
+    )
+
+
+async def _all_events(actor: Actor, run_id: uuid.UUID) -> list[Event]:
+    found: list[Event] = []
+    async for _, events in follow(actor.tenant, run_id):
+        found += events
+    _raise_failure(found)
+    return found
+
+
+def _raise_failure(events: list[Event]) -> None:
+    for kind, data in events:
+        if kind == RUN_FAILED:
+            raise PaasError(data["code"], data["message"], retry_after=2 if data["retryable"] else None)
+
+
+async def _chunks(
+    started: StartedTurn,
+    opening: asyncio.Task[list[Event]],
+    batches: AsyncGenerator[Batch, None],
+    include_usage: bool,
+) -> AsyncGenerator[bytes, None]:
+    head = _chunk_head(started)
+    tail_usage = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+    yield b"".join((head, b'[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]', tail_usage))
+    try:
+        yield _encode(await opening, head, tail_usage, include_usage)
+        async for _, events in batches:
+            yield _encode(events, head, tail_usage, include_usage)
+    finally:
+        await batches.aclose()
+
+
+def _chunk_head(started: StartedTurn) -> bytes:
+    fixed = {
+        "id": _completion_id(started.run_id),
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": started.spec.slug,
+    }
+    return b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":'
+
+
+def _encode(events: list[Event], head: bytes, tail: bytes, include_usage: bool) -> bytes:
+    """Events as chunks; one chunk a delta, as vendors send them."""
+    parts: list[bytes] = []
+    for kind, data in events:
+        if kind == TEXT_DELTA:
+            text = orjson.dumps(data["text"])
+            parts += (head, b'[{"index":0,"delta":{"content":', text, b'},"finish_reason":null}]', tail)
+        elif kind == REASONING_DELTA:
+            text = orjson.dumps(data["text"])
+            parts += (
+                head,
+                b'[{"index":0,"delta":{"reasoning_content":',
+                text,
+                b'},"finish_reason":null}]',
+                tail,
+            )
+        elif kind == MESSAGE_COMPLETED and data["finish_reason"] != "error":
+            reason = orjson.dumps(_reason(data["finish_reason"]))
+            parts += (head, b'[{"index":0,"delta":{},"finish_reason":', reason, b"}]", tail)
+        elif kind in (RUN_COMPLETED, RUN_CANCELLED):
+            if include_usage:
+                parts += (head, b'[],"usage":', orjson.dumps(usage_view(data["usage"])), b"}\n\n")
+            parts.append(DONE)
+        elif kind == RUN_FAILED:
+            error = PaasError(data["code"], data["message"]) if data["code"] in ERRORS else PaasError("internal_error")
+            parts += (b"data: ", orjson.dumps(error.as_openai()), b"\n\n", DONE)
+    return b"".join(parts)
+
+
+def _completion_id(run_id: uuid.UUID) -> str:
+    return f"chatcmpl-{run_id.hex}"
+
+
+def _reason(reason: str) -> str:
+    """OpenAI knows no "cancelled": a stopped answer has stopped."""
+    return "stop" if reason in ("cancelled", "error", "") else reason
+
+
+def usage_view(usage: dict[str, Any]) -> dict[str, Any]:
+    """Usage in OpenAI's names."""
+    tokens_in, tokens_out = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    return {
+        "prompt_tokens": tokens_in,
+        "completion_tokens": tokens_out,
+        "total_tokens": tokens_in + tokens_out,
+        "prompt_tokens_details": {"cached_tokens": usage.get("cached_tokens", 0)},
+        "completion_tokens_details": {"reasoning_tokens": usage.get("reasoning_tokens", 0)},
+    }
+
+
+async def serve(request: HttpRequest) -> None:
+    """The door with its error shape."""
+    await http.serve(request, door, http.openai_shape)

@@ -1,0 +1,181 @@
+"""Domain errors: one stable code each, and one table that gives every protocol its status.
+
+A code is permanent: clients, translations and alerts are keyed on it. The message is a sentence a
+person can act on; it never holds a secret, a foreign tenant's data or a stack trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSpec:
+    """What a code means on each wire.
+
+    status: HTTP status. openai_type: the `type` of an OpenAI error body.
+    retryable: the same request may succeed later without being changed.
+    """
+
+    status: int
+    message: str
+    openai_type: str = "invalid_request_error"
+    retryable: bool = False
+
+
+def _server(status: int, message: str, *, retryable: bool = True) -> ErrorSpec:
+    return ErrorSpec(status, message, "server_error", retryable)
+
+
+def _auth(message: str) -> ErrorSpec:
+    return ErrorSpec(401, message, "authentication_error")
+
+
+ERRORS: dict[str, ErrorSpec] = {
+    # who is speaking
+    "not_authenticated": _auth("Sign in, or send an API key as `Authorization: Bearer ak_...`."),
+    "invalid_credentials": _auth("The e-mail address or the password is not right."),
+    "invalid_api_key": _auth("This API key is not valid here. Check that it was copied whole and not revoked."),
+    "api_key_expired": _auth("This API key has expired. Ask an administrator for a new one."),
+    "ticket_invalid": _auth("This ticket was used already or is older than 30 seconds. Ask for a new one."),
+    "token_invalid": _auth("This access token is not valid here, or it has expired. Refresh it, or sign in again."),
+    "mfa_required": _auth("Your account has a second factor. Send its six digits or a recovery code as `code`."),
+    "mfa_enrolment_required": ErrorSpec(
+        403, "This workspace asks for a second factor. Set one up on the security page first.", "permission_error"
+    ),
+    "permission_denied": ErrorSpec(403, "Your role or API key does not allow this.", "permission_error"),
+    "origin_forbidden": ErrorSpec(403, "Connections from this web page are not accepted.", "permission_error"),
+    "tenant_suspended": ErrorSpec(
+        403, "This workspace is suspended. Contact the operator of the platform.", "permission_error"
+    ),
+    "tenant_creating": ErrorSpec(
+        503, "This workspace is being made. Try again in a few seconds.", "server_error", True
+    ),
+    "sign_up_closed": ErrorSpec(
+        403, "This platform takes no sign-ups. Ask its operator for a workspace.", "permission_error"
+    ),
+    "address_not_allowed": ErrorSpec(403, "This API key may not be used from your address.", "permission_error"),
+    "impersonation_forbids": ErrorSpec(403, "This cannot be done while you act as somebody else.", "permission_error"),
+    # what is asked for
+    "tenant_not_found": ErrorSpec(404, "There is no workspace at this address.", "not_found_error"),
+    "tenant_deleted": ErrorSpec(
+        404,
+        "This workspace was deleted. Its owners can still have it back, with the link in their mail.",
+        "not_found_error",
+    ),
+    "not_found": ErrorSpec(404, "There is nothing here, or it is not yours.", "not_found_error"),
+    "agent_not_found": ErrorSpec(404, "There is no such agent in this workspace.", "not_found_error"),
+    "model_not_found": ErrorSpec(404, "The provider does not have this model.", "not_found_error"),
+    "link_invalid": ErrorSpec(
+        404, "This link was used already, has expired, or is not complete. Ask for a new one.", "not_found_error"
+    ),
+    "method_not_allowed": ErrorSpec(405, "This address does not take this method."),
+    "run_in_progress": ErrorSpec(
+        409,
+        "This conversation is still being answered. Wait for the answer, or stop it.",
+        "conflict_error",
+        True,
+    ),
+    "last_owner": ErrorSpec(409, "A workspace needs an owner. Make somebody else an owner first.", "conflict_error"),
+    "already_exists": ErrorSpec(409, "There is one with this name already.", "conflict_error"),
+    "stream_gone": ErrorSpec(
+        410, "This position is not in the stream. Fetch the conversation again.", "not_found_error"
+    ),
+    "message_empty": ErrorSpec(400, "The message is empty. Write something first."),
+    "malformed_json": ErrorSpec(400, "The request body is not valid JSON."),
+    "validation_failed": ErrorSpec(400, "The request has a field that is missing or not valid."),
+    "context_too_long": ErrorSpec(400, "The conversation is longer than the model can read. Start a new one."),
+    "request_too_large": ErrorSpec(413, "The request is too large."),
+    "message_too_long": ErrorSpec(413, "The message is too long. Shorten it, or split it into several."),
+    # how much
+    "quota_exceeded": ErrorSpec(429, "The token quota of this month is used up.", "insufficient_quota"),
+    "plan_limit_reached": ErrorSpec(
+        403, "The plan of this workspace does not allow more. Remove one, or ask for a larger plan.", "permission_error"
+    ),
+    "rate_limited": ErrorSpec(429, "Too many requests. Wait a moment.", "rate_limit_error", True),
+    "too_many_connections": ErrorSpec(
+        429, "Too many open connections. Close a tab or wait a moment.", "rate_limit_error", True
+    ),
+    # the model
+    "provider_not_configured": _server(
+        503, "This agent has no working model provider. Ask an administrator to set one.", retryable=False
+    ),
+    "provider_auth_failed": _server(
+        502, "The model provider refused our key. Ask an administrator to check it.", retryable=False
+    ),
+    "provider_rate_limited": ErrorSpec(
+        429, "The model provider is limiting our requests. Try again shortly.", "rate_limit_error", True
+    ),
+    "provider_unavailable": _server(502, "The model provider cannot be reached or has failed. Try again."),
+    "provider_bad_response": _server(502, "The model provider sent something that is not an answer. Try again."),
+    "provider_stream_cut": _server(502, "The model provider broke off in the middle of its answer. Try again."),
+    "provider_request_rejected": _server(502, "The model provider rejected the request.", retryable=False),
+    "provider_timeout": _server(504, "The model provider took too long to answer. Try again."),
+    "provider_address_forbidden": _server(
+        502, "The provider's address is not allowed from here. Use its public address.", retryable=False
+    ),
+    "model_starting": _server(503, "The local model is still starting. Try again in a few seconds."),
+    # ourselves
+    "run_interrupted": _server(500, "The server that wrote this answer stopped. What was written is kept; try again."),
+    "database_unavailable": _server(503, "The database is not answering. Try again in a few seconds."),
+    "redis_unavailable": _server(503, "A part of the service is restarting. Try again in a few seconds."),
+    "server_stopping": _server(503, "The server is restarting. Try again in a few seconds."),
+    "internal_error": _server(500, "Something went wrong on our side. Try again; if it stays, report the request id."),
+}
+
+
+class PaasError(Exception):
+    """An error with a stable code; the only kind that a transport shows to a client.
+
+    retry_after: seconds after which a retry makes sense, or None. details: JSON values that help
+    the caller (a field's name, a limit, a reset time). Unknown code: KeyError.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        spec = ERRORS[code]
+        self.code = code
+        self.message = message or spec.message
+        self.status = spec.status
+        self.openai_type = spec.openai_type
+        self.retryable = spec.retryable
+        self.retry_after = retry_after
+        self.details = details or {}
+        super().__init__(self.message)
+
+    def __repr__(self) -> str:
+        return f"PaasError({self.code!r}, {self.message!r})"
+
+    def as_native(self, request_id: str | None = None) -> dict[str, Any]:
+        """The body of our own API: `{"error": {code, message, details, request_id}}`."""
+        return {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "details": self.details,
+                "request_id": request_id,
+            }
+        }
+
+    def as_openai(self) -> dict[str, Any]:
+        """The body OpenAI clients understand: `{"error": {message, type, param, code}}`."""
+        param = self.details.get("param")
+        return {"error": {"message": self.message, "type": self.openai_type, "param": param, "code": self.code}}
+
+    def headers(self) -> dict[str, str]:
+        """`Retry-After` in whole seconds (at least 1) where the error knows it."""
+        if self.retry_after is None:
+            return {}
+        return {"Retry-After": str(max(1, round(self.retry_after)))}
+
+
+def from_exception(error: BaseException) -> PaasError:
+    """The error itself when it is ours, otherwise `internal_error` (which says nothing about it)."""
+    return error if isinstance(error, PaasError) else PaasError("internal_error")

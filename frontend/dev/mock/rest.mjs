@@ -1,0 +1,105 @@
+// The mock's native API under /api/v1/.
+import { Refusal } from './runs.mjs';
+import { AGENTS } from './store.mjs';
+
+async function bodyOf(request) {
+  const parts = [];
+  for await (const part of request) parts.push(part);
+  const text = Buffer.concat(parts).toString();
+  return text === '' ? {} : JSON.parse(text);
+}
+
+function reply(response, status, body) {
+  response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
+  response.end(body === undefined ? '' : JSON.stringify(body));
+}
+
+function refuse(response, { code, status, message, retryAfter }) {
+  if (retryAfter) response.setHeader('Retry-After', String(retryAfter));
+  reply(response, status, { error: { code, message, details: {}, request_id: 'req_mock_0001' } });
+}
+
+export function restDoor({ store, runs, isSignedIn, csrfOk }) {
+  const routes = [
+    ['GET', /^\/api\/v1\/me$/, () => [200, { user: { id: '1', email: 'owner@acme.test', name: 'Owner' }, role: 'owner', scopes: ['*'], tenant: { id: '1', slug: 'acme', name: 'Acme' } }]],
+    ['GET', /^\/api\/v1\/agents$/, () => [200, { agents: AGENTS, count: AGENTS.length }]],
+    ['GET', /^\/api\/v1\/conversations$/, ({ query }) => [200, store.page(Number(query.get('limit') ?? 30), query.get('cursor'))]],
+    ['PATCH', /^\/api\/v1\/conversations\/([^/]+)$/, ({ id, body }) => {
+      const conversation = found(id);
+      conversation.title = body.title;
+      return [200, store.view(conversation)];
+    }],
+    ['DELETE', /^\/api\/v1\/conversations\/([^/]+)$/, ({ id }) => {
+      if (!store.remove(id)) throw new Refusal('not_found', 404);
+      return [204];
+    }],
+    ['POST', /^\/api\/v1\/conversations\/([^/]+)\/restore$/, ({ id }) => {
+      const conversation = store.restore(id);
+      if (!conversation) throw new Refusal('not_found', 404);
+      return [200, store.view(conversation)];
+    }],
+    ['GET', /^\/api\/v1\/conversations\/([^/]+)\/messages$/, ({ id }) => {
+      const conversation = found(id);
+      const run = runs.runs.get(conversation.active_run_id);
+      const active = run ? { id: run.id, last_seq: run.lastSeq, status: run.status } : null;
+      return [200, { conversation: store.view(conversation), messages: conversation.messages, active_run: active }];
+    }],
+    ['POST', /^\/api\/v1\/runs$/, ({ body }) => {
+      const { run, messageId } = runs.start(body);
+      const answer = {
+        run: { id: run.id, status: run.status, last_seq: run.lastSeq }, conversation: store.named(run.conversation), message_id: messageId,
+      };
+      void run.play();
+      return [202, answer];
+    }],
+    ['POST', /^\/api\/v1\/runs\/([^/]+)\/cancel$/, ({ id }) => {
+      runs.runs.get(id)?.cancel();
+      return [202, {}];
+    }],
+  ];
+
+  function found(id) {
+    const conversation = store.conversations.get(id);
+    if (!conversation) throw new Refusal('not_found', 404);
+    return conversation;
+  }
+
+  function stream(request, response, url, run) {
+    const after = Number(request.headers['last-event-id'] ?? url.searchParams.get('after_seq') ?? 0);
+    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
+    const beat = setInterval(() => response.write(': hb\n\n'), 15_000);
+    const stop = run.follow(after, (event) => {
+      response.write(`id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+      if (event.type.match(/^run\.(completed|failed|cancelled)$/)) response.end();
+      if (event.seq === 20 && run.script.tricks.delete('cut')) response.destroy();
+    });
+    response.on('close', () => {
+      clearInterval(beat);
+      stop();
+    });
+  }
+
+  return async (request, response, url) => {
+    try {
+      if (!isSignedIn(request)) throw new Refusal('not_authenticated', 401);
+      if (request.method !== 'GET' && !csrfOk(request)) throw new Refusal('permission_denied', 403);
+      const events = /^\/api\/v1\/runs\/([^/]+)\/events$/.exec(url.pathname);
+      if (events) {
+        const run = runs.runs.get(events[1]);
+        if (!run) throw new Refusal('not_found', 404);
+        stream(request, response, url, run);
+        return;
+      }
+      for (const [method, pattern, handle] of routes) {
+        const match = method === request.method && pattern.exec(url.pathname);
+        if (!match) continue;
+        reply(response, ...(await handle({ id: match[1], query: url.searchParams, body: await bodyOf(request) })));
+        return;
+      }
+      throw new Refusal('not_found', 404);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      refuse(response, error);
+    }
+  };
+}

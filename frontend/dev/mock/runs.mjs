@@ -1,0 +1,115 @@
+// The mock's runs: a numbered log each, written by a timer, read by any number of followers.
+import { randomUUID } from 'node:crypto';
+import { scriptFor } from './answers.mjs';
+import { AGENTS, USAGE } from './store.mjs';
+
+const TOKEN_MS = Number(process.env.TOKEN_MS ?? 22);
+const TERMINAL = new Set(['run.completed', 'run.failed', 'run.cancelled']);
+
+export class Refusal extends Error {
+  constructor(code, status = 400, retryAfter = null) {
+    super(`The mock refuses with ${code}`);
+    Object.assign(this, { code, status, retryAfter });
+  }
+}
+
+export class Run {
+  log = [];
+  #followers = new Set();
+  text = '';
+  reasoning = '';
+  status = 'running';
+
+  constructor(store, conversation, agent, script) {
+    Object.assign(this, { id: randomUUID(), store, conversation, agent, script });
+  }
+
+  get lastSeq() {
+    return this.log.length;
+  }
+
+  follow(afterSeq, follower) {
+    for (const event of this.log.slice(afterSeq)) follower(event);
+    if (this.status === 'running') this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
+  async play() {
+    this.emit('run.started', {
+      agent: { slug: this.agent.slug, name: this.agent.name }, model: this.agent.model, conversation_id: this.conversation.id,
+    });
+    await wait(TOKEN_MS * 12);
+    for (const [type, data] of this.script.steps) {
+      if (this.status !== 'running') return;
+      if (type === 'text.delta') this.text += data.text;
+      if (type === 'reasoning.delta') this.reasoning += data.text;
+      this.emit(type, data);
+      if (this.script.pace > 0) await wait(TOKEN_MS * this.script.pace * (type.startsWith('tool') ? 30 : 1));
+    }
+    if (this.status !== 'running') return;
+    if (this.script.failure) this.finish('failed', 'error', this.script.failure);
+    else this.finish('completed', 'stop');
+  }
+
+  cancel() {
+    if (this.status === 'running') this.finish('cancelled', 'cancelled');
+  }
+
+  finish(status, reason, code = null) {
+    this.status = status;
+    const error = code && { code, message: `vendor.example answered: ${code}` };
+    const message = this.store.addMessage(this.conversation.id, 'assistant', this.text, {
+      reasoning: this.reasoning, run_id: this.id, usage: USAGE, error,
+      status: { completed: 'complete', failed: 'failed', cancelled: 'stopped' }[status],
+    });
+    this.conversation.active_run_id = null;
+    this.emit('message.completed', { message_id: message.id, content: this.text, finish_reason: reason });
+    if (error) this.emit('run.failed', { ...error, retryable: true, usage: USAGE });
+    else if (status === 'cancelled') this.emit('run.cancelled', { usage: USAGE });
+    else this.emit('run.completed', { finish_reason: reason, usage: USAGE });
+  }
+
+  emit(type, data) {
+    const event = { v: 1, run_id: this.id, seq: this.log.length + 1, type, data };
+    this.log.push(event);
+    for (const follower of [...this.#followers]) follower(event);
+    if (TERMINAL.has(type)) this.#followers.clear();
+  }
+}
+
+function wait(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function titleOf(text) {
+  return text.length > 42 ? `${text.slice(0, 40)}…` : text;
+}
+
+export class Runs {
+  runs = new Map();
+
+  constructor(store) {
+    this.store = store;
+  }
+
+  /** Starts a turn as POST /api/v1/runs and turn.start do; throws a Refusal. */
+  start({ agent: slug, conversation_id: id, message, retry }) {
+    let conversation = id ? this.store.conversations.get(id) : null;
+    if (id && !conversation) throw new Refusal('not_found', 404);
+    if (conversation?.active_run_id) throw new Refusal('run_in_progress', 409);
+    const agent = AGENTS.find((item) => item.slug === (conversation?.agent.slug ?? slug ?? AGENTS[0].slug));
+    if (!agent) throw new Refusal('agent_not_found', 404);
+    const text = retry ? conversation.messages.findLast((item) => item.role === 'user').content : (message ?? '').trim();
+    if (text === '') throw new Refusal('message_empty');
+    const script = scriptFor(text);
+    if (script.refuse) throw new Refusal(script.refuse, 429, script.retryAfter);
+    conversation ??= this.store.create(agent, titleOf(text));
+    if (retry && conversation.messages.at(-1)?.role === 'assistant') conversation.messages.pop();
+    const asked = retry ? conversation.messages.at(-1) : this.store.addMessage(conversation.id, 'user', text);
+    const run = new Run(this.store, conversation, agent, script);
+    conversation.active_run_id = run.id;
+    conversation.updated_at = new Date().toISOString();
+    this.runs.set(run.id, run);
+    return { run, messageId: asked.id };
+  }
+}

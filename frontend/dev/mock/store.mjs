@@ -1,0 +1,81 @@
+// The mock's data: agents, conversations and messages in memory, seeded so that the list has a past.
+import { randomUUID } from 'node:crypto';
+
+const DAY = 86_400_000;
+
+export const AGENTS = [
+  { slug: 'assistant', name: 'Assistant', description: 'Answers questions, explains, and drafts texts.', model: 'mock-large' },
+  { slug: 'coder', name: 'Code reviewer', description: 'Writes and reviews code, and explains what it does.', model: 'mock-code' },
+  { slug: 'translator', name: '翻译助手', description: '中英互译，保留术语和格式。', model: 'mock-large' },
+].map((agent) => ({ id: randomUUID(), ...agent }));
+
+const TITLES = [
+  'Duplicate files in Python', 'Reply to the landlord', '公钥加密的原理', 'Quarterly report outline',
+  'SQLite or PostgreSQL?', 'Trip to Lisbon', 'Regular expression for dates', 'Names for a newsletter',
+];
+
+export const USAGE = {
+  input_tokens: 412, output_tokens: 268, cached_tokens: 0, reasoning_tokens: 0, counted: false, cost: '0.000864', currency: 'USD',
+};
+
+export class Store {
+  conversations = new Map();
+  #trash = new Map();
+
+  constructor() {
+    for (let index = 0; index < 44; index += 1) {
+      const time = Date.now() - 3_600_000 - index * 0.55 * DAY;
+      const conversation = this.create(AGENTS[index % 2], TITLES[index % TITLES.length] + (index < 8 ? '' : ` ${index}`));
+      conversation.created_at = conversation.updated_at = new Date(time).toISOString();
+      this.addMessage(conversation.id, 'user', `About: ${conversation.title}`);
+      this.addMessage(conversation.id, 'assistant', `Some notes on **${conversation.title}**.`, { usage: USAGE });
+    }
+  }
+
+  create(agent, title = '') {
+    const now = new Date().toISOString();
+    const conversation = {
+      id: randomUUID(), title, agent: { slug: agent.slug, name: agent.name },
+      created_at: now, updated_at: now, active_run_id: null, messages: [],
+    };
+    this.conversations.set(conversation.id, conversation);
+    return conversation;
+  }
+
+  addMessage(id, role, content, more = {}) {
+    const message = {
+      id: randomUUID(), role, content, reasoning: '', status: 'complete', error: null, run_id: null,
+      created_at: new Date().toISOString(), usage: null, ...more,
+    };
+    this.conversations.get(id)?.messages.push(message);
+    return message;
+  }
+
+  view({ messages: _, ...conversation }) {
+    return conversation;
+  }
+
+  /** As a turn's answer names it: in full when it is new, by its id when the page has it. */
+  named(conversation) {
+    return conversation.messages.length > 1 ? { id: conversation.id } : this.view(conversation);
+  }
+
+  page(limit, cursor) {
+    const all = [...this.conversations.values()].sort((a, b) => b.updated_at.localeCompare(a.updated_at));
+    const from = cursor ? Number(cursor) : 0;
+    const next = from + limit < all.length ? String(from + limit) : null;
+    return { conversations: all.slice(from, from + limit).map(this.view), next_cursor: next };
+  }
+
+  remove(id) {
+    const conversation = this.conversations.get(id);
+    if (conversation) this.#trash.set(id, conversation);
+    return this.conversations.delete(id);
+  }
+
+  restore(id) {
+    const conversation = this.#trash.get(id);
+    if (conversation) this.conversations.set(id, conversation);
+    return conversation;
+  }
+}

@@ -1,0 +1,140 @@
+import type {
+  Agent,
+  Conversation,
+  ConversationPage,
+  MessagePage,
+  RunCreated,
+  TurnRequest,
+} from './contract';
+import { Failure } from './failure';
+
+const TIMEOUT_MS = 30_000;
+
+/** The value of a cookie, or '' when there is none. */
+export function cookie(name: string): string {
+  for (const part of document.cookie.split('; ')) {
+    if (part.startsWith(`${name}=`)) return decodeURIComponent(part.slice(name.length + 1));
+  }
+  return '';
+}
+
+/** The tenant's native API over fetch: the session is the cookie, CSRF is a header, errors are Failures. */
+export class Api {
+  readonly #fetch: typeof fetch;
+
+  constructor(fetcher: typeof fetch = (...args) => fetch(...args)) {
+    this.#fetch = fetcher;
+  }
+
+  me = (): Promise<unknown> => this.#call('GET', '/api/v1/me');
+
+  async agents(): Promise<Agent[]> {
+    const body = await this.#call<{ agents: Agent[] }>('GET', '/api/v1/agents');
+    return body.agents;
+  }
+
+  conversations(cursor: string | null = null, limit = 30): Promise<ConversationPage> {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (cursor) query.set('cursor', cursor);
+    return this.#call('GET', `/api/v1/conversations?${query}`);
+  }
+
+  rename = (id: string, title: string): Promise<Conversation> =>
+    this.#call('PATCH', `/api/v1/conversations/${encodeURIComponent(id)}`, { title });
+
+  remove = (id: string): Promise<unknown> =>
+    this.#call('DELETE', `/api/v1/conversations/${encodeURIComponent(id)}`);
+
+  restore = (id: string): Promise<unknown> =>
+    this.#call('POST', `/api/v1/conversations/${encodeURIComponent(id)}/restore`);
+
+  messages = (id: string): Promise<MessagePage> =>
+    this.#call('GET', `/api/v1/conversations/${encodeURIComponent(id)}/messages`);
+
+  startRun = (request: TurnRequest): Promise<RunCreated> => this.#call('POST', '/api/v1/runs', request);
+
+  cancelRun = (runId: string): Promise<unknown> =>
+    this.#call('POST', `/api/v1/runs/${encodeURIComponent(runId)}/cancel`);
+
+  /** Opens the event stream of a run after `afterSeq`; the answer's body is server-sent events. */
+  async events(runId: string, afterSeq: number, signal: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = { Accept: 'text/event-stream' };
+    if (afterSeq > 0) headers['Last-Event-ID'] = String(afterSeq);
+    const url = `/api/v1/runs/${encodeURIComponent(runId)}/events?after_seq=${afterSeq}`;
+    const response = await this.#fetch(url, { headers, signal, credentials: 'same-origin' });
+    if (!response.ok) throw await failureOf(response);
+    return response;
+  }
+
+  /** Remembers the language for the server's own pages too (Django's set_language view). */
+  async setLanguage(language: string): Promise<void> {
+    const response = await this.#fetch('/i18n/setlang/', {
+      method: 'POST',
+      headers: {
+        'Content-Type': 'application/x-www-form-urlencoded',
+        'X-CSRFToken': cookie('csrftoken'),
+      },
+      body: new URLSearchParams({ language, next: location.pathname }).toString(),
+      credentials: 'same-origin',
+      // The view answers with a redirect to `next`; the cookie is set, the page itself is not needed.
+      redirect: 'manual',
+    });
+    if (!response.ok && response.type !== 'opaqueredirect') throw await failureOf(response);
+  }
+
+  async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const headers: Record<string, string> = { Accept: 'application/json' };
+    if (method !== 'GET') headers['X-CSRFToken'] = cookie('csrftoken');
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    let response: Response;
+    try {
+      response = await this.#fetch(path, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        credentials: 'same-origin',
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+    } catch (error) {
+      throw Failure.from(error);
+    }
+    if (!response.ok) throw await failureOf(response);
+    if (response.status === 204) return undefined as T;
+    try {
+      return (await response.json()) as T;
+    } catch (error) {
+      throw new Failure('internal_error', { status: response.status, message: String(error) });
+    }
+  }
+}
+
+/** Reads the platform's error body; an answer of something in between (a proxy) is named by its status. */
+export async function failureOf(response: Response): Promise<Failure> {
+  const retryAfter = Number(response.headers.get('Retry-After') ?? Number.NaN);
+  const parts = { status: response.status, retryAfter: Number.isFinite(retryAfter) ? retryAfter : null };
+  let error: Record<string, unknown> | undefined;
+  try {
+    error = ((await response.json()) as { error?: Record<string, unknown> }).error;
+  } catch {
+    error = undefined;
+  }
+  if (error === undefined || typeof error.code !== 'string') {
+    return new Failure(codeOfStatus(response.status), parts);
+  }
+  return new Failure(error.code, {
+    ...parts,
+    message: typeof error.message === 'string' ? error.message : '',
+    requestId: typeof error.request_id === 'string' ? error.request_id : null,
+    details: (error.details as Record<string, unknown> | null) ?? {},
+  });
+}
+
+function codeOfStatus(status: number): string {
+  if (status === 401) return 'not_authenticated';
+  if (status === 403) return 'permission_denied';
+  if (status === 404) return 'not_found';
+  if (status === 413) return 'request_too_large';
+  if (status === 429) return 'rate_limited';
+  if (status === 502 || status === 503 || status === 504) return 'network';
+  return 'internal_error';
+}

@@ -1,0 +1,130 @@
+import type { RunEvent } from '../protocol.gen';
+
+/** The native API and websocket as the page uses them (see docs for the full contract). */
+
+export interface Agent {
+  id: string;
+  slug: string;
+  name: string;
+  description: string;
+  model: string;
+}
+
+export interface Conversation {
+  id: string;
+  title: string;
+  agent: { slug: string; name: string } | null;
+  created_at: string;
+  updated_at: string;
+  active_run_id: string | null;
+}
+
+export interface ConversationPage {
+  conversations: Conversation[];
+  next_cursor: string | null;
+}
+
+export interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+  cached_tokens: number;
+  reasoning_tokens: number;
+  counted: boolean;
+  cost: string | null;
+  currency: string;
+}
+
+export interface StoredMessage {
+  id: string;
+  role: 'user' | 'assistant';
+  content: string;
+  reasoning: string | null;
+  status: 'complete' | 'stopped' | 'failed';
+  error: { code: string; message: string } | null;
+  run_id: string | null;
+  created_at: string;
+  usage: Usage | null;
+}
+
+export interface MessagePage {
+  conversation: Conversation;
+  messages: StoredMessage[];
+  active_run: { id: string; last_seq: number; status: string } | null;
+}
+
+export interface TurnRequest {
+  agent?: string;
+  conversation_id?: string;
+  message?: string;
+  retry?: boolean;
+}
+
+/** A conversation that was there before the turn is named by its id only. */
+export type NamedConversation = Pick<Conversation, 'id'> & Partial<Conversation>;
+
+export interface TurnAccepted {
+  runId: string;
+  conversation: NamedConversation;
+  messageId: string | null;
+}
+
+export interface RunCreated {
+  run: { id: string; status: string; last_seq: number };
+  conversation: NamedConversation;
+  message_id: string | null;
+}
+
+export type ClientFrame =
+  | ({ type: 'turn.start'; ref: string } & TurnRequest)
+  | { type: 'run.follow'; run_id: string; after_seq: number }
+  | { type: 'run.unfollow'; run_id: string }
+  | { type: 'run.cancel'; run_id: string }
+  | { type: 'ping' };
+
+export interface AcceptedFrame {
+  type: 'turn.accepted';
+  ref: string;
+  run_id: string;
+  conversation: NamedConversation;
+  message_id: string | null;
+}
+
+export interface ErrorFrame {
+  type: 'error';
+  ref: string | null;
+  run_id: string | null;
+  code: string;
+  message: string;
+  retry_after: number | null;
+}
+
+export type ServerFrame =
+  | { type: 'ready'; heartbeat_seconds: number }
+  | { type: 'heartbeat' }
+  | { type: 'pong' }
+  | AcceptedFrame
+  | ErrorFrame
+  | RunEvent;
+
+const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
+  'run.started',
+  'text.delta',
+  'reasoning.delta',
+  'tool.started',
+  'tool.finished',
+  'message.completed',
+  'run.completed',
+  'run.failed',
+  'run.cancelled',
+]);
+
+/** True for every envelope of a run, also of a type this page does not know yet: its seq still counts. */
+export function isRunEvent(frame: unknown): frame is RunEvent {
+  if (typeof frame !== 'object' || frame === null) return false;
+  const { run_id: runId, seq, type } = frame as Record<string, unknown>;
+  return typeof runId === 'string' && typeof seq === 'number' && typeof type === 'string';
+}
+
+export function isKnownEvent(event: RunEvent): boolean {
+  return RUN_EVENT_TYPES.has(event.type);
+}

@@ -1,0 +1,117 @@
+import type { RunEvent } from '../protocol.gen';
+
+export type RunStatus = 'waiting' | 'running' | 'completed' | 'failed' | 'cancelled';
+export type RunUsage = Extract<RunEvent, { type: 'run.completed' }>['data']['usage'];
+export type FinishReason = Extract<RunEvent, { type: 'run.completed' }>['data']['finish_reason'];
+
+export interface ToolCall {
+  callId: string;
+  name: string;
+  arguments: unknown;
+  result: unknown;
+  error: unknown;
+  done: boolean;
+}
+
+export interface RunState {
+  runId: string;
+  status: RunStatus;
+  model: string | null;
+  text: string;
+  /** How much of `text` belongs to messages that are complete; the rest is still being written. */
+  sealed: number;
+  reasoning: string;
+  tools: readonly ToolCall[];
+  messageId: string | null;
+  finishReason: FinishReason | null;
+  failure: { code: string; message: string; retryable: boolean } | null;
+  usage: RunUsage | null;
+}
+
+export function newRun(runId: string): RunState {
+  return {
+    runId,
+    status: 'waiting',
+    model: null,
+    text: '',
+    sealed: 0,
+    reasoning: '',
+    tools: [],
+    messageId: null,
+    finishReason: null,
+    failure: null,
+    usage: null,
+  };
+}
+
+export function isOver(state: RunState): boolean {
+  return state.status === 'completed' || state.status === 'failed' || state.status === 'cancelled';
+}
+
+/** The next state of a run. Events come in order and once (see Sequence); after the terminal one nothing counts. */
+export function reduce(state: RunState, event: RunEvent): RunState {
+  if (isOver(state)) return state;
+  switch (event.type) {
+    case 'run.started':
+      return { ...state, status: 'running', model: event.data.model };
+    case 'text.delta':
+      return { ...state, status: 'running', ...append(state, event.data.text) };
+    case 'reasoning.delta':
+      return { ...state, status: 'running', reasoning: state.reasoning + event.data.text };
+    case 'tool.started':
+      return { ...state, status: 'running', tools: [...state.tools, startedCall(event.data)] };
+    case 'tool.finished':
+      return { ...state, tools: finishCall(state.tools, event.data) };
+    case 'message.completed':
+      return { ...state, ...seal(state, event.data) };
+    case 'run.completed':
+      return { ...state, status: 'completed', finishReason: event.data.finish_reason, usage: event.data.usage };
+    case 'run.failed': {
+      const { code, message, retryable, usage } = event.data;
+      return { ...state, status: 'failed', failure: { code, message, retryable }, usage };
+    }
+    case 'run.cancelled':
+      return { ...state, status: 'cancelled', finishReason: 'cancelled', usage: event.data.usage };
+    default:
+      return state;
+  }
+}
+
+type Data<T extends RunEvent['type']> = Extract<RunEvent, { type: T }>['data'];
+
+function append(state: RunState, text: string): Pick<RunState, 'text' | 'sealed'> {
+  // A run with tools writes several messages; they are read as paragraphs of one answer.
+  if (state.sealed > 0 && state.sealed === state.text.length) {
+    const before = `${state.text}\n\n`;
+    return { text: before + text, sealed: before.length };
+  }
+  return { text: state.text + text, sealed: state.sealed };
+}
+
+/** The message's own content is the truth; it is empty where the run ended before it was known. */
+function seal(state: RunState, data: Data<'message.completed'>): Partial<RunState> {
+  const text = data.content === '' ? state.text : state.text.slice(0, state.sealed) + data.content;
+  return {
+    text,
+    sealed: text.length,
+    messageId: data.message_id ?? state.messageId,
+    finishReason: data.finish_reason,
+  };
+}
+
+function startedCall(data: Data<'tool.started'>): ToolCall {
+  return {
+    callId: data.call_id,
+    name: data.name,
+    arguments: data.arguments,
+    result: null,
+    error: null,
+    done: false,
+  };
+}
+
+function finishCall(tools: readonly ToolCall[], data: Data<'tool.finished'>): readonly ToolCall[] {
+  return tools.map((call) =>
+    call.callId === data.call_id ? { ...call, result: data.result, error: data.error, done: true } : call,
+  );
+}

@@ -1,0 +1,100 @@
+import { memo } from 'react';
+import type { Usage } from '../api/contract';
+import type { Entry } from '../chat/entry';
+import type { Thread } from '../chat/thread';
+import { useSpeech, useT } from '../i18n/language';
+import { Markdown } from '../markdown/Markdown';
+import { newRun } from '../run/reducer';
+import { Observable, useObservable } from '../store/observable';
+import { CopyButton } from './CopyButton';
+import { useApp } from './context';
+import { FailureNotice } from './FailureNotice';
+import { RetryIcon } from './icons';
+import { Reasoning } from './Reasoning';
+import { ToolCalls } from './ToolCalls';
+
+/** Stands in for the feed of an answer that was stored before this page was opened. */
+const NO_FEED = new Observable(newRun(''));
+
+interface AssistantMessageProps {
+  entry: Entry;
+  thread: Thread;
+  last: boolean;
+  busy: boolean;
+}
+
+/** One answer. While it is live it listens to its run's feed itself, so that nothing around it is drawn again. */
+export const AssistantMessage = memo(function AssistantMessage({ entry, thread, last, busy }: AssistantMessageProps) {
+  const app = useApp();
+  const t = useT();
+  const run = useObservable((entry.runId === null ? undefined : app.runs.get(entry.runId)) ?? NO_FEED);
+  const live = entry.status === 'live';
+  const content = live ? run.text : entry.content;
+  const reasoning = live ? run.reasoning : entry.reasoning;
+  const waiting = live && content === '' && reasoning === '' && run.tools.length === 0;
+  return (
+    <article
+      className="group pb-8"
+      data-testid="message-assistant"
+      data-status={live ? 'streaming' : entry.status}
+      aria-busy={live}
+    >
+      <h2 className="sr-only">{t('message.answer')}</h2>
+      {reasoning !== '' && <Reasoning text={reasoning} live={live && content === ''} />}
+      {run.tools.length > 0 && <ToolCalls calls={run.tools} />}
+      {waiting && (
+        <p className="waiting" role="status">
+          <span className="sr-only">{t('message.waiting')}</span>
+        </p>
+      )}
+      {content !== '' && <Markdown source={content} live={live} />}
+      {!live && content === '' && entry.status === 'complete' && <p className="note">{t('message.empty')}</p>}
+      {!live && run.finishReason === 'length' && <p className="note">{t('message.cut')}</p>}
+      {!live && run.finishReason === 'content_filter' && <p className="note">{t('message.filtered')}</p>}
+      {entry.status === 'stopped' && <p className="note">{t('message.stopped')}</p>}
+      {entry.status === 'failed' && (
+        <div className="mt-3">
+          <FailureNotice
+            failure={entry.error ?? { code: 'internal_error', message: '' }}
+            onRetry={last && !busy ? () => void thread.retry() : undefined}
+          />
+        </div>
+      )}
+      {!live && <Actions entry={entry} thread={thread} canRetry={last && !busy} />}
+    </article>
+  );
+});
+
+function Actions({ entry, thread, canRetry }: { entry: Entry; thread: Thread; canRetry: boolean }) {
+  const t = useT();
+  return (
+    <div className="actions" data-last={canRetry}>
+      {entry.content !== '' && <CopyButton text={entry.content} label={t('message.copy')} testId="copy-answer" />}
+      {canRetry && entry.status !== 'failed' && (
+        <button
+          type="button"
+          className="quiet-button"
+          data-testid="retry"
+          aria-label={t('message.regenerate')}
+          title={t('message.regenerate')}
+          onClick={() => void thread.retry()}
+        >
+          <RetryIcon />
+        </button>
+      )}
+      {entry.usage && entry.usage.output_tokens > 0 && <UsageNote usage={entry.usage} />}
+    </div>
+  );
+}
+
+function UsageNote({ usage }: { usage: Usage }) {
+  const { t, language } = useSpeech();
+  const count = (usage.input_tokens + usage.output_tokens).toLocaleString(language === 'en' ? 'en' : 'zh-CN');
+  const cost = usage.cost === null ? '' : ` · ${Number(usage.cost)} ${usage.currency}`;
+  return (
+    <span className="px-1.5 text-xs text-faint">
+      {t(usage.counted ? 'message.tokensCounted' : 'message.tokens', { count })}
+      {cost}
+    </span>
+  );
+}

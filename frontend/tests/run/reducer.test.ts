@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import type { RunEvent } from '../../src/protocol.gen';
+import { isOver, newRun, reduce } from '../../src/run/reducer';
+import { completed, event, RUN, sealed, started, text, USAGE } from '../events';
+
+const play = (...events: RunEvent[]) => events.reduce(reduce, newRun(RUN));
+
+describe('reduce', () => {
+  it('builds the text from deltas and ends completed', () => {
+    const run = play(started(), text(2, 'Hel'), text(3, 'lo'), sealed(4, 'Hello'), completed(5));
+    expect(run).toMatchObject({ text: 'Hello', status: 'completed', messageId: 'm1', usage: USAGE, model: 'm' });
+    expect(isOver(run)).toBe(true);
+  });
+
+  it('takes the completed message as the truth about its text', () => {
+    expect(play(started(), text(2, 'Hel'), sealed(3, 'Hello')).text).toBe('Hello');
+  });
+
+  it('keeps what was written when the end came without content', () => {
+    expect(play(started(), text(2, 'half'), sealed(3, '')).text).toBe('half');
+  });
+
+  it('joins the messages of a run with tools as paragraphs', () => {
+    const run = play(started(), text(2, 'One'), sealed(3, 'One'), text(4, 'Tw'), text(5, 'o'), sealed(6, 'Two!'));
+    expect(run.text).toBe('One\n\nTwo!');
+  });
+
+  it('keeps reasoning apart from the text', () => {
+    const run = play(started(), event(2, 'reasoning.delta', { text: 'hm' }), text(3, 'yes'));
+    expect([run.reasoning, run.text]).toEqual(['hm', 'yes']);
+  });
+
+  it('opens and closes tool calls by their id', () => {
+    const call = { call_id: 'c1', name: 'search' };
+    const open = play(started(), event(2, 'tool.started', { ...call, arguments: { q: 1 } }));
+    expect(open.tools).toMatchObject([{ callId: 'c1', name: 'search', done: false }]);
+    const shut = reduce(open, event(3, 'tool.finished', { ...call, result: 'found', error: null }));
+    expect(shut.tools).toMatchObject([{ done: true, result: 'found', arguments: { q: 1 } }]);
+  });
+
+  it('ends failed with the code and what was written', () => {
+    const failed = event(3, 'run.failed', { code: 'provider_timeout', message: 'slow', retryable: true, usage: USAGE });
+    const run = play(started(), text(2, 'half'), failed);
+    expect(run).toMatchObject({ status: 'failed', text: 'half', failure: { code: 'provider_timeout', retryable: true } });
+  });
+
+  it('ends cancelled with what was written', () => {
+    const run = play(started(), text(2, 'half'), event(3, 'run.cancelled', { usage: USAGE }));
+    expect(run).toMatchObject({ status: 'cancelled', text: 'half', finishReason: 'cancelled' });
+  });
+
+  it('takes nothing after the terminal event', () => {
+    const run = play(started(), completed(2), text(3, 'late'));
+    expect(run).toMatchObject({ text: '', status: 'completed' });
+  });
+
+  it('ignores a type that it does not know', () => {
+    const before = play(started());
+    expect(reduce(before, { ...text(2, 'x'), type: 'source.cited' } as unknown as RunEvent)).toBe(before);
+  });
+});

@@ -1,0 +1,72 @@
+import tailwindcss from '@tailwindcss/vite';
+import react from '@vitejs/plugin-react';
+import type { Plugin } from 'vite';
+import { defineConfig } from 'vitest/config';
+import { sourcesFingerprint } from './dev/sources';
+
+// The backend of `npm run dev`: the mock by default, or a running platform
+// (BACKEND=http://127.0.0.1:8000 BACKEND_HOST=acme.localhost:8000).
+const backend = process.env.BACKEND ?? 'http://127.0.0.1:5174';
+const backendHost = process.env.BACKEND_HOST ?? 'acme.localhost:5174';
+
+// The platform accepts a socket only from the tenant's own origin, so the proxy speaks as that origin.
+const upstream = {
+  target: backend,
+  ws: true,
+  headers: { host: backendHost, origin: `http://${backendHost}` },
+};
+
+/** Serves the development shell (index.html) for /chat/ and /chat/<id>/, as the Django template does. */
+function chatRoutes(): Plugin {
+  return {
+    name: 'chat-routes',
+    configureServer(server) {
+      server.middlewares.use((request, _response, next) => {
+        if (request.url === '/' || request.url?.startsWith('/chat/')) request.url = '/index.html';
+        next();
+      });
+    },
+  };
+}
+
+export default defineConfig(({ command }) => ({
+  base: command === 'build' ? '/static/chat/' : '/',
+  plugins: [react(), tailwindcss(), chatRoutes(), sourcesFingerprint('../static/chat')],
+  build: {
+    outDir: '../static/chat',
+    emptyOutDir: true,
+    // Not the default `.vite/manifest.json`: Django's collectstatic skips names that start with a dot.
+    manifest: 'manifest.json',
+    sourcemap: false,
+    target: 'es2022',
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: true,
+    rollupOptions: {
+      input: 'src/main.tsx',
+      // One script and one sheet: a second chunk would import the entry by its unhashed name once
+      // a static files storage renames it, and the page would run twice.
+      output: {
+        entryFileNames: 'assets/chat-[hash].js',
+        assetFileNames: 'assets/chat-[hash][extname]',
+      },
+    },
+  },
+  server: {
+    host: '127.0.0.1',
+    port: 5173,
+    strictPort: true,
+    proxy: {
+      '/api': upstream,
+      '/ws': upstream,
+      '/login': upstream,
+      '/logout': upstream,
+      '/i18n': upstream,
+    },
+  },
+  test: {
+    environment: 'jsdom',
+    include: ['tests/**/*.test.{ts,tsx}'],
+    restoreMocks: true,
+  },
+}));

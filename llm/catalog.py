@@ -1,0 +1,169 @@
+"""What is known of models: how much they read and write, and what they cost.
+
+The data is catalog.json beside this file, written by `manage.py refresh_catalog` (its docstring says from
+what). An account's own entries (`ProviderAccount.models`) win over it, field by field. A price that nobody
+knows is None, "unpriced"; it is never taken for zero.
+
+A model is looked up among the vendors of its provider kind. An `openai_compatible` account may be any
+vendor, so there the list price of the vendor whose model has that id is taken; who runs such a model
+himself, or buys it from somebody else, sets the price in the account.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+CATALOG_FILE = Path(__file__).with_name("catalog.json")
+
+# The vendors of each kind, in the order in which they are asked. Zhipu's models that the Chinese list
+# does not have are looked up in the international one.
+VENDORS: dict[str, tuple[str, ...]] = {
+    "zhipu": ("zhipuai", "zai"),
+    "openai_compatible": ("openai", "deepseek", "moonshotai", "zai", "zhipuai", "local"),
+    "local": ("local",),
+    "scripted": (),
+}
+
+_TOKENS = ("context_tokens", "max_output_tokens")
+_PRICES = ("input_price", "output_price", "cached_price")
+# What may follow a catalogued family name and still be the same model at the same price: a date, or a word
+# for the newest edition. Not a size after a colon, as Ollama names what it runs itself. A fine-tuned
+# OpenAI model (`ft:<model>:<owner>::<id>`) has the price of its family whatever follows.
+_EDITION = re.compile(r"-(\d{4}[\d-]*|latest|preview.*|exp)")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Limits in tokens and prices per million tokens in `currency`; None is unknown.
+
+    cached_price: of input tokens that the vendor read from its cache; None: input_price holds for them.
+    Where a vendor's price rises with the length of the input, the lowest step is given.
+    """
+
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_price: Decimal | None = None
+    output_price: Decimal | None = None
+    cached_price: Decimal | None = None
+    currency: str = "USD"
+
+    @property
+    def priced(self) -> bool:
+        """Whether a call of this model can be given a cost."""
+        return self.input_price is not None and self.output_price is not None
+
+
+UNKNOWN = ModelInfo()
+
+
+def model_info(provider_kind: str, model: str, overrides: Mapping[str, Any] | None = None) -> ModelInfo:
+    """What is known of `model` for an account of this kind; `overrides` is ProviderAccount.models.
+
+    Raises ValueError when the override of this model is malformed (ProviderAccount.clean refuses those).
+    """
+    found = _catalogued(provider_kind, model)
+    own = (overrides or {}).get(model)
+    return found if own is None else replace(found, **override_fields(model, own))
+
+
+def known_models(provider_kind: str) -> list[str]:
+    """The ids that the catalogue has for a kind, sorted: suggestions for people, not a limit."""
+    return sorted({name for vendor in VENDORS.get(provider_kind, ()) for name in _index(vendor)[0] if ":" not in name})
+
+
+def override_fields(model: str, entry: Any) -> dict[str, Any]:
+    """The fields of ModelInfo that an account sets for a model.
+
+    `entry` maps field names to whole tokens, prices (numbers or decimal text, 0 for free) or a currency of
+    three letters; null takes a catalogued value away. Raises ValueError with a sentence for people.
+    """
+    if not isinstance(entry, Mapping):
+        raise ValueError(f'{model}: expected an object such as {{"context_tokens": 128000}}.')
+    fields: dict[str, Any] = {}
+    for name, value in entry.items():
+        if name in _TOKENS:
+            fields[name] = _tokens(model, name, value)
+        elif name in _PRICES:
+            fields[name] = _price(model, name, value)
+        elif name == "currency":
+            if not (isinstance(value, str) and re.fullmatch(r"[A-Z]{3}", value)):
+                raise ValueError(f"{model}: currency must be three capital letters, such as USD or CNY.")
+            fields[name] = value
+        else:
+            raise ValueError(f"{model}: there is no field {name!r}; use {', '.join((*_TOKENS, *_PRICES))} or currency.")
+    prices = [name for name in _PRICES if fields.get(name) is not None]
+    if "currency" in fields and not {"input_price", "output_price"} <= set(prices):
+        raise ValueError(f"{model}: a currency needs input_price and output_price beside it.")
+    if {"input_price", "output_price"} <= set(prices):
+        fields.setdefault("cached_price", None)  # a catalogued cache price belongs to the catalogued prices
+        fields.setdefault("currency", "USD")
+    return fields
+
+
+def _tokens(model: str, name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{model}: {name} must be a whole number of tokens, at least 1.")
+    return value
+
+
+def _price(model: str, name: str, value: Any) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+            raise InvalidOperation
+        price = Decimal(str(value))
+    except InvalidOperation:
+        price = Decimal("NaN")
+    if not price.is_finite() or price < 0 or price > 1_000_000:
+        raise ValueError(f'{model}: {name} must be a price per million tokens, such as "0.60".')
+    return price
+
+
+@lru_cache(maxsize=2048)
+def _catalogued(kind: str, model: str) -> ModelInfo:
+    name = model.lower()
+    for vendor in VENDORS.get(kind, ()):
+        exact, prefixes = _index(vendor)
+        row = exact.get(name)
+        if row is None:
+            for prefix, candidate in prefixes:
+                rest = name.removeprefix(prefix)
+                if rest != name and (prefix.startswith("ft:") or _EDITION.fullmatch(rest)):
+                    row = candidate
+                    break
+        if row is not None:
+            return _info(row)
+    return UNKNOWN
+
+
+def _info(row: Mapping[str, Any]) -> ModelInfo:
+    prices = {name: Decimal(row[name]) for name in _PRICES if name in row}
+    return ModelInfo(
+        row.get("context_tokens"), row.get("max_output_tokens"), currency=row.get("currency", "USD"), **prices
+    )
+
+
+@cache
+def _index(vendor: str) -> tuple[dict[str, dict[str, Any]], list[tuple[str, dict[str, Any]]]]:
+    """A vendor's rows by exact lower-case name, and by family name, longest first."""
+    rows = _load().get(vendor, [])
+    exact = {name: row for row in rows for name in row["names"]}
+    prefixes = [(prefix, row) for row in rows for prefix in row.get("families", ())]
+    return exact, sorted(prefixes, key=lambda item: -len(item[0]))
+
+
+@cache
+def _load() -> dict[str, list[dict[str, Any]]]:
+    vendors: dict[str, list[dict[str, Any]]] = orjson.loads(CATALOG_FILE.read_bytes())["vendors"]
+    return vendors

@@ -1,0 +1,66 @@
+"""The client of every vendor that speaks chat completions over HTTP: an endpoint, a dialect, and wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+from django.conf import settings
+
+from core.egress import EgressPolicy
+from llm import wire
+from llm.deltas import OPENAI, Delta, Dialect, Endpoint, ModelRequest
+from llm.registry import ProviderRef
+
+
+@dataclass(frozen=True, slots=True)
+class WireClient:
+    """A ModelClient over llm.wire.
+
+    adapt: turns our request into the vendor's. key: the bearer token of one call, for vendors that want a
+    signed one; without it the endpoint's own key is sent.
+    """
+
+    endpoint: Endpoint
+    dialect: Dialect = OPENAI
+    adapt: Callable[[ModelRequest], ModelRequest] | None = None
+    key: Callable[[], str] | None = None
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        """As wire.stream; no layer of its own between two deltas."""
+        return wire.stream(self._keyed(), self._adapted(request), self.dialect)
+
+    async def complete(self, request: ModelRequest) -> list[Delta]:
+        """As wire.complete."""
+        return await wire.complete(self._keyed(), self._adapted(request), self.dialect)
+
+    def _adapted(self, request: ModelRequest) -> ModelRequest:
+        return self.adapt(request) if self.adapt else request
+
+    def _keyed(self) -> Endpoint:
+        return replace(self.endpoint, api_key=self.key()) if self.key else self.endpoint
+
+
+def endpoint_of(account: ProviderRef, default_url: str = "") -> Endpoint:
+    """The account's endpoint; without a base URL of its own, `default_url`."""
+    return Endpoint(
+        base_url=account.base_url or default_url,
+        api_key=account.api_key,
+        allow_private=account.allow_private,
+        egress=egress_policy(),
+    )
+
+
+def egress_policy() -> EgressPolicy:
+    """What tenants' addresses may be, from Django's settings, both lists and both optional.
+
+    EGRESS_ALLOW names private hosts and networks that tenants may use (core.egress.EgressPolicy.parse says
+    how), EGRESS_DENY public networks that they may not. Raises ValueError for an entry that cannot be read.
+    """
+    return _policy(tuple(getattr(settings, "EGRESS_ALLOW", ())), tuple(getattr(settings, "EGRESS_DENY", ())))
+
+
+@cache
+def _policy(allowed: tuple[str, ...], denied: tuple[str, ...]) -> EgressPolicy:
+    return EgressPolicy.parse(allowed, denied)

@@ -1,0 +1,114 @@
+"""The accounts with which a tenant reaches its model vendors."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+
+from core.ids import uuid7
+from llm import catalog
+from llm.registry import PROVIDERS
+from tenants.fields import EncryptedTextField
+
+MAX_MODELS = 500
+
+
+def kind_choices() -> list[tuple[str, str]]:
+    """The provider kinds; a function, so that a new kind is no migration."""
+    return [(kind, kind) for kind in PROVIDERS]
+
+
+class ProviderAccount(models.Model):
+    """A tenant's account with a model vendor. Make and change it with llm.services."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(
+        max_length=80,
+        unique=True,
+        validators=[RegexValidator(r"^\S(.*\S)?$", "The name must not begin or end with a space.")],
+    )
+    kind = models.CharField(max_length=40, choices=kind_choices)
+    base_url = models.CharField(
+        "base URL",
+        max_length=500,
+        blank=True,
+        help_text="Such as https://api.openai.com/v1; empty: the vendor's own.",
+    )
+    api_key = EncryptedTextField("API key", blank=True, default="")
+    allow_private = models.BooleanField(
+        default=False, editable=False, help_text="The operator set the address, so it may be a private one."
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    # Last, because from here on `models` is this field and no longer the module.
+    models = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='Limits and prices: {"my-model": {"context_tokens": 32000, "input_price": "0.5"}}.',
+    )
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Raises ValidationError, by field, in sentences for people."""
+        errors: dict[str, Any] = {}
+        if self.kind and self.kind not in PROVIDERS:
+            errors["kind"] = f"There is no provider of the kind {self.kind!r}. Choose one of: {', '.join(PROVIDERS)}."
+        if problem := _url_problem(self.base_url):
+            errors["base_url"] = problem
+        elif self.kind == "openai_compatible" and not self.base_url:
+            errors["base_url"] = "Enter the vendor's base URL, such as https://api.openai.com/v1."
+        if self.kind == "zhipu" and not self.api_key:
+            errors["api_key"] = "Enter the Zhipu API key."
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):
+            errors["api_key"] = "The API key has a space or a character that no key has. Copy it again."
+        if problem := _models_problem(self.models):
+            errors["models"] = problem
+        if errors:
+            raise ValidationError(errors)
+
+
+def _url_problem(url: str) -> str | None:
+    """What is wrong with a base URL, or None."""
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "This is not a URL."
+    faults = {
+        "The base URL must begin with http:// or https:// and name a host.": (
+            parts.scheme not in ("http", "https") or not host
+        ),
+        "The base URL must not hold a user name or password. Use the API key.": "@" in parts.netloc,
+        "The base URL must not have a part after #.": bool(parts.fragment),
+        "The base URL has a space or an invisible character.": not url.isprintable() or " " in url,
+        "Leave /chat/completions away: the base URL ends before it, often with /v1.": (
+            parts.path.rstrip("/").endswith("/chat/completions")
+        ),
+    }
+    return next((sentence for sentence, applies in faults.items() if applies), None)
+
+
+def _models_problem(entries: Any) -> str | None:
+    """What is wrong with an account's own model infos, or None."""
+    if not isinstance(entries, dict):
+        return 'Expected an object such as {"my-model": {"context_tokens": 32000}}.'
+    if len(entries) > MAX_MODELS:
+        return f"At most {MAX_MODELS} models can be described."
+    for name, entry in entries.items():
+        try:
+            catalog.override_fields(name, entry)
+        except ValueError as error:
+            return str(error)
+    return None

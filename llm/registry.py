@@ -1,0 +1,75 @@
+"""The providers: a table of kinds, and the way from an account to a client of its vendor.
+
+A new provider is one small class in llm/providers/ and one row in PROVIDERS. The class is imported when
+the kind is first used, so that a process pays only for what its tenants use.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from importlib import import_module
+from typing import Protocol
+
+from core.errors import PaasError
+from llm.deltas import Delta, ModelRequest
+
+PROVIDERS: dict[str, str] = {
+    "openai_compatible": "llm.providers.openai_compatible.OpenAICompatible",
+    "zhipu": "llm.providers.zhipu.Zhipu",
+    "local": "llm.providers.local.Local",
+    "scripted": "llm.providers.scripted.Scripted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRef:
+    """A provider account as a value, with its key in the clear: keep it in memory, never store it."""
+
+    id: uuid.UUID
+    kind: str
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    allow_private: bool = False
+    updated_at: datetime | None = None
+
+
+class ModelClient(Protocol):
+    """What every provider gives: the two ways to ask a model. Errors are PaasError."""
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        """The answer in pieces; close the generator to stop the vendor."""
+        ...
+
+    async def complete(self, request: ModelRequest) -> list[Delta]:
+        """The answer in one piece, as deltas."""
+        ...
+
+
+class Provider(Protocol):
+    """One vendor: how an account of this kind becomes a client."""
+
+    kind: str
+
+    def client(self, account: ProviderRef) -> ModelClient:
+        """A client for this account; cheap, without any connection yet."""
+        ...
+
+
+def client_for(account: ProviderRef) -> ModelClient:
+    """The client of an account. Raises PaasError provider_not_configured for a kind that does not exist."""
+    return provider(account.kind).client(account)
+
+
+@cache
+def provider(kind: str) -> Provider:
+    """The provider of a kind, imported on first use. Raises PaasError provider_not_configured."""
+    try:
+        module, _, name = PROVIDERS[kind].rpartition(".")
+    except KeyError:
+        raise PaasError("provider_not_configured", f"There is no provider of the kind {kind!r}.") from None
+    made: Provider = getattr(import_module(module), name)()
+    return made

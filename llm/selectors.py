@@ -1,0 +1,36 @@
+"""Reads of provider accounts, for the bound tenant."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from core.errors import PaasError
+from llm.models import ProviderAccount
+from llm.registry import ProviderRef
+
+
+def providers() -> QuerySet[ProviderAccount]:
+    """All accounts of the tenant, by name."""
+    return ProviderAccount.objects.order_by("name")
+
+
+def provider_named(name: str) -> ProviderAccount | None:
+    """The account with this name, or None."""
+    return ProviderAccount.objects.filter(name=name).first()
+
+
+def provider_ref(account: ProviderAccount) -> ProviderRef:
+    """The account as a value for llm.registry.client_for, key in the clear.
+
+    Raises PaasError provider_not_configured for an account that is switched off: no call is made with it.
+    """
+    if not account.enabled:
+        raise PaasError("provider_not_configured", f"The model provider {account.name!r} is switched off.")
+    return ProviderRef(
+        id=account.id,
+        kind=account.kind,
+        base_url=account.base_url,
+        api_key=account.api_key or "",
+        allow_private=account.allow_private,
+        updated_at=account.updated_at,
+    )

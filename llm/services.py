@@ -1,0 +1,101 @@
+"""Writes of provider accounts, for the bound tenant, each with its audit row.
+
+Who sets an address decides what it may be: the operator's (`by_operator`) may be private, a tenant's must
+be public (core.egress). A tenant that changes the address of an operator's account makes it its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict, Unpack
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from accounts import audit
+from core import egress
+from core.errors import PaasError
+from llm.client import egress_policy
+from llm.models import ProviderAccount
+
+
+class ProviderFields(TypedDict, total=False):
+    """What can be set of an account; see ProviderAccount."""
+
+    name: str
+    kind: str
+    base_url: str
+    api_key: str
+    models: dict[str, Any]
+    enabled: bool
+
+
+def provider_create(*, actor: str, by_operator: bool = False, **fields: Unpack[ProviderFields]) -> ProviderAccount:
+    """A new account. Raises ValidationError, by field; a name that is taken is one."""
+    account = ProviderAccount(**_tidied(fields))
+    account.allow_private = by_operator and bool(account.base_url)
+    _check(account)
+    with transaction.atomic():
+        account.save(force_insert=True)
+        audit.record("provider.created", actor=actor, target=str(account.id), name=account.name, kind=account.kind)
+    return account
+
+
+def provider_update(
+    account: ProviderAccount, *, actor: str, by_operator: bool = False, **fields: Unpack[ProviderFields]
+) -> list[str]:
+    """Change an account; returns the names of the fields that changed, in order, and writes only then.
+
+    A key belongs to the host that it was entered for: who changes the host enters the key again, so that a
+    key which one person stored cannot be sent to an address that another chooses. Raises ValidationError.
+    """
+    given = _tidied(fields)
+    changed = sorted(name for name, value in given.items() if getattr(account, name) != value)
+    if "base_url" in changed:
+        moved = _origin(given["base_url"]) != _origin(account.base_url)
+        if moved and account.api_key and "api_key" not in given:
+            raise ValidationError({"api_key": "The address changed, so enter the API key again."})
+        given["allow_private"] = by_operator and bool(given["base_url"])
+    elif by_operator and given.get("base_url"):
+        given["allow_private"] = True  # the operator stands by an address that the tenant had set
+    if given.get("allow_private", account.allow_private) != account.allow_private:
+        changed.append("allow_private")
+    if not changed:
+        return []
+    for name in changed:
+        setattr(account, name, given[name])
+    _check(account)
+    with transaction.atomic():
+        account.save(update_fields=[*changed, "updated_at"])
+        audit.record("provider.updated", actor=actor, target=str(account.id), name=account.name, changed=changed)
+    return changed
+
+
+def provider_delete(account: ProviderAccount, *, actor: str) -> None:
+    """Delete an account and its key. Raises django.db.models.ProtectedError while agents use it."""
+    with transaction.atomic():
+        audit.record("provider.deleted", actor=actor, target=str(account.id), name=account.name)
+        account.delete()
+
+
+def _tidied(fields: ProviderFields) -> dict[str, Any]:
+    """The fields without the spaces and line ends that copying brings."""
+    return {name: value.strip() if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _check(account: ProviderAccount) -> None:
+    account.full_clean()
+    if account.allow_private or not account.base_url:
+        return
+    try:
+        egress.check_url(account.base_url, egress_policy())
+    except PaasError as error:
+        raise ValidationError({"base_url": error.message}) from None
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    try:
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        return parts.scheme, parts.hostname, -1

@@ -1,0 +1,150 @@
+"""Makes the platform what a declaration says: create or update, never delete; one transaction per tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from accounts import audit, keys, services
+from accounts.models import ApiKey
+from agents.services import agent_set
+from core.errors import PaasError
+from llm.selectors import provider_named
+from llm.services import provider_create, provider_update
+from paas.declaration import Declaration, TenantDeclaration
+from tenants import provisioning, resolve, scope
+from tenants.models import Plan, Tenant
+
+ACTOR = "command:apply"
+
+
+class ApplyError(Exception):
+    """A tenant could not be made as declared; nothing of it was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that was looked at. what: "created", "updated" or "unchanged". secret: shown this once."""
+
+    tenant: str
+    kind: str
+    name: str
+    what: str
+    secret: str = ""
+
+    def view(self) -> dict[str, str]:
+        """As JSON."""
+        shown = {"tenant": self.tenant, "kind": self.kind, "name": self.name, "change": self.what}
+        return shown | ({"token": self.secret} if self.secret else {})
+
+
+class _DryRun(Exception):
+    """Rolls a transaction back."""
+
+
+def apply(declaration: Declaration, *, dry_run: bool) -> Iterator[list[Change]]:
+    """Apply it; yields what each transaction changed, after it was committed. Raises ApplyError."""
+    if declaration.operators:
+        yield _in_transaction("operators", lambda: _operators(declaration.operators), dry_run)
+    for tenant in declaration.tenants:
+        yield _in_transaction(tenant.slug, lambda wanted=tenant: _tenant(wanted), dry_run)
+
+
+def _in_transaction(name: str, work: Any, dry_run: bool) -> list[Change]:
+    changes: list[Change] = []
+    try:
+        with scope.platform(), transaction.atomic():
+            changes = list(work())
+            if dry_run:
+                raise _DryRun
+    except _DryRun:
+        return [replace(change, secret="") for change in changes]  # that key will never exist
+    except ValidationError as error:
+        raise ApplyError(f"{name}: {' '.join(error.messages)}") from None
+    except PaasError as error:  # more agents than the plan allows
+        raise ApplyError(f"{name}: {error.message}") from None
+    finally:
+        resolve.forget_all()
+    return changes
+
+
+def _operators(operators: list[dict[str, Any]]) -> Iterator[Change]:
+    for entry in operators:
+        what = services.operator_set(email=entry["email"], password=entry.get("password"), actor=ACTOR)
+        yield Change("", "operator", entry["email"], what)
+
+
+def _tenant(wanted: TenantDeclaration) -> Iterator[Change]:
+    tenant, what = _row(wanted)
+    yield Change(wanted.slug, "tenant", wanted.slug, what)
+    for entry in wanted.members:
+        what = services.member_set(
+            tenant=tenant,
+            email=entry["email"],
+            role=entry["role"],
+            password=entry.get("password"),
+            name=entry.get("name", ""),
+            actor=ACTOR,
+        )
+        yield Change(wanted.slug, "member", entry["email"], what)
+    with scope.bind(tenant.ref()):
+        for entry in wanted.providers:
+            yield Change(wanted.slug, "provider", entry["name"], _provider(entry))
+        for entry in wanted.agents:
+            yield Change(wanted.slug, "agent", entry["slug"], _agent(entry))
+        for entry in wanted.api_keys:
+            what, secret = _key(entry)
+            yield Change(wanted.slug, "api_key", entry["name"], what, secret)
+
+
+def _row(wanted: TenantDeclaration) -> tuple[Tenant, str]:
+    tenant = Tenant.objects.select_related("plan").filter(slug=wanted.slug).first()
+    plan = wanted.plan or (tenant.plan_id if tenant else "free")
+    if not Plan.objects.filter(slug=plan).exists():
+        raise ValidationError(f"There is no plan {plan!r}.")
+    if tenant is None:
+        tenant = provisioning.tenant_create(slug=wanted.slug, name=wanted.name or wanted.slug, plan=plan)
+        what = "created"
+    else:
+        name = wanted.name or tenant.name
+        if (tenant.name, tenant.plan_id) == (name, plan):
+            return tenant, "unchanged"
+        provisioning.tenant_update(tenant=tenant, name=name, plan=Plan.objects.get(slug=plan))
+        what = "updated"
+    with scope.bind(tenant.ref()):
+        audit.record(f"tenant.{what}", actor=ACTOR, target=wanted.slug, plan=plan)
+    return tenant, what
+
+
+def _provider(entry: dict[str, Any]) -> str:
+    account = provider_named(entry["name"])
+    if account is None:
+        provider_create(actor=ACTOR, by_operator=True, **entry)
+        return "created"
+    return "updated" if provider_update(account, actor=ACTOR, by_operator=True, **entry) else "unchanged"
+
+
+def _agent(entry: dict[str, Any]) -> str:
+    account = provider_named(entry["provider"])
+    if account is None:
+        raise ValidationError(f"Agent {entry['slug']}: there is no provider {entry['provider']!r}.")
+    return agent_set(slug=entry["slug"], provider=account, model=entry["model"], actor=ACTOR, fields=entry)
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, str]:
+    found = ApiKey.objects.filter(name=entry["name"], revoked_at=None).first()
+    token = entry.get("token")
+    same_token = token is None or (found is not None and bytes(found.digest) == keys.digest(token))
+    if found is not None and same_token and sorted(found.scopes) == sorted(entry["scopes"]):
+        return "unchanged", ""
+    if found is not None and same_token:
+        keys.key_update(key=found, scopes=entry["scopes"], actor=ACTOR)
+        return "updated", ""
+    if found is not None:
+        keys.key_revoke(key=found, actor=ACTOR)
+    _, made = keys.key_create(name=entry["name"], scopes=entry["scopes"], token=token, actor=ACTOR)
+    return "updated" if found else "created", "" if token else made

@@ -1,0 +1,149 @@
+"""Configuration as code: the YAML file that `manage.py apply` takes, checked whole before anything is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Fields = dict[str, Any]
+
+
+class DeclarationError(Exception):
+    """The file is not a declaration; the message has one line per mistake, each with its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDeclaration:
+    """One tenant as the file wants it."""
+
+    slug: str
+    name: str | None  # None: as it is, and the slug for a new one
+    plan: str | None  # None: as it is, and "free" for a new one
+    members: list[Fields] = field(default_factory=list)
+    providers: list[Fields] = field(default_factory=list)
+    agents: list[Fields] = field(default_factory=list)
+    api_keys: list[Fields] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """The whole file."""
+
+    tenants: list[TenantDeclaration]
+    operators: list[Fields]
+
+
+# section -> {field: (type, needed)}
+_SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
+    "operators": {"email": (str, True), "password": (str, False)},
+    "members": {"email": (str, True), "role": (str, True), "password": (str, False), "name": (str, False)},
+    "providers": {
+        "name": (str, True),
+        "kind": (str, True),
+        "base_url": (str, False),
+        "api_key": (str, False),
+        "models": (dict, False),
+        "enabled": (bool, False),
+    },
+    "agents": {
+        "slug": (str, True),
+        "name": (str, False),
+        "description": (str, False),
+        "provider": (str, True),
+        "model": (str, True),
+        "instructions": (str, False),
+        "parameters": (dict, False),
+    },
+    "api_keys": {"name": (str, True), "scopes": (list, True), "token": (str, False)},
+}
+_TENANT_TEXTS = {"slug": True, "name": False, "plan": False}
+
+
+def read(path: Path) -> Declaration:
+    """The declaration in a file. Raises DeclarationError."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DeclarationError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise DeclarationError(f"{path} is not YAML: {error}") from None
+    return parse(found)
+
+
+def parse(found: Any) -> Declaration:
+    """The declaration in parsed YAML. Raises DeclarationError with every mistake."""
+    mistakes: list[str] = []
+    if not isinstance(found, dict):
+        raise DeclarationError("The file must have `tenants:`, a list.")
+    _unknown(found, {"tenants", "operators"}, "", mistakes)
+    operators = _section(found, "operators", "operators", mistakes)
+    tenants: list[TenantDeclaration] = []
+    for position, entry in enumerate(_list(found, "tenants", "tenants", mistakes)):
+        where = f"tenants[{position}]"
+        if not isinstance(entry, dict):
+            mistakes.append(f"{where}: must be a mapping")
+            continue
+        tenants.append(_tenant(entry, where, mistakes))
+    slugs = [tenant.slug for tenant in tenants]
+    mistakes += [f"tenants: {slug} is there twice" for slug in sorted(set(slugs)) if slugs.count(slug) > 1]
+    if mistakes:
+        raise DeclarationError("\n".join(mistakes))
+    return Declaration(tenants, operators)
+
+
+def _tenant(entry: Fields, where: str, mistakes: list[str]) -> TenantDeclaration:
+    sections = {"members", "providers", "agents", "api_keys"}
+    _unknown(entry, sections | set(_TENANT_TEXTS), where, mistakes)
+    for name, needed in _TENANT_TEXTS.items():
+        _field(entry, name, str, needed, where, mistakes)
+    slug = str(entry.get("slug", ""))
+    return TenantDeclaration(
+        slug=slug,
+        name=entry.get("name"),
+        plan=entry.get("plan"),
+        **{name: _section(entry, name, f"{where}.{name}", mistakes) for name in sections},
+    )
+
+
+def _section(found: Fields, name: str, where: str, mistakes: list[str]) -> list[Fields]:
+    rows: list[Fields] = []
+    for position, entry in enumerate(_list(found, name, where, mistakes)):
+        place = f"{where}[{position}]"
+        if not isinstance(entry, dict):
+            mistakes.append(f"{place}: must be a mapping")
+            continue
+        _unknown(entry, set(_SECTIONS[name]), place, mistakes)
+        for key, (kind, needed) in _SECTIONS[name].items():
+            _field(entry, key, kind, needed, place, mistakes)
+        rows.append(entry)
+    return rows
+
+
+def _list(found: Fields, name: str, where: str, mistakes: list[str]) -> list[Any]:
+    value = found.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        mistakes.append(f"{where}: must be a list")
+        return []
+    return value
+
+
+def _field(
+    entry: Fields, name: str, kind: type | tuple[type, ...], needed: bool, where: str, mistakes: list[str]
+) -> None:
+    value = entry.get(name)
+    if value is None:
+        if needed:
+            mistakes.append(f"{where}.{name}: is needed")
+    elif not isinstance(value, kind):
+        expected = {str: "a text", dict: "a mapping", list: "a list", bool: "true or false"}[kind]  # type: ignore[index]
+        mistakes.append(f"{where}.{name}: must be {expected}")
+
+
+def _unknown(entry: Fields, known: set[str], where: str, mistakes: list[str]) -> None:
+    prefix = f"{where}." if where else ""
+    mistakes += [f"{prefix}{name}: is not known here" for name in sorted(set(map(str, entry)) - known)]

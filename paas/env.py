@@ -1,0 +1,74 @@
+"""The environment, read once and loudly: a missing or malformed variable is an error that names it.
+
+NAME_FILE may hold the path of a file with the value (secrets). What neither gives is looked up in
+VAR_DIR/run/services.env, which `make run` writes while it runs, so that `manage.py` in another shell
+reaches the same services.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+ROOT = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(os.environ.get("VAR_DIR") or ROOT / "var").resolve()
+_missing: Any = object()
+
+
+def _services() -> dict[str, str]:
+    path = VAR_DIR / "run" / "services.env"
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+_running = _services()
+
+
+def text(name: str, default: Any = _missing) -> str:
+    """The value of `name`. Raises ImproperlyConfigured when it is needed and not set."""
+    if name in os.environ:
+        return os.environ[name]
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE: cannot read {path}: {error.strerror}") from None
+    if name in _running:
+        return _running[name]
+    if default is _missing:
+        raise ImproperlyConfigured(
+            f"{name} is not set. Start the platform with `make run`, or set {name} or {name}_FILE "
+            "(README.md, Configuration, says what it is)."
+        )
+    return str(default)
+
+
+def number(name: str, default: int) -> int:
+    """An integer variable."""
+    value = text(name, default)
+    try:
+        return int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def flag(name: str, default: bool) -> bool:
+    """A variable that is one of 1/true/yes/on or 0/false/no/off."""
+    value = text(name, str(default)).lower()
+    if value in ("1", "true", "yes", "on"):
+        return True
+    if value in ("0", "false", "no", "off", ""):
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]

@@ -1,0 +1,99 @@
+"""`/healthz`: the process lives. `/readyz`: it can serve: migrated, PostgreSQL, Redis and the model answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any
+
+import aiohttp
+import orjson
+from django.conf import settings
+
+from chat import host
+from core.errors import PaasError
+from tenants import scope
+from tenants.db import aio
+from tenants.migrate import wanted_migrations
+
+PATHS = ("/healthz", "/readyz")
+CHECK_SECONDS = 2.5
+
+
+async def answer(connection: Any, send: Any) -> None:
+    """The health answers; on every host, without a tenant."""
+    body: dict[str, Any]
+    if connection["path"] == "/healthz":
+        status, body = 200, {"status": "ok"}
+    else:
+        checks = await readiness()
+        ready = all(outcome == "ok" for outcome in checks.values())
+        status, body = (200 if ready else 503), {"status": "ready" if ready else "unready", "checks": checks}
+    encoded = orjson.dumps(body)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(encoded)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": encoded})
+
+
+async def readiness() -> dict[str, str]:
+    """What each part says: "ok", or in a word what is wrong."""
+    probes: dict[str, Callable[[], Awaitable[None]]] = {
+        "postgresql": _postgresql,
+        "migrations": _migrations,
+        "redis": _redis,
+    }
+    if settings.LOCAL_MODEL_URL:
+        probes["model"] = _model
+    outcomes = await asyncio.gather(*(_outcome(probe) for probe in probes.values()))
+    return dict(zip(probes, outcomes, strict=True))
+
+
+async def _outcome(probe: Callable[[], Awaitable[None]]) -> str:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await probe()
+    except TimeoutError:
+        return "no answer"
+    except NotReady as error:
+        return str(error)
+    except Exception as error:
+        return type(error).__name__
+    return "ok"
+
+
+class NotReady(Exception):
+    """A part answers, but not as it should."""
+
+
+async def _postgresql() -> None:
+    try:
+        await aio.database().fetch_platform("SELECT 1", [])
+    except PaasError as error:
+        raise NotReady(error.code) from None
+
+
+@cache
+def _wanted() -> frozenset[tuple[str, str]]:
+    return frozenset(wanted_migrations("public"))
+
+
+async def _migrations() -> None:
+    rows = await aio.database().fetch_platform("SELECT app, name FROM public.django_migrations", [])
+    with scope.platform():
+        missing = len(_wanted() - {(app, name) for app, name in rows})
+    if missing:
+        raise NotReady(f"{missing} to do: run `manage.py migrate_all`")
+
+
+async def _redis() -> None:
+    await host.current().relay.ping()
+
+
+async def _model() -> None:
+    async with (
+        aiohttp.ClientSession(trust_env=False) as session,
+        session.get(f"{settings.LOCAL_MODEL_URL.rstrip('/')}/models") as response,
+    ):
+        if response.status != 200:
+            raise NotReady(f"HTTP {response.status}")

@@ -1,0 +1,77 @@
+"""The translations: every sentence of templates, code and errors has one, and the compiled catalogue is up to date."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template import Template
+from django.templatetags.i18n import BlockTranslateNode, TranslateNode
+from django.utils.translation import trim_whitespace
+
+from core.errors import ERRORS
+
+CATALOGUE = settings.ROOT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
+ROOMS = ("tenants", "accounts", "usage", "llm", "agents", "chat", "portal", "paas")
+FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+OWN_TEMPLATES = ("portal", "mail")
+
+
+class Command(BaseCommand):
+    help = "Compile locale/*.po (--check: write nothing, fail when a sentence is missing or the .mo is old)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--check", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        import polib  # of the development packages: catalogues are compiled where they are changed
+
+        catalogue = polib.pofile(str(CATALOGUE))
+        known = {entry.msgid for entry in catalogue if entry.translated()}
+        wanted = set(sentences())
+        problems = [f"not translated: {one!r}" for one in sorted(wanted - known)]
+        problems += [f"nobody says: {one!r}" for one in sorted({entry.msgid for entry in catalogue} - wanted)]
+        compiled = CATALOGUE.with_suffix(".mo")
+        if not options["check"]:
+            compiled.write_bytes(catalogue.to_binary())
+        elif compiled.read_bytes() != catalogue.to_binary():
+            problems.append("django.mo is older than django.po: run `manage.py messages`")
+        if problems:
+            raise CommandError("\n".join(problems))
+
+
+def sentences() -> Iterator[str]:
+    """Every sentence that people are told, as the catalogue names it."""
+    yield from (spec.message for spec in ERRORS.values())
+    for folder in OWN_TEMPLATES:
+        for path in sorted((settings.ROOT / "templates" / folder).rglob("*.*")):
+            yield from _of_template(path)
+    for room in ROOMS:
+        for path in sorted((settings.ROOT / room).rglob("*.py")):
+            yield from _of_code(path)
+
+
+def _of_template(path: Path) -> Iterator[str]:
+    nodes: Any = Template(path.read_text()).nodelist
+    for node in nodes.get_nodes_by_type(TranslateNode):
+        if isinstance(node.filter_expression.var.literal, str):
+            yield node.filter_expression.var.literal
+    for node in nodes.get_nodes_by_type(BlockTranslateNode):
+        yield _msgid(node, node.singular)
+        if node.plural:
+            yield _msgid(node, node.plural)
+
+
+def _msgid(node: Any, tokens: Any) -> str:
+    text, _ = node.render_token_list(tokens)
+    return trim_whitespace(text) if node.trimmed else str(text)
+
+
+def _of_code(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value

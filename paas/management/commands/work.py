@@ -1,0 +1,39 @@
+"""The worker process."""
+
+import asyncio
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from procrastinate import PsycopgConnector
+from procrastinate.contrib.django import app
+from psycopg.conninfo import make_conninfo
+
+from chat import host
+from tenants import scope
+from tenants.scope import PLATFORM
+
+
+class Command(BaseCommand):
+    help = "Run background jobs until SIGTERM; then finish the jobs at hand."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--concurrency", type=int, default=10, help="jobs at once (default 10)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asyncio.run(self._work(options["concurrency"]))
+
+    async def _work(self, concurrency: int) -> None:
+        options = f"-c role={PLATFORM.role} -c search_path={PLATFORM.search_path} -c timezone=UTC"
+        connector = PsycopgConnector(conninfo=make_conninfo(settings.DATABASE_URL, options=options))
+        worker = app.with_connector(connector)
+        # procrastinate defers periodic jobs through Django's connection; a job binds its own tenant inside.
+        with scope.platform():
+            await self._run(worker, concurrency)
+
+    async def _run(self, worker: Any, concurrency: int) -> None:
+        async with host.opened(), worker.open_async():
+            self.stdout.write("the worker is ready")
+            await worker.run_worker_async(
+                concurrency=concurrency, delete_jobs="successful", shutdown_graceful_timeout=20
+            )

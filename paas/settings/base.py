@@ -1,0 +1,265 @@
+"""Settings common to every environment. Values come from `paas.env`; README.md lists the variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from paas import env
+from paas.admin_site import UNFOLD  # noqa: F401
+
+ROOT = env.ROOT
+VAR_DIR = env.VAR_DIR
+
+DEBUG = False
+SECRET_KEY = env.text("SECRET_KEY")
+FIELD_KEYS = env.words("FIELD_KEYS", env.text("FIELD_KEYS"))
+API_KEY_PEPPER = env.text("API_KEY_PEPPER")
+
+# --- Hosts -----------------------------------------------------------------------------------------
+BASE_DOMAIN = env.text("BASE_DOMAIN", "localhost")
+PLATFORM_HOSTS = env.words("PLATFORM_HOSTS", "127.0.0.1")
+PUBLIC_SCHEME = env.text("PUBLIC_SCHEME", "http")
+PUBLIC_PORT = env.text("PUBLIC_PORT", env.text("PORT", "8000"))
+# Which hosts exist is decided by tenants.resolve before Django sees a request (P63).
+ALLOWED_HOSTS = ["*"]
+USE_X_FORWARDED_HOST = False
+
+# Proxies in front that append to X-Forwarded-For; 0: the peer's own address counts.
+TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", 0)
+
+# --- Applications ----------------------------------------------------------------------------------
+SHARED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.google",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
+    "procrastinate.contrib.django",
+    "tenants",
+    "accounts",
+    "usage",
+]
+TENANT_APPS = ["llm", "agents", "chat"]
+INSTALLED_APPS = [*SHARED_APPS, *TENANT_APPS, "portal", "paas"]
+TENANT_MODEL = "tenants.Tenant"
+TENANT_DOMAIN_MODEL = "tenants.Domain"
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+MIDDLEWARE = [
+    "tenants.middleware.TenantMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "paas.admin_site.ConsolePolicy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.impersonation.ImpersonationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "tenants.middleware.DatabaseAway",
+]
+ROOT_URLCONF = "paas.urls_platform"  # tenant hosts: tenants.middleware sets TENANT_URLCONF
+TENANT_URLCONF = "paas.urls_tenant"
+ASGI_APPLICATION = "paas.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.navigation.navigation",
+            ],
+        },
+    },
+]
+
+# --- Database --------------------------------------------------------------------------------------
+# Web processes sign in as paas_app. manage.py (migrations, provisioning, the worker) signs in as
+# paas_owner; its everyday statements run under the same roles all the same (tenants/db/base.py).
+DATABASE_LOGIN = env.text("DATABASE_LOGIN", "app")
+DATABASE_URL = env.text("DATABASE_OWNER_URL" if DATABASE_LOGIN == "owner" else "DATABASE_URL")
+STATEMENT_TIMEOUT_MS = env.number("STATEMENT_TIMEOUT_MS", 5_000)
+_connection: dict[str, Any] = conninfo_to_dict(DATABASE_URL)
+# In the startup packet, so that RESET ALL falls back to these values and to no others.
+_server_options = (
+    f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout=3000 "
+    "-c idle_in_transaction_session_timeout=30000 -c search_path=pg_catalog"
+)
+_client_options = {
+    key: value for key, value in _connection.items() if key not in ("dbname", "user", "password", "host", "port")
+}
+
+
+def _reset(connection: Any) -> None:
+    from tenants.db.base import reset_connection
+
+    reset_connection(connection)
+
+
+DATABASES = {
+    "default": {
+        "ENGINE": "tenants.db",
+        "NAME": _connection.get("dbname"),
+        "USER": _connection.get("user"),
+        "PASSWORD": _connection.get("password"),
+        "HOST": _connection.get("host", ""),
+        "PORT": _connection.get("port", ""),
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": False,  # tenants/db/base.py looks at each connection as it leaves the pool
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+        "OPTIONS": {
+            **_client_options,
+            "options": _server_options,
+            "connect_timeout": 3,
+            "pool": {
+                "min_size": 0,
+                "max_size": env.number("DATABASE_POOL_SIZE", 12),
+                "timeout": 3,
+                # Not the default of five minutes of growing pauses: a database that is back is asked at once (P26).
+                "reconnect_timeout": 1,
+                "reset": _reset,
+            },
+        },
+    }
+}
+HOT_DATABASE_CONNINFO = make_conninfo(DATABASE_URL, options=_server_options, connect_timeout=3)
+HOT_POOL_SIZE = env.number("HOT_POOL_SIZE", 4)
+
+# --- Redis -----------------------------------------------------------------------------------------
+REDIS_URL = env.text("REDIS_URL")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_FUNCTION": "tenants.cache.make_key",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+    }
+}
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
+STORAGES = {
+    "default": {"BACKEND": "tenants.storage.TenantStorage", "OPTIONS": {"location": VAR_DIR / "files"}},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+# --- People ----------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.EmailBackend"]
+PASSWORD_HASHERS = ["accounts.hashers.QueuedBCrypt"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_ENGINE = "accounts.sessions"
+SESSION_COOKIE_DOMAIN = None  # host-only: never readable on a sibling subdomain (P18)
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_DOMAIN = None
+CSRF_COOKIE_SAMESITE = "Lax"
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/chat/"
+
+# Who may make a workspace for themselves, and how long one that was deleted can be had back.
+SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN", True)
+DELETION_GRACE_DAYS = env.number("DELETION_GRACE_DAYS", 14)
+
+# --- Mail ------------------------------------------------------------------------------------------
+# Without a server, mails are files in VAR_DIR/mail.
+EMAIL_HOST = env.text("EMAIL_HOST", "")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = VAR_DIR / "mail"
+EMAIL_PORT = env.number("EMAIL_PORT", 587)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", True) and EMAIL_PORT != 465
+EMAIL_USE_SSL = EMAIL_PORT == 465
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"Agent PaaS <noreply@{BASE_DOMAIN}>")
+
+# --- Models and runs -------------------------------------------------------------------------------
+LOCAL_MODEL_URL = env.text("LOCAL_MODEL_URL", "")
+# Private hosts or networks that tenants' provider addresses may reach all the same, and public ones they may not.
+EGRESS_ALLOW = env.words("EGRESS_ALLOW")
+EGRESS_DENY = env.words("EGRESS_DENY")
+MAX_MESSAGE_CHARS = 100_000
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+# --- Pages -----------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [ROOT / "static"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [ROOT / "locale"]
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'", "ws:", "wss:"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "object-src": ["'none'"],
+    },
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ActorAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsActor"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "accounts.authentication.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is a view's own
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "core.redaction.RedactSecrets"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "procrastinate": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},  # it says at each try that the server is away; the caller says it once
+        "aiohttp.access": {"level": "WARNING"},
+    },
+}
+# structlog hands its lines to the handlers above, so that nothing is written past the redaction.
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["event"]),
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)

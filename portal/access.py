@@ -1,0 +1,68 @@
+"""Who may open a page: signed in, a member of this tenant, and allowed the action."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext
+
+from accounts.actors import Actor
+from accounts.selectors import actor_of_user
+from core.errors import ERRORS, PaasError
+
+View = Callable[..., HttpResponse]
+
+
+def page(action: str | None = None) -> Callable[[View], View]:
+    """A page of a tenant for members who may do `action` (None: any member); `request.actor` is who asks.
+
+    An anonymous visitor is sent to sign in and comes back. A PaasError of the view becomes a page that says it.
+    """
+
+    def declare(view: View) -> View:
+        @wraps(view)
+        def inside(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+            user = request.user
+            actor = actor_of_user(uuid.UUID(str(user.pk))) if user.is_authenticated else None
+            if actor is None:
+                return redirect_to_login(request.get_full_path())
+            request.actor = actor
+            try:
+                if action is not None:
+                    actor.require(action)
+                return view(request, *args, **kwargs)
+            except PaasError as error:
+                return refused(request, error)
+
+        inside.required_action = action  # type: ignore[attr-defined]  # the attack matrix reads it
+        return inside
+
+    return declare
+
+
+def refused(request: HttpRequest, error: PaasError) -> HttpResponse:
+    """The error as a page, in the person's language."""
+    what = {"status": error.status, "code": error.code, "sentence": sentence(error), "wait": error.retry_after}
+    answer = render(request, "portal/error.html", what, status=error.status)
+    for name, value in error.headers().items():
+        answer[name] = value
+    return answer
+
+
+def sentence(error: PaasError) -> str:
+    """What an error tells a person: its own words in English, those of its code in other languages."""
+    translated = gettext(ERRORS[error.code].message)
+    return error.message if translated == ERRORS[error.code].message else translated
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """The actor of a view under `page`."""
+    actor = request.actor  # type: ignore[attr-defined]
+    assert isinstance(actor, Actor)
+    return actor

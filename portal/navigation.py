@@ -1,0 +1,52 @@
+"""What the side bar of a tenant's pages offers: the pages that the person may open."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext_lazy as _
+
+from accounts import policies
+from accounts.selectors import actor_of_user
+from tenants import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry; `action`: who may do this sees it, None: everybody."""
+
+    name: str
+    label: Any
+    address: str
+    action: str | None = None
+
+
+WORKSPACE = (
+    Item("members", _("Members"), "/settings/members/", policies.ADMIN_MEMBERS),
+    Item("keys", _("API keys"), "/settings/keys/", policies.ADMIN_KEYS),
+    Item("sign-in", _("Sign-in"), "/settings/sign-in/", policies.ADMIN_SETTINGS),
+    Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),
+    Item("workspace", _("Workspace"), "/settings/workspace/", policies.ADMIN_SETTINGS),
+)
+PERSON = (Item("profile", _("Profile"), "/profile/"),)
+
+
+def navigation(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: `navigation` with the entries for the person, and `platform_url`."""
+    return {"navigation": SimpleLazyObject(lambda: _entries(request)), "platform_url": resolve.platform_url()}
+
+
+def _entries(request: Any) -> dict[str, list[Item]]:
+    actor = getattr(request, "actor", None)
+    if actor is None and getattr(request, "tenant", None) and request.user.is_authenticated:
+        actor = actor_of_user(uuid.UUID(str(request.user.pk)))
+    if actor is None:
+        return {"workspace": [], "person": []}
+    return {
+        "workspace": [item for item in WORKSPACE if item.action is None or item.action in actor.actions],
+        "person": list(PERSON),
+    }

@@ -1,0 +1,159 @@
+"""The hot path's database door: an async pool, bound by the same rule, that commits turns together.
+
+What waits for one tenant is sent as one pipeline: the bind (role and search path, local to the transaction) and
+the statements form one implicit transaction that ends with the pipeline. So role and path fall back by
+themselves, a connection can never come back dirty, and under load many turns share one round trip and one
+flush to disk. A tenant's turns all change its quota row, so one pipeline at a time does them faster than many
+connections that queue for that row's lock (docs/adr/0009). When a statement fails, PostgreSQL has undone its
+whole company; each is then run again alone, so that a failure stays with the one that caused it.
+Everything that is not a turn's start, checkpoint or end uses the ORM instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString, NamedTuple
+
+import psycopg
+import psycopg_pool
+from django.conf import settings
+
+from core.errors import PaasError
+from tenants.scope import ANSWER_SECONDS, PLATFORM, Binding, TenantRef, binding_for
+
+LOCAL_BIND_SQL: LiteralString = "SELECT set_config('role', %s, true), set_config('search_path', %s, true)"
+WAIT_SECONDS = 3.0
+MOST_TOGETHER = 32
+
+Row = tuple[Any, ...]
+
+
+class Call(NamedTuple):
+    """A statement that waits for its turn."""
+
+    sql: LiteralString
+    params: Sequence[Any]
+    answer: asyncio.Future[list[Row]]
+
+
+class Database:
+    """One pool for one event loop. `open()` on start, `close()` on shutdown."""
+
+    def __init__(self, conninfo: str, *, max_size: int) -> None:
+        self._pool = psycopg_pool.AsyncConnectionPool(
+            conninfo,
+            min_size=max_size,  # a burst must not wait for connections to be made
+            max_size=max_size,
+            timeout=WAIT_SECONDS,
+            max_lifetime=1800,
+            reconnect_timeout=1,  # no growing pauses: a database that is back is asked at once (P26)
+            kwargs={"autocommit": True, "prepare_threshold": 2},
+            open=False,
+            name="hot",
+        )
+        self._waiting: dict[Binding, deque[Call]] = {}
+        self._serving: dict[Binding, asyncio.Task[None]] = {}
+        self._checking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def fetch_one(self, tenant: TenantRef, sql: LiteralString, params: Sequence[Any]) -> Row | None:
+        """The first row of `sql` run as `tenant`. Raises database_unavailable, or psycopg's error."""
+        rows = await self._answer(binding_for(tenant), sql, params)
+        return rows[0] if rows else None
+
+    async def fetch_platform(self, sql: LiteralString, params: Sequence[Any]) -> list[Row]:
+        """All rows of `sql` run as the platform."""
+        return await self._answer(PLATFORM, sql, params)
+
+    async def _answer(self, binding: Binding, sql: LiteralString, params: Sequence[Any]) -> list[Row]:
+        call = Call(sql, params, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(binding, deque()).append(call)
+        if binding not in self._serving:
+            self._serving[binding] = asyncio.create_task(self._serve(binding))
+        return await call.answer
+
+    async def _serve(self, binding: Binding) -> None:
+        """Run what waits for `binding`, as much together as there is, until nothing waits."""
+        waiting = self._waiting[binding]
+        try:
+            while waiting:
+                await self._run_company(binding, [waiting.popleft() for _ in range(min(len(waiting), MOST_TOGETHER))])
+        finally:
+            del self._serving[binding], self._waiting[binding]
+
+    async def _run_company(self, binding: Binding, calls: list[Call]) -> None:
+        try:
+            answers = await self._send(binding, calls)
+        except psycopg.Error as error:
+            if len(calls) == 1:
+                _refuse(calls, error)
+                return
+            for call in calls:
+                await self._run_company(binding, [call])
+        except BaseException as error:
+            _refuse(calls, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for call, rows in zip(calls, answers, strict=True):
+                if not call.answer.done():
+                    call.answer.set_result(rows)
+
+    async def _send(self, binding: Binding, calls: Sequence[Call]) -> list[list[Row]]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS), self._pool.connection() as connection:
+                async with connection.pipeline():
+                    await connection.execute(LOCAL_BIND_SQL, (binding.role, binding.search_path))
+                    cursors = [await connection.execute(call.sql, call.params) for call in calls]
+                return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        except (TimeoutError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests):
+            raise PaasError("database_unavailable", retry_after=1) from None
+        except psycopg.OperationalError as error:
+            if error.sqlstate is not None and len(calls) > 1:
+                raise  # the server is there and refused one of them (a lock, a deadlock): each again, alone
+            if error.sqlstate is None or error.sqlstate.startswith("57"):
+                # The server went away under this connection, so the other idle ones are stale too: have the
+                # pool try and replace them now, not one failed request at a time (P26).
+                self._checking = asyncio.create_task(self._pool.check())
+            raise PaasError("database_unavailable", retry_after=1) from error
+
+
+def _refuse(calls: Sequence[Call], error: BaseException) -> None:
+    for call in calls:
+        if not call.answer.done():
+            call.answer.set_exception(
+                PaasError(error.code, retry_after=error.retry_after) if isinstance(error, PaasError) else error
+            )
+
+
+_open: dict[asyncio.AbstractEventLoop, Database] = {}
+
+
+def database() -> Database:
+    """The hot pool of the running event loop. Opened by `opened()`; RuntimeError before that."""
+    try:
+        return _open[asyncio.get_running_loop()]
+    except KeyError:
+        raise RuntimeError("The hot database pool is not open on this event loop.") from None
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Database]:
+    """Open the hot pool for this event loop for the block (the process's lifespan, or a test)."""
+    loop = asyncio.get_running_loop()
+    pool = Database(settings.HOT_DATABASE_CONNINFO, max_size=settings.HOT_POOL_SIZE)
+    await pool.open()
+    _open[loop] = pool
+    try:
+        yield pool
+    finally:
+        del _open[loop]
+        await pool.close()

@@ -1,0 +1,194 @@
+"""Bringing every schema to the present release: shared tables, the template, then each tenant.
+
+Runs under the paas_owner login, one run at a time. What each schema has is read for many schemas in one query, so a
+start with nothing to do costs little with a thousand tenants too; what is behind is migrated by itself, each migration
+in a transaction, so an interrupted run goes on where it stopped. A schema whose tables somebody uses is given up for
+the moment after LOCK_TRIES waits of three seconds (`lock_timeout`), and named at the end; the others are not held up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.management import call_command
+from django.db import OperationalError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import LockNotAvailable
+
+from tenants import provisioning, scope
+from tenants.scope import TEMPLATE_SCHEMA
+
+MIGRATING_LOCK = 7_205_003
+SCHEMAS_A_QUERY = 200  # each is a table in the query, and a lock that it holds
+LOCK_TRIES = 5
+
+Wanted = set[tuple[str, str]]
+
+
+class SchemasBusy(Exception):
+    """Some schemas could not be migrated, because their tables stayed locked; a later run does them."""
+
+
+def schema_exists(schema: str) -> bool:
+    """Whether PostgreSQL has this schema."""
+    with scope.owner(), connection.cursor() as cursor:
+        cursor.execute("SELECT to_regnamespace(%s) IS NOT NULL", [schema])
+        return bool(cursor.fetchone()[0])
+
+
+def tenant_schemas() -> list[str]:
+    """The schemas of all tenants that have one, whatever their status, oldest first."""
+    with scope.owner(), connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('public.tenants_tenant') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return []
+        cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[0-9a-f]{32}$' ORDER BY oid")
+        return [schema for (schema,) in cursor.fetchall()]
+
+
+def wanted_migrations(schema: str) -> Wanted:
+    """The (app, name) of every migration that `schema` should have."""
+    loader = MigrationLoader(None)
+    apps = settings.SHARED_APPS if schema == "public" else settings.TENANT_APPS
+    labels = {app.rsplit(".", 1)[-1] for app in apps}
+    labels = {"procrastinate" if label == "django" else label for label in labels}
+    return {key for key in loader.disk_migrations if key[0] in labels}
+
+
+def is_current(schema: str, wanted: Wanted) -> bool:
+    """Whether `schema` has every migration of `wanted`."""
+    return not schemas_behind([schema], wanted)
+
+
+def schemas_behind(schemas: Sequence[str], wanted: Wanted) -> list[str]:
+    """Those of `schemas` that lack a migration of `wanted`, in their order. One query for SCHEMAS_A_QUERY of them."""
+    behind: set[str] = set()
+    for start in range(0, len(schemas), SCHEMAS_A_QUERY):
+        behind |= _behind(schemas[start : start + SCHEMAS_A_QUERY], wanted)
+    return [schema for schema in schemas if schema in behind]
+
+
+def _behind(schemas: Sequence[str], wanted: Wanted) -> set[str]:
+    with scope.owner(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relname = 'django_migrations' AND n.nspname = ANY(%s)",
+            [list(schemas)],
+        )
+        with_table = {schema for (schema,) in cursor.fetchall()}
+        missing = set(schemas) - with_table
+        if not with_table:
+            return missing
+        counts = sql.SQL(" UNION ALL ").join(
+            sql.SQL(
+                "SELECT {name} AS schema, count(*) AS number FROM {schema}.django_migrations "
+                "JOIN wanted w USING (app, name)"
+            ).format(name=sql.Literal(schema), schema=sql.Identifier(schema))
+            for schema in sorted(with_table)
+        )
+        query = sql.SQL(
+            "WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS w (app, name)) "
+            "SELECT schema FROM ({counts}) AS counted WHERE number < %s"
+        ).format(counts=counts)
+        pairs = sorted(wanted)
+        cursor.execute(query, [[app for app, _ in pairs], [name for _, name in pairs], len(pairs)])
+        return missing | {schema for (schema,) in cursor.fetchall()}
+
+
+def migrate_all(say: Callable[[str], None]) -> int:
+    """Migrate what is behind; returns how many schemas were. `say` gets a line for each.
+
+    Raises SchemasBusy when some stayed locked, after all others were done.
+    """
+    with _alone():
+        changed = _migrate_shared(say) + _migrate_template(say)
+        busy: list[str] = []
+        behind = schemas_behind(tenant_schemas(), wanted_migrations(TEMPLATE_SCHEMA))
+        for schema in behind:
+            say(f"migrating {schema}")
+            if _patiently(schema):
+                changed += 1
+            else:
+                busy.append(schema)
+    if busy:
+        raise SchemasBusy(f"{len(busy)} schemas stayed locked, run it again: {', '.join(busy[:10])}")
+    return changed
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One run at a time; the next waits. A run that is killed leaves nothing locked: its connection ends with it."""
+    conninfo = make_conninfo(settings.HOT_DATABASE_CONNINFO, options="")
+    with psycopg.connect(conninfo, autocommit=True) as keeper:
+        keeper.execute("SELECT pg_advisory_lock(%s)", [MIGRATING_LOCK])
+        yield
+
+
+def _patiently(schema: str) -> bool:
+    """Whether it was migrated, within LOCK_TRIES tries that may each wait for a lock for `lock_timeout`."""
+    for _ in range(LOCK_TRIES):
+        try:
+            _migrate_tenant(schema)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+        else:
+            return True
+    return False
+
+
+def _migrate_shared(say: Callable[[str], None]) -> int:
+    if is_current("public", wanted_migrations("public")):
+        return 0
+    say("migrating shared tables")
+    with scope.owner(), _no_hurry():
+        call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+    return 1
+
+
+def _migrate_template(say: Callable[[str], None]) -> int:
+    """Nobody clones the template meanwhile: who did so before its end would not be among those found behind."""
+    if not schema_exists(TEMPLATE_SCHEMA):
+        with transaction.atomic(), scope.owner(), connection.cursor() as cursor:
+            provisioning.prepare_empty(cursor, TEMPLATE_SCHEMA)
+    if is_current(TEMPLATE_SCHEMA, wanted_migrations(TEMPLATE_SCHEMA)):
+        return 0
+    say(f"migrating {TEMPLATE_SCHEMA}")
+    with scope.owner(TEMPLATE_SCHEMA), _no_hurry(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [provisioning.TEMPLATE_LOCK])
+        try:
+            call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [provisioning.TEMPLATE_LOCK])
+    return 1
+
+
+def _migrate_tenant(schema: str) -> None:
+    """Django's own executor without the command around it, which would compare all models and make content types
+    and permissions, which are shared, for each tenant anew."""
+    with scope.owner(schema), _no_hurry():
+        executor = MigrationExecutor(connection)
+        executor.migrate(_targets(executor))
+
+
+def _targets(executor: Any) -> list[tuple[str, str]]:
+    return [node for node in executor.loader.graph.leaf_nodes() if node[0] in settings.TENANT_APPS]
+
+
+@contextmanager
+def _no_hurry() -> Iterator[None]:
+    """Without the bound on a statement's time, which is meant for requests; waiting for locks stays bounded."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        try:
+            yield
+        finally:
+            if connection.connection is not None and not connection.needs_rollback:
+                cursor.execute("RESET statement_timeout")

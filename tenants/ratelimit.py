@@ -1,0 +1,135 @@
+"""Rate limits: GCRA in Redis, one command a request (P40).
+
+GCRA (ITU-T I.371, the "leaky bucket as a meter") keeps one number for each subject, the theoretical arrival time: a
+request is admitted when that time is no further ahead of now than the burst allows, and moves it on by one interval.
+So `rate` requests in `period` seconds are admitted, never more, however many processes ask at once. Redis's own clock
+is used; clocks of processes do not matter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import redis
+import redis.asyncio
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from core.errors import PaasError
+from tenants import scope
+
+# KEYS: one for each limit. ARGV: for each limit rate, period in microseconds, cost. All are admitted, or none moves.
+# Returns {0} or {number of the limit that refused (1..), microseconds to wait}.
+GCRA = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local moved = {}
+for i = 1, #KEYS do
+    local rate, period, cost = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1]), tonumber(ARGV[3*i])
+    local interval = period / rate
+    local arrival = math.max(tonumber(redis.call('GET', KEYS[i]) or now), now) + interval * cost
+    local ahead = arrival - now - period
+    if ahead > 0 then return {i, math.ceil(ahead)} end
+    moved[i] = arrival
+end
+for i = 1, #KEYS do
+    redis.call('SET', KEYS[i], string.format('%.0f', moved[i]), 'PX', math.ceil((moved[i] - now) / 1000) + 1)
+end
+return {0, 0}
+"""
+TIMEOUT_SECONDS = 1.0
+MOST_LOCAL = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `rate` in `period` seconds for `subject`; the burst is the whole rate.
+
+    subject: what is counted, such as `sign-in:203.0.113.7`; the bound tenant is put before it. cost: how much this
+    request takes.
+    """
+
+    subject: str
+    rate: int
+    period: float
+    cost: int = 1
+
+
+@cache
+def _clients() -> tuple[Any, Any]:
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+    )
+    return client, client.register_script(GCRA)
+
+
+def check(*limits: Limit, fail_closed: bool = False) -> None:
+    """Count this request against `limits`, all or none. Raises rate_limited with the time to wait.
+
+    While Redis is away the process counts by itself (so each process admits the rate), or, with `fail_closed`,
+    refuses with redis_unavailable.
+    """
+    try:
+        _judge(_clients()[1](keys=_keys(limits), args=_arguments(limits)))
+    except (RedisError, OSError):
+        _without_redis(limits, fail_closed)
+
+
+_asynchronous: dict[Any, tuple[Any, Any]] = {}
+
+
+async def acheck(*limits: Limit, fail_closed: bool = False) -> None:
+    """`check` for code on the event loop."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    if loop not in _asynchronous:
+        client = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        )
+        _asynchronous.clear()  # loops of tests that are over
+        _asynchronous[loop] = (client, client.register_script(GCRA))
+    try:
+        _judge(await _asynchronous[loop][1](keys=_keys(limits), args=_arguments(limits)))
+    except (RedisError, OSError):
+        _without_redis(limits, fail_closed)
+
+
+def _keys(limits: tuple[Limit, ...]) -> list[str]:
+    prefix = scope.current_binding().key_prefix
+    return [f"{prefix}:rate:{limit.subject}" for limit in limits]
+
+
+def _arguments(limits: tuple[Limit, ...]) -> list[int]:
+    return [number for limit in limits for number in (limit.rate, int(limit.period * 1_000_000), limit.cost)]
+
+
+def _judge(answer: list[int]) -> None:
+    if answer[0]:
+        raise _refusal(answer[1] / 1_000_000)
+
+
+def _refusal(seconds: float) -> PaasError:
+    wait = max(1, round(seconds + 0.5))
+    return PaasError("rate_limited", f"Too many requests. Try again in {wait} seconds.", retry_after=wait)
+
+
+_arrivals: OrderedDict[str, float] = OrderedDict()
+
+
+def _without_redis(limits: tuple[Limit, ...], fail_closed: bool) -> None:
+    if fail_closed:
+        raise PaasError("redis_unavailable", retry_after=2) from None
+    now = time.monotonic()
+    for key, limit in zip(_keys(limits), limits, strict=True):
+        arrival = max(_arrivals.get(key, now), now) + limit.period / limit.rate * limit.cost
+        if arrival - now > limit.period:
+            raise _refusal(arrival - now - limit.period) from None
+        _arrivals[key] = arrival
+        _arrivals.move_to_end(key)
+        while len(_arrivals) > MOST_LOCAL:
+            _arrivals.popitem(last=False)

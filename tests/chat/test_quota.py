@@ -1,0 +1,168 @@
+"""A month's tokens at the level of turns: nobody gets past, nothing stays held."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from chat import turns
+from core import clock
+from core.errors import PaasError
+from llm.deltas import UsageReport
+from llm.providers.scripted import ScriptedModel
+from tests.chat.talk import ask, read, start
+
+# "hi" is 1 token and 4 around it, and the answer may have 100.
+ONE_TURN = 5 + 100
+
+
+async def attempt(actor: Any, **fields: Any) -> Any:
+    try:
+        return await start(actor, **fields)
+    except PaasError as error:
+        return error
+
+
+async def test_exactly_ten_of_two_hundred(host: Any, actor: Any, ledger: Any) -> None:
+    """A33, T7."""
+    ledger.allow(10 * ONE_TURN)
+    gate = asyncio.Event()
+    for _ in range(10):
+        ScriptedModel.enqueue(["a", gate, UsageReport(5, 1, 0, 0)])
+    member = actor("member")
+    outcomes = await asyncio.gather(*(attempt(member, max_tokens=100) for _ in range(200)))
+    runs = [outcome for outcome in outcomes if not isinstance(outcome, PaasError)]
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, PaasError)]
+    assert len(runs) == 10
+    assert {error.code for error in refusals} == {"quota_exceeded"}
+    assert ledger.value("SELECT count(*) FROM chat_run") == 10
+    assert ledger.value("SELECT count(*) FROM chat_message") == 10
+    assert ledger.value("SELECT count(*) FROM chat_conversation") == 10
+    gate.set()
+    for run in runs:
+        await read(member.tenant, run.run_id)
+    assert ledger.quota()["used"] == 60
+    assert not ledger.left_behind()
+
+
+async def test_again_and_again_until_it_is_used_up(host: Any, actor: Any, agent: Any, ledger: Any) -> None:
+    """T7: rounds of many at once; used never exceeds the allowance."""
+    ledger.allow(2000)
+    member, slug = actor("member"), agent("bench-0-0-500")
+    for _ in range(6):
+        outcomes = await asyncio.gather(*(attempt(member, agent=slug, max_tokens=90) for _ in range(20)))
+        for outcome in outcomes:
+            if not isinstance(outcome, PaasError):
+                await read(member.tenant, outcome.run_id)
+        assert ledger.quota()["used"] <= 2000
+    assert ledger.quota()["used"] > 1900
+    assert (await attempt(member, message="x" * 600)).code == "quota_exceeded"
+    assert not ledger.left_behind()
+
+
+async def test_a_refusal_says_when_it_ends(host: Any, actor: Any, ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.allow(3)
+    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 12, 31, 23, 0, tzinfo=UTC))
+    error = await attempt(actor("member"))
+    assert (error.code, error.status, error.retry_after) == ("quota_exceeded", 429, 3600)
+    assert error.details == {"resets_at": "2027-01-01T00:00:00+00:00", "input_tokens": 5}
+    assert "2027-01-01" in error.message
+    assert error.headers() == {"Retry-After": "3600"}
+    assert ledger.value("SELECT count(*) FROM chat_conversation") == 0
+    assert ledger.value("SELECT count(*) FROM usage_reservation") == 0
+    assert not ledger.left_behind()
+
+
+async def test_a_refused_turn_leaves_the_conversation_as_it_was(host: Any, actor: Any, ledger: Any) -> None:
+    member = actor("member")
+    told = await ask(member, "1?")
+    before = ledger.rows("SELECT * FROM chat_conversation"), ledger.rows("SELECT * FROM chat_message ORDER BY id")
+    ledger.rows("UPDATE usage_quota SET allowance = 0")
+    for more in ({"message": "2?"}, {"retry": True}):
+        error = await attempt(member, conversation_id=told.conversation_id, **more)
+        assert error.code == "quota_exceeded"
+    after = ledger.rows("SELECT * FROM chat_conversation"), ledger.rows("SELECT * FROM chat_message ORDER BY id")
+    assert after == before
+
+
+async def test_the_model_is_held_to_what_was_granted(host: Any, actor: Any, ledger: Any) -> None:
+    """P42: the clamp reaches the vendor's `max_tokens`, or it would be no clamp."""
+    ledger.allow(5 + 12)
+    script = ScriptedModel.enqueue(["a"])
+    told = await ask(actor("member"))
+    assert script.request is not None
+    assert script.request.max_tokens == 12
+    assert ledger.reservation(told.run_id)["amount"] == 17
+
+
+async def test_the_vendor_cuts_there(host: Any, actor: Any, agent: Any, ledger: Any) -> None:
+    ledger.allow(5 + 8)
+    told = await ask(actor("member"), agent=agent("bench-0-0-50"))
+    assert told.end["finish_reason"] == "length"
+    assert told.end["usage"]["output_tokens"] == 8
+
+
+async def test_a_vendor_that_takes_more_than_it_was_given(host: Any, actor: Any, ledger: Any) -> None:
+    """A35: the truth is billed, and the next turn is refused."""
+    ledger.allow(50)
+    ScriptedModel.enqueue(["a", UsageReport(5, 5000, 0, 0)])
+    await ask(actor("member"))
+    assert ledger.quota()["used"] == 5005
+    assert (await attempt(actor("member"))).code == "quota_exceeded"
+    assert not ledger.left_behind()
+
+
+@pytest.mark.parametrize("level", ["user", "agent"])
+async def test_a_persons_and_an_agents_own_limit(host: Any, actor: Any, agents: Any, ledger: Any, level: str) -> None:
+    slug = agents("demo")
+    first = await ask(actor("owner"), agent=slug)
+    assert first.started is not None
+    subject = {"user": actor("member").user_id, "agent": first.started.spec.agent_id}[level]
+    ledger.allow(3, level=level, subject=subject)
+    assert (await attempt(actor("member"), agent=slug)).code == "quota_exceeded"
+    other = {"user": {"actor": actor("owner"), "agent": slug}, "agent": {"actor": actor("member")}}[level]
+    assert not isinstance(await attempt(**other), PaasError)
+
+
+async def test_a_turn_that_crosses_the_month(host: Any, actor: Any, ledger: Any) -> None:
+    """A37."""
+    member, gate = actor("member"), asyncio.Event()
+    ScriptedModel.enqueue(["a", gate, UsageReport(5, 7, 0, 0)])
+    started = await start(member)
+    await read(member.tenant, started.run_id, limit=2)
+    ledger.rows("UPDATE usage_quota SET month = month - interval '1 month'")
+    ScriptedModel.enqueue(["b", UsageReport(5, 1, 0, 0)])
+    await ask(member)
+    gate.set()
+    await read(member.tenant, started.run_id)
+    months = ledger.rows("SELECT used, reserved FROM usage_quota ORDER BY month")
+    assert [(row["used"], row["reserved"]) for row in months] == [(12, 0), (6, 0)]
+
+
+@pytest.mark.parametrize("steps", [["a"], ["a", PaasError("provider_stream_cut")], [PaasError("provider_timeout")]])
+@pytest.mark.parametrize("stop", [False, True])
+async def test_nothing_stays_held(host: Any, actor: Any, ledger: Any, steps: list[Any], stop: bool) -> None:
+    """A34, for conversations and for calls without one."""
+    member = actor("member")
+    for fields in ({}, {"messages": [{"role": "user", "content": "hi"}]}):
+        gate = asyncio.Event()
+        ScriptedModel.enqueue([gate, *steps])
+        started = await start(member, **fields)
+        assert ledger.left_behind()["held"] == 1
+        if stop:
+            await turns.cancel_turn(member, started.run_id)
+        gate.set()
+        await read(member.tenant, started.run_id)
+        assert not ledger.left_behind()
+
+
+@pytest.mark.parametrize("count", [10**18, 2**63, 2**64])
+async def test_a_vendor_that_reports_nonsense(host: Any, actor: Any, ledger: Any, count: int) -> None:
+    """Numbers that no counter can hold must not keep the run from ending."""
+    ScriptedModel.enqueue(["a", UsageReport(5, count, 0, 0)])
+    told = await ask(actor("member"))
+    assert told.kinds[-1] in ("run.completed", "run.failed")
+    assert not ledger.left_behind()

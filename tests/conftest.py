@@ -1,0 +1,218 @@
+"""Real services, two tenants with their people, and a clean database for every test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.services import Services
+
+_services: Services | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the services and Django in every process that runs tests (not in xdist's controller)."""
+    global _services
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    _services = Services()
+    import django
+
+    django.setup()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _services is not None:
+        from django.db import connections
+
+        connections.close_all()
+        connections["default"].close_pool()
+        _services.stop()
+
+
+@pytest.fixture(scope="session")
+def services() -> Services:
+    assert _services is not None
+    return _services
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The migrated database with `acme` and `globex`."""
+
+    acme: Any
+    globex: Any
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """The result of `work` from a thread of its own: ORM set-up that async tests may call directly."""
+    from django.db import connections
+
+    def run() -> Any:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
+
+
+PASSWORD = "correct-horse-battery"
+CAST = {"owner": "owner", "admin": "admin", "member": "member", "viewer": "viewer"}
+
+
+@pytest.fixture(scope="session")
+def platform(services: Services) -> Platform:
+    """Migrated once; tenants with the cast: owner, admin, member, viewer of acme, rival (owner of globex), and
+    stranger, who is a person but no member anywhere."""
+    from django.core.management import call_command
+
+    from accounts.models import User
+    from accounts.services import member_set
+    from agents.services import agent_set
+    from llm.services import provider_create
+    from tenants import provisioning, scope
+    from tenants.migrate import migrate_all
+
+    call_command("init_database", verbosity=0)
+    migrate_all(lambda line: None)
+    made = {}
+    for slug in ("acme", "globex"):
+        tenant = provisioning.tenant_create(slug=slug, name=slug.title(), plan="pro")
+        made[slug] = tenant.ref()
+        with scope.platform():
+            people = CAST if slug == "acme" else {"rival": "owner"}
+            for name, role in people.items():
+                member_set(tenant=tenant, email=f"{name}@{slug}.test", role=role, password=PASSWORD, actor="test")
+        with scope.bind(tenant.ref()):
+            account = provider_create(actor="test", name="scripted", kind="scripted")
+            agent_set(slug="assistant", provider=account, model="demo", actor="test", fields={"name": "Assistant"})
+    with scope.platform():
+        User.objects.create_user("stranger@nowhere.test", PASSWORD)
+    return Platform(made["acme"], made["globex"])
+
+
+@pytest.fixture(scope="session")
+def admin_url(services: Services) -> str:
+    """The superuser's URL of the platform's database."""
+    return services.postgres.url_for("paas", "postgres", "").replace(":@", "@")
+
+
+_TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
+_SHARED_TABLES = (
+    "usage_quota", "usage_reservation", "usage_usagerecord", "accounts_session", "accounts_auditevent",
+    "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
+    "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
+    "socialaccount_socialaccount", "mfa_authenticator", "procrastinate_jobs", "procrastinate_events",
+)  # fmt: skip
+
+
+@pytest.fixture
+def db(platform: Platform, services: Services) -> Iterator[Platform]:
+    """The platform, emptied afterwards of what a test wrote (the cast and the agents `assistant` stay)."""
+    yield platform
+    from redis import Redis
+
+    with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as superuser:
+        names = [f"public.{table}" for table in _SHARED_TABLES]
+        names += [f"{ref.schema}.{table}" for ref in (platform.acme, platform.globex) for table in _TENANT_TABLES]
+        # A fifth of the time that TRUNCATE takes; as a replica, no trigger (append-only) and no key stands in the way.
+        superuser.execute(
+            "SET session_replication_role = replica; " + "; ".join(f"DELETE FROM {name}" for name in names)
+        )
+    with Redis.from_url(services.redis.url) as redis:
+        redis.flushdb()
+    forget_caches()
+
+
+def forget_caches() -> None:
+    """Empty what processes remember for two seconds."""
+    from accounts import keys
+    from agents import access
+    from tenants import resolve
+
+    keys.forget_all()
+    access.forget_all()
+    resolve.forget_all()
+
+
+@pytest.fixture
+def acme(db: Platform) -> Any:
+    return db.acme
+
+
+@pytest.fixture
+def globex(db: Platform) -> Any:
+    return db.globex
+
+
+@pytest.fixture
+def actor(db: Platform) -> Callable[[str], Any]:
+    """`actor("member")`: one of the cast as an Actor; "rival" is globex's owner."""
+
+    def find(name: str) -> Any:
+        from accounts.models import User
+        from accounts.selectors import actor_of_user
+        from tenants import scope
+
+        tenant = db.globex if name == "rival" else db.acme
+
+        def load() -> Any:
+            with scope.bind(tenant):
+                return actor_of_user(User.objects.get(email=f"{name}@{tenant.slug}.test").id)
+
+        found = in_thread(load)
+        assert found is not None
+        return found
+
+    return find
+
+
+@pytest.fixture
+def api_key(db: Platform) -> Callable[..., str]:
+    """`api_key("acme", ["*"])`: a fresh key's token."""
+
+    def make(slug: str = "acme", scopes: list[str] | None = None, **fields: Any) -> str:
+        from accounts.keys import key_create
+        from tenants import scope
+
+        def create() -> str:
+            with scope.bind(getattr(db, slug)):
+                return key_create(name=f"key-{slug}", scopes=scopes or ["*"], actor="test", **fields)[1]
+
+        return str(in_thread(create))
+
+    return make
+
+
+@pytest.fixture
+async def host(db: Platform) -> AsyncIterator[Any]:
+    """An open host on the test's event loop: turns can be started and followed directly."""
+    from chat import host as hosts
+
+    async with hosts.opened(drain_seconds=2) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def site(db: Platform) -> AsyncIterator[Any]:
+    """The real web server on a free port of loopback, in the test's event loop; see tests/site.py."""
+    from tests.site import Site
+
+    async with Site() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _scripts_are_used_up() -> Iterator[None]:
+    """A script that no call took would answer the next test's question."""
+    yield
+    from llm.providers.scripted import ScriptedModel
+
+    ScriptedModel.reset()

@@ -1,0 +1,94 @@
+"""The platform behind a real socket, and clients that reach its hosts by name without DNS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import aiohttp
+import uvicorn
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+
+class Loopback(AbstractResolver):
+    """Every name is this machine."""
+
+    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
+        return [
+            {
+                "hostname": host,
+                "host": "127.0.0.1",
+                "port": port,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": 0,
+            }
+        ]
+
+    async def close(self) -> None: ...
+
+
+class Site:
+    """`async with Site() as site:` then `site.client("acme")`, an aiohttp session based at acme's host."""
+
+    def __init__(self) -> None:
+        from paas.asgi import application
+
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                log_level="warning",
+                lifespan="on",
+                ws="websockets-sansio",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        # The protocol is named because asyncio switches Nagle's delay off only where it is.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._stack = AsyncExitStack()
+
+    def url(self, slug: str = "") -> str:
+        """The address of a tenant's host, or of the platform's."""
+        return f"http://{f'{slug}.' if slug else ''}localhost:{self.port}"
+
+    def client(self, slug: str = "", *, token: str = "", **options: Any) -> aiohttp.ClientSession:
+        """A client of one host, closed with the site; cookies are kept as browsers keep them."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        session = aiohttp.ClientSession(
+            self.url(slug), connector=aiohttp.TCPConnector(resolver=Loopback()), headers=headers, **options
+        )
+        self._stack.push_async_callback(session.close)
+        return session
+
+    async def signed_in(self, name: str, slug: str = "acme") -> aiohttp.ClientSession:
+        """A client with the session of one of the cast."""
+        from tests.conftest import PASSWORD
+
+        client = self.client(slug)
+        async with client.get("/login/") as page:
+            assert page.status == 200
+        token = client.cookie_jar.filter_cookies(URL(self.url(slug)))["csrftoken"].value
+        form = {"email": f"{name}@{slug}.test", "password": PASSWORD, "csrfmiddlewaretoken": token}
+        async with client.post("/login/", data=form, allow_redirects=False) as answer:
+            assert answer.status == 302, await answer.text()
+        client.headers["Origin"] = self.url(slug)
+        return client
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        while not self._server.started:
+            if self._task.done():
+                self._task.result()
+                raise RuntimeError("the server did not start")
+            await asyncio.sleep(0.005)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+        self._server.should_exit = True
+        await self._task

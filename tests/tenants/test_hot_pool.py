@@ -1,0 +1,202 @@
+"""The async pool of the hot path: bound inside one implicit transaction, clean afterwards whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from core.errors import PaasError
+from tenants import scope
+from tenants.db import aio
+from tests.conftest import Platform
+from tests.services import Services
+
+WHO = "SELECT current_user::text, current_setting('search_path'), pg_backend_pid()"
+BARE = "SELECT current_setting('role'), current_setting('search_path'), pg_backend_pid()"
+
+
+@pytest.fixture
+async def database(platform: Platform) -> AsyncIterator[Any]:
+    """A pool of one connection, so that every call meets what the one before has left."""
+    from django.conf import settings
+
+    pool = aio.Database(settings.HOT_DATABASE_CONNINFO, max_size=1)
+    await pool.open()
+    yield pool
+    await pool.close()
+
+
+async def left_behind(database: Any) -> tuple[Any, ...]:
+    async with database._pool.connection() as raw:
+        row = await (await raw.execute(BARE)).fetchone()
+        assert row is not None
+        return tuple(row)
+
+
+async def test_calls_of_two_tenants_take_turns_on_one_connection(database: Any, platform: Platform) -> None:
+    pids = set()
+    for _ in range(5):  # the third time the statement is prepared
+        for tenant in (platform.acme, platform.globex):
+            role, path, pid = await database.fetch_one(tenant, WHO, [])
+            assert (role, path) == (tenant.schema, f"{tenant.schema}, public")
+            rows = await database.fetch_one(tenant, "SELECT array_agg(slug) FROM public.tenants_tenant", [])
+            assert rows == ([tenant.slug],)
+            pids.add(pid)
+        assert (await database.fetch_platform(WHO, []))[0][:2] == ("paas_platform", "public")
+    role, path, pid = await left_behind(database)
+    assert (role, path) == ("none", "pg_catalog")
+    assert pids == {pid}
+
+
+async def test_functions_keep_no_plan_of_another_tenant(database: Any, platform: Platform) -> None:
+    """PL/pgSQL keeps plans for a session; one made under another role or path must not be used (CVE-2023-2455)."""
+    reserve = (
+        "SELECT public.usage_reserve(%s, NULL, NULL, NULL, 1, 1, 'test', interval '1 minute', 'a', 'p', 'm'), "
+        "(SELECT array_agg(DISTINCT tenant_id) FROM public.usage_reservation)"
+    )
+    try:
+        for _ in range(6):
+            for tenant in (platform.acme, platform.globex):
+                granted, _ = await database.fetch_one(tenant, reserve, [uuid.uuid4()])
+                assert granted == 1
+                seen = await database.fetch_one(
+                    tenant, "SELECT array_agg(DISTINCT tenant_id) FROM public.usage_reservation", []
+                )
+                assert seen == ([tenant.id],)
+    finally:
+        await database.fetch_platform("DELETE FROM public.usage_reservation RETURNING 1", [])
+        await database.fetch_platform("DELETE FROM public.usage_quota RETURNING 1", [])
+
+
+async def test_a_statement_without_rows_gives_none(database: Any, platform: Platform) -> None:
+    assert await database.fetch_one(platform.acme, "SELECT 1 WHERE false", []) is None
+    assert await database.fetch_one(platform.acme, "UPDATE chat_run SET last_seq = 0 WHERE false", []) is None
+
+
+async def test_a_failed_statement_is_undone_and_leaves_a_clean_connection(database: Any, platform: Platform) -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await database.fetch_one(platform.acme, "SELECT 1 / %s", [0])
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await database.fetch_one(platform.acme, f"SELECT * FROM {platform.globex.schema}.chat_run", [])
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        await database.fetch_one(
+            platform.acme,
+            "INSERT INTO public.accounts_auditevent (id, tenant_id, actor, action, target, data, at) "
+            "VALUES (gen_random_uuid(), %s, 'x', 'x', '', '{}', now())",
+            [platform.globex.id],
+        )
+    assert (await left_behind(database))[:2] == ("none", "pg_catalog")
+    assert (await database.fetch_one(platform.globex, WHO, []))[0] == platform.globex.schema
+
+
+async def test_a_tenant_that_is_gone_is_refused(database: Any) -> None:
+    with pytest.raises(psycopg.Error, match="role"):
+        await database.fetch_one(scope.TenantRef(uuid.uuid4(), "gone"), "SELECT 1", [])
+    assert (await left_behind(database))[:2] == ("none", "pg_catalog")
+
+
+async def test_a_cancelled_call_leaves_nothing_behind(database: Any, platform: Platform) -> None:
+    for pause in (0, 0.001, 0.01):
+        call = asyncio.create_task(database.fetch_one(platform.acme, "SELECT pg_sleep(0.02), 1", []))
+        await asyncio.sleep(pause)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (await database.fetch_one(platform.globex, WHO, []))[0] == platform.globex.schema
+        assert (await left_behind(database))[:2] == ("none", "pg_catalog")
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable(
+    database: Any, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.fetch_one(platform.acme, WHO, [])
+    monkeypatch.setattr(aio, "ANSWER_SECONDS", 0.1)
+    with pytest.raises(PaasError) as caught:
+        await database.fetch_one(platform.acme, "SELECT pg_sleep(30)", [])
+    assert caught.value.code == "database_unavailable"
+    monkeypatch.undo()
+    assert (await database.fetch_one(platform.globex, WHO, []))[0] == platform.globex.schema
+    assert (await left_behind(database))[:2] == ("none", "pg_catalog")
+
+
+# --- calls that are sent together --------------------------------------------------------------------
+
+
+async def test_calls_at_once_are_each_their_own_tenants(database: Any, platform: Platform) -> None:
+    tenants = [platform.acme, platform.globex] * 40
+    found = await asyncio.gather(*(database.fetch_one(tenant, WHO, []) for tenant in tenants))
+    assert [row[0] for row in found] == [tenant.schema for tenant in tenants]
+
+
+async def test_a_failure_stays_with_its_own_call(database: Any, platform: Platform) -> None:
+    divisors = [1, 2, 0, 4, 0, 5]
+    calls = [database.fetch_one(platform.acme, "SELECT 20 / %s", [divisor]) for divisor in divisors]
+    others = [database.fetch_one(platform.globex, WHO, []) for _ in divisors]
+    found = await asyncio.gather(*calls, *others, return_exceptions=True)
+    assert [type(one) if isinstance(one, Exception) else one[0] for one in found[:6]] == [
+        20, 10, psycopg.errors.DivisionByZero, 5, psycopg.errors.DivisionByZero, 4
+    ]  # fmt: skip
+    assert {row[0] for row in found[6:]} == {platform.globex.schema}
+
+
+async def test_what_a_failed_company_wrote_is_there_once(database: Any, platform: Platform, db: Platform) -> None:
+    write = (
+        "INSERT INTO public.accounts_auditevent (id, tenant_id, actor, action, target, data, at) "
+        "VALUES (gen_random_uuid(), %s, 'x', 'test.together', %s, '{}', now())"
+    )
+    calls = [
+        database.fetch_one(platform.acme, write, [platform.globex.id if number == 3 else platform.acme.id, str(number)])
+        for number in range(8)
+    ]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(one, psycopg.errors.InsufficientPrivilege) for one in found] == [
+        number == 3 for number in range(8)
+    ]
+    seen = "SELECT array_agg(target ORDER BY target) FROM public.accounts_auditevent WHERE action = 'test.together'"
+    assert await database.fetch_one(platform.acme, seen, []) == (["0", "1", "2", "4", "5", "6", "7"],)
+    assert await database.fetch_one(platform.globex, seen, []) == (None,)
+
+
+async def test_a_call_cancelled_among_others_disturbs_none(database: Any, platform: Platform) -> None:
+    calls = [asyncio.create_task(database.fetch_one(platform.acme, WHO, [])) for _ in range(10)]
+    await asyncio.sleep(0)
+    for call in calls[::2]:
+        call.cancel()
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(one, asyncio.CancelledError) for one in found] == [True, False] * 5
+    assert {row[0] for row in found[1::2]} == {platform.acme.schema}
+
+
+async def test_a_lost_server_is_unavailable_once(database: Any, platform: Platform, services: Services) -> None:
+    _, _, pid = await database.fetch_one(platform.acme, WHO, [])
+    with psycopg.connect(services.postgres.admin_url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with pytest.raises(PaasError) as caught:
+        await database.fetch_one(platform.acme, WHO, [])
+    assert caught.value.code == "database_unavailable"
+    assert caught.value.retry_after == 1
+    assert (await database.fetch_one(platform.globex, WHO, []))[0] == platform.globex.schema
+
+
+async def test_a_full_pool_is_unavailable(database: Any, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database._pool, "timeout", 0.05)
+    async with database._pool.connection():
+        with pytest.raises(PaasError) as caught:
+            await database.fetch_one(platform.acme, WHO, [])
+    assert caught.value.code == "database_unavailable"
+
+
+async def test_without_a_pool_there_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="not open"):
+        aio.database()
+
+
+async def test_a_closed_pool_is_unavailable(database: Any, platform: Platform) -> None:
+    await database.close()
+    with pytest.raises(PaasError):
+        await database.fetch_one(platform.acme, WHO, [])

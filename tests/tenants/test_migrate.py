@@ -1,0 +1,150 @@
+"""Migration of every schema: nothing to do costs next to nothing, an interrupted run goes on (P20, T21, A76)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+
+from tenants import catalog, migrate, scope
+from tenants.scope import TEMPLATE_SCHEMA
+from tests.conftest import Platform
+from tests.services import Services
+
+
+@pytest.fixture(autouse=True)
+def _own_connection(platform: Platform) -> Iterator[None]:
+    yield
+    connections.close_all()
+
+
+def run() -> list[str]:
+    said: list[str] = []
+    changed = migrate.migrate_all(said.append)
+    assert changed == len(said)
+    return said
+
+
+@pytest.fixture
+def admin(services: Services) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as connected:
+        yield connected
+
+
+def fall_behind(admin: psycopg.Connection[Any], schema: str) -> None:
+    """Take the functions of the chat room out of a schema, as if it had been made by the release before."""
+    admin.execute(f"DELETE FROM {schema}.django_migrations WHERE app = 'chat' AND name = '0002_functions'".encode())
+    for (function,) in admin.execute(
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace", [schema]
+    ).fetchall():
+        admin.execute(f"DROP FUNCTION {function}".encode())
+
+
+def drift(platform: Platform) -> list[tuple[str, str]]:
+    with scope.owner(), connection.cursor():
+        return catalog.drift(connection.connection, [platform.acme.schema, platform.globex.schema])
+
+
+def test_nothing_to_do_is_said_by_saying_nothing(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == []
+    call_command("migrate_all")
+    assert capsys.readouterr().out == "every schema is up to date\n"
+
+
+def test_nothing_to_do_costs_as_many_queries_with_many_tenants(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T21: two for the shared tables, three for the template, four for the list of schemas and all of them."""
+
+    def count() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            run()
+        return len(queries)
+
+    assert len(migrate.tenant_schemas()) >= 2
+    assert count() == 9
+    monkeypatch.setattr(migrate, "SCHEMAS_A_QUERY", 1)
+    assert count() == 9 + 2 * (len(migrate.tenant_schemas()) - 1)
+
+
+def test_a_schema_that_is_behind_is_brought_up(platform: Platform, admin: psycopg.Connection[Any]) -> None:
+    fall_behind(admin, platform.acme.schema)
+    assert drift(platform) != []
+    assert run() == [f"migrating {platform.acme.schema}"]
+    assert drift(platform) == []
+    assert run() == []
+
+
+def test_a_cloned_schema_counts_its_migrations_on(platform: Platform, admin: psycopg.Connection[Any]) -> None:
+    """The clone's table of migrations goes on counting where the template's stood."""
+    fall_behind(admin, platform.globex.schema)
+    run()
+    ids = admin.execute(f"SELECT id FROM {platform.globex.schema}.django_migrations".encode()).fetchall()
+    assert len(ids) == len(set(ids))
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    platform: Platform, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant in (platform.acme, platform.globex):
+        fall_behind(admin, tenant.schema)
+    original, calls = migrate._migrate_tenant, []
+
+    def interrupted(schema: str) -> None:
+        calls.append(schema)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(schema)
+
+    monkeypatch.setattr(migrate, "_migrate_tenant", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    monkeypatch.undo()
+    assert not scope.is_bound()
+    assert len(run()) == 1, "only the one that was not reached"
+    assert drift(platform) == []
+
+
+def test_a_migration_that_fails_leaves_its_schema_as_it_was(platform: Platform, admin: psycopg.Connection[Any]) -> None:
+    """The name of a function that the migration makes is taken: PostgreSQL undoes the whole migration."""
+    schema = platform.acme.schema
+    fall_behind(admin, schema)
+    admin.execute(
+        f"CREATE FUNCTION {schema}.finish_turn(p_end jsonb, p_events bytea) RETURNS boolean LANGUAGE sql "
+        "AS 'SELECT true'".encode()
+    )
+    with pytest.raises(Exception, match="already exists"):
+        run()
+    connections.close_all()
+    functions = "SELECT proname FROM pg_proc WHERE pronamespace = %s::regnamespace"
+    assert admin.execute(functions, [schema]).fetchall() == [("finish_turn",)]
+    admin.execute(f"DROP FUNCTION {schema}.finish_turn(jsonb, bytea)".encode())
+    assert run() == [f"migrating {schema}"]
+    assert drift(platform) == []
+
+
+def test_what_each_kind_of_schema_should_have(platform: Platform) -> None:
+    with scope.owner():
+        shared, tenants = migrate.wanted_migrations("public"), migrate.wanted_migrations(TEMPLATE_SCHEMA)
+    assert {app for app, _ in shared} >= {"tenants", "accounts", "usage", "auth", "procrastinate"}
+    assert {app for app, _ in tenants} == {"llm", "agents", "chat"}
+    assert not shared & tenants
+    assert migrate.is_current("public", shared)
+    assert not migrate.is_current("t_ffffffffffffffffffffffffffffffff", tenants)
+
+
+def test_every_tenant_is_migrated_whatever_its_status(platform: Platform) -> None:
+    from tenants.models import Tenant
+
+    with scope.platform():
+        Tenant.objects.filter(pk=platform.globex.id).update(status="suspended")
+    try:
+        assert set(migrate.tenant_schemas()) >= {platform.acme.schema, platform.globex.schema}
+    finally:
+        with scope.platform():
+            Tenant.objects.filter(pk=platform.globex.id).update(status="active")

@@ -1,0 +1,369 @@
+"""Every URL, door and frame of a tenant's host, called from outside (tests/contracts/tenancy.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from llm.providers.scripted import ScriptedModel
+from tenants import scope
+from tests.conftest import Platform, in_thread
+from tests.contracts import tenancy
+from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
+from tests.site import Site
+
+EVERYTHING = ROUTES | DOORS
+MARK = "nobody-elses-business"
+
+
+def test_every_route_is_declared() -> None:
+    found = set(tenancy.routes())
+    assert found - ROUTES.keys() == set(), "say in tests/contracts/tenancy.py what these do with foreign ids"
+    assert ROUTES.keys() - found == set(), "these are declared but gone"
+
+
+@pytest.mark.parametrize("source", DOOR_SOURCES)
+def test_every_door_is_declared(source: str) -> None:
+    assert tenancy.paths_in(source) == DOOR_SOURCES[source]
+
+
+def test_every_frame_is_declared() -> None:
+    assert tenancy.frames_in("chat/transports/websocket.py") == set(FRAMES)
+
+
+def test_declarations_make_sense() -> None:
+    for route, declared in EVERYTHING.items():
+        assert declared.kind in KINDS
+        assert ("<" in route) == bool(declared.ids), route
+        assert declared.kind != "by_id" or declared.ids
+        assert set(declared.methods) <= set(METHODS)
+
+
+# --- acme, with something to lose --------------------------------------------------------------------
+
+
+@dataclass
+class Acme:
+    """What acme has, and how its owner looks at it."""
+
+    ids: dict[str, str]
+    owner: aiohttp.ClientSession
+    tenant: Any
+
+    def state(self) -> Any:
+        """All of acme's rows that somebody might have changed."""
+        from agents.models import Agent
+        from chat.models import Conversation, Message, Run
+
+        def read() -> Any:
+            with scope.bind(self.tenant):
+                return (
+                    sorted(map(str, Conversation.objects.values_list("id", "title", "deleted_at", "updated_at"))),
+                    sorted(map(str, Run.objects.values_list("id", "status"))),
+                    Message.objects.count(),
+                    Agent.objects.count(),
+                )
+
+        return in_thread(read)
+
+
+@pytest.fixture
+async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
+    """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
+    from agents.services import agent_set
+    from chat.models import Conversation
+    from llm.selectors import provider_named
+
+    secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
+
+    def set_up() -> None:
+        with scope.bind(db.acme):
+            provider: Any = provider_named("scripted")
+            agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
+
+    in_thread(set_up)
+    owner = await site.signed_in("owner", "acme")
+    conversations, runs = [], []
+    for _ in range(2):
+        async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
+            started = await answer.json()
+        async with owner.get(f"/api/v1/runs/{started['run']['id']}/events") as answer:
+            assert MARK in await answer.text()
+        conversations.append(started["conversation"]["id"])
+        runs.append(started["run"]["id"])
+    csrf = _csrf(owner, site, "acme")
+    async with owner.delete(f"/api/v1/conversations/{conversations[1]}", headers=csrf) as answer:
+        assert answer.status == 204
+    gate = asyncio.Event()
+    ScriptedModel.enqueue([MARK, gate, "end"])
+    async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
+        live = (await answer.json())["run"]["id"]
+    yield Acme(
+        {
+            "conversation": conversations[0],
+            "deleted_conversation": conversations[1],
+            "run": runs[0],
+            "live_run": live,
+            "agent_slug": secret_agent,
+        },
+        owner,
+        db.acme,
+    )
+    gate.set()
+    async with owner.get(f"/api/v1/runs/{live}/events") as answer:
+        assert "run.completed" in await answer.text(), "nobody has stopped it"
+
+    def tear_down() -> None:
+        from agents.models import Agent
+
+        with scope.bind(db.acme):
+            Conversation.objects.all().delete()
+            Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
+
+    in_thread(tear_down)
+
+
+def _cookie(client: aiohttp.ClientSession, site: Site, slug: str, name: str) -> str:
+    return client.cookie_jar.filter_cookies(URL(site.url(slug)))[name].value
+
+
+def _csrf(client: aiohttp.ClientSession, site: Site, slug: str) -> dict[str, str]:
+    return {"X-CSRFToken": _cookie(client, site, slug, "csrftoken")}
+
+
+async def call(client: aiohttp.ClientSession, method: str, path: str, body: Any, **headers: str) -> tuple[int, str]:
+    options: dict[str, Any] = {} if method == "GET" else {"json": body}
+    async with client.request(method, path, headers=headers, allow_redirects=False, **options) as answer:
+        return answer.status, await answer.text()
+
+
+@pytest.fixture
+async def outsiders(site: Site, api_key: Any) -> dict[str, tuple[aiohttp.ClientSession, dict[str, str]]]:
+    """People and programs that are not acme's owner, on the host where they belong, with their CSRF header."""
+    rival = await site.signed_in("rival", "globex")
+    colleague = await site.signed_in("admin", "acme")
+    return {
+        "rival": (rival, _csrf(rival, site, "globex")),
+        "rival's key": (site.client("globex", token=api_key("globex")), {}),
+        "colleague": (colleague, _csrf(colleague, site, "acme")),
+        "acme's key": (site.client("acme", token=api_key("acme")), {}),
+    }
+
+
+@pytest.fixture
+async def intruders(site: Site, api_key: Any) -> dict[str, tuple[aiohttp.ClientSession, dict[str, str]]]:
+    """Nobody, and rival's credentials, on acme's host."""
+    rival = await site.signed_in("rival", "globex")
+    key = _cookie(rival, site, "globex", "sessionid")
+    return {
+        "nobody": (site.client("acme"), {}),
+        "rival's session": (site.client("acme"), {"Cookie": f"sessionid={key}", "Origin": site.url("acme")}),
+        "rival's key": (site.client("acme", token=api_key("globex")), {}),
+        "a made-up key": (site.client("acme", token=f"ak_{uuid.uuid4().hex}"), {}),
+    }
+
+
+# --- foreign ids -------------------------------------------------------------------------------------
+
+
+def methods_of(declared: Declared, *, all_: bool) -> tuple[str, ...]:
+    """The methods to try: those that are declared, and for one of the callers all others too."""
+    return METHODS if all_ else declared.methods
+
+
+async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acme: Acme, outsiders: Any) -> None:
+    before, unknown = acme.state(), tenancy.unknown_ids(acme.ids)
+
+    async def attempt(method: str, route: str, declared: Declared, who: str) -> str:
+        client, headers = outsiders[who]
+        paths = [tenancy.filled(route, declared, ids) for ids in (acme.ids, unknown)]
+        status, said = await call(client, method, paths[0], declared.body, **headers)
+        _, of_unknown = await call(client, method, paths[1], declared.body, **headers)
+        if status not in (404 if method in declared.methods else 405, 404) or MARK in said:
+            return f"{method} {route} as {who}: {status} {said[:80]}"
+        if tenancy.words(said, acme.ids) != tenancy.words(of_unknown, unknown):
+            return f"{method} {route} as {who}: {said[:120]} but for no id {of_unknown[:120]}"
+        return ""
+
+    wrong = await at_once(
+        attempt(method, route, declared, who)
+        for route, declared in EVERYTHING.items()
+        for who in outsiders
+        for method in methods_of(declared, all_=who == "rival")
+        if declared.kind == "by_id"
+        # An agent is its tenant's, not a person's.
+        and not (route.startswith("/v1/models") and who in ("colleague", "acme's key"))
+    )
+    assert wrong == []
+    assert acme.state() == before
+
+
+async def at_once(attempts: Any) -> list[str]:
+    """What the attempts complain of, a few of them at a time."""
+    places = asyncio.Semaphore(6)
+
+    async def one(attempt: Any) -> str:
+        async with places:
+            return str(await attempt)
+
+    return [said for said in await asyncio.gather(*map(one, attempts)) if said]
+
+
+async def test_the_owner_finds_what_others_do_not(acme: Acme) -> None:
+    """The success beside the failure: the same calls with the right credentials."""
+    for route, declared in EVERYTHING.items():
+        if declared.kind == "by_id" and "GET" in declared.methods:
+            status, said = await call(acme.owner, "GET", tenancy.filled(route, declared, acme.ids), None)
+            assert status == 200, f"{route}: {said}"
+
+
+async def test_lists_hold_nothing_of_others(acme: Acme, outsiders: Any) -> None:
+    secrets = [MARK, *acme.ids.values()]
+    for route, declared in EVERYTHING.items():
+        if declared.kind != "own" or "GET" not in declared.methods:
+            continue
+        for who in ("rival", "rival's key"):
+            client, _ = outsiders[who]
+            status, said = await call(client, "GET", route, None)
+            assert status == 200, f"{route} as {who}: {said}"
+            assert not any(secret in said for secret in secrets), f"{route} as {who}"
+    _, own = await call(acme.owner, "GET", "/api/v1/conversations", None)
+    assert MARK in own
+
+
+async def test_pages_without_rows_are_the_same_whatever_id_they_name(acme: Acme, outsiders: Any) -> None:
+    unknown = tenancy.unknown_ids(acme.ids)
+    for route, declared in ROUTES.items():
+        if declared.kind == "shell":
+            client, _ = outsiders["rival"]
+            status, said = await call(client, "GET", tenancy.filled(route, declared, acme.ids), None)
+            _, of_unknown = await call(client, "GET", tenancy.filled(route, declared, unknown), None)
+            assert status in (200, 302)
+            assert MARK not in said
+            assert tenancy.words(said, acme.ids) == tenancy.words(of_unknown, unknown)
+
+
+# --- credentials from elsewhere ----------------------------------------------------------------------
+
+
+async def test_nobody_from_elsewhere_gets_in(acme: Acme, intruders: Any) -> None:
+    before = acme.state()
+
+    async def attempt(method: str, route: str, declared: Declared, who: str) -> str:
+        client, headers = intruders[who]
+        path = tenancy.filled(route, declared, acme.ids)
+        status, said = await call(client, method, path, declared.body or {"message": "x"}, **headers)
+        if declared.page:
+            # Pages send strangers to sign-in; writes without the page's CSRF token are refused.
+            fine = status in (302, 403, 405) or (declared.kind == "public" and status in (200, 401, 404))
+        elif declared.kind == "public":
+            fine = status == 404
+        else:
+            fine = status in ((401,) if method in declared.methods else (401, 404, 405))
+        return "" if fine and MARK not in said else f"{method} {route} as {who}: {status} {said[:100]}"
+
+    wrong = await at_once(
+        attempt(method, route, declared, who)
+        for route, declared in EVERYTHING.items()
+        for who in intruders
+        for method in methods_of(declared, all_=who == "rival's session")
+    )
+    assert wrong == []
+    assert acme.state() == before
+
+
+async def test_the_platforms_host_has_none_of_it(acme: Acme, site: Site, api_key: Any) -> None:
+    """There, a key stands for its own tenant on /v1, and nothing else of a tenant's is there."""
+    session = _cookie(acme.owner, site, "acme", "sessionid")
+    for headers in ({"Cookie": f"sessionid={session}"}, {}):
+        for route, declared in EVERYTHING.items():
+            path = tenancy.filled(route, declared, acme.ids)
+            status, said = await call(site.client(), "GET", path, None, **headers)
+            assert status in (302, 401, 404, 405), f"{route}: {status}"
+            assert MARK not in said
+    rival = site.client(token=api_key("globex"))
+    status, said = await call(rival, "GET", f"/v1/models/{acme.ids['agent_slug']}", None)
+    assert status == 404
+    status, said = await call(rival, "GET", "/v1/models", None)
+    assert (status, acme.ids["agent_slug"] in said) == (200, False)
+
+
+# --- ids inside bodies and frames --------------------------------------------------------------------
+
+
+async def test_foreign_ids_in_bodies(acme: Acme, outsiders: Any) -> None:
+    before, unknown = acme.state(), tenancy.unknown_ids(acme.ids)
+
+    def requests(ids: dict[str, str]) -> list[tuple[str, dict[str, Any]]]:
+        messages = [{"role": "user", "content": "x"}]
+        return [
+            ("/api/v1/runs", {"agent": "assistant", "conversation_id": ids["conversation"], "message": "x"}),
+            ("/api/v1/runs", {"conversation_id": ids["conversation"], "message": "x"}),
+            ("/api/v1/runs", {"conversation_id": ids["conversation"], "retry": True}),
+            ("/api/v1/runs", {"conversation_id": ids["deleted_conversation"], "message": "x"}),
+            ("/api/v1/runs", {"agent": ids["agent_slug"], "message": "x"}),
+            ("/v1/chat/completions", {"model": ids["agent_slug"], "messages": messages}),
+            ("/v1/chat/completions", {"model": ids["agent_slug"], "messages": messages, "stream": True}),
+        ]
+
+    for who in ("rival", "rival's key"):
+        client, headers = outsiders[who]
+        for (path, body), (_, other) in zip(requests(acme.ids), requests(unknown), strict=True):
+            status, said = await call(client, "POST", path, body, **headers)
+            _, of_unknown = await call(client, "POST", path, other, **headers)
+            assert status == 404, f"{path} {body} as {who}: {status} {said}"
+            assert tenancy.words(said, acme.ids) == tenancy.words(of_unknown, unknown)
+    assert acme.state() == before
+
+
+async def test_foreign_ids_in_frames(acme: Acme, outsiders: Any, site: Site) -> None:
+    before, unknown = acme.state(), tenancy.unknown_ids(acme.ids)
+    rival, _ = outsiders["rival"]
+
+    async def answer_to(socket: Any, frame: dict[str, Any]) -> dict[str, Any]:
+        await socket.send_json(frame)
+        await socket.send_json({"type": "ping"})
+        answers = []
+        while not answers or answers[-1]["type"] != "pong":
+            answers.append(await socket.receive_json(timeout=5))
+        assert MARK not in json.dumps(answers)
+        return {"answers": answers}
+
+    async with rival.ws_connect("/ws/chat/", headers={"Origin": site.url("globex")}) as socket:
+        assert (await socket.receive_json())["type"] == "ready"
+        for kind, named in FRAMES.items():
+            if named is None:
+                continue
+            name, thing = named
+            frame = {"type": kind, "ref": "1", "agent": "assistant", "message": "x", "after_seq": 0}
+            said = await answer_to(socket, frame | {name: acme.ids[thing]})
+            of_unknown = await answer_to(socket, frame | {name: unknown[thing]})
+            assert tenancy.words(json.dumps(said), acme.ids) == tenancy.words(json.dumps(of_unknown), unknown)
+            if kind != "run.unfollow":
+                assert said["answers"][0]["code"] == "not_found", kind
+    assert acme.state() == before
+
+
+async def test_a_ticket_opens_its_own_tenants_socket_once(acme: Acme, site: Site) -> None:
+    async def ticket() -> str:
+        status, said = await call(acme.owner, "POST", "/api/v1/ws-ticket", {}, **_csrf(acme.owner, site, "acme"))
+        assert status == 201
+        return str(json.loads(said)["ticket"])
+
+    async def opens(slug: str, ticket: str) -> bool:
+        async with site.client(slug).ws_connect(f"/ws/chat/?ticket={ticket}") as socket:
+            message = await socket.receive()
+            return message.type is aiohttp.WSMsgType.TEXT
+
+    stolen = await ticket()
+    assert not await opens("globex", stolen), "on another tenant's host it is nothing"
+    assert await opens("acme", stolen), "and that has not used it up"
+    assert not await opens("acme", stolen), "but once it is used it is gone"

@@ -1,0 +1,59 @@
+"""Runs, quotas and usage in the operator's console: numbers and names, no content."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from unfold.decorators import display
+
+from tenants.admin import ReadOnlyAdmin
+from usage.models import Quota, Reservation, UsageRecord
+
+
+@admin.register(Reservation)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = (
+        "created_at",
+        "tenant",
+        "agent",
+        "model",
+        "shown_outcome",
+        "counted_output",
+        "seconds",
+        "error_code",
+    )
+    list_filter = ("outcome", "state", "tenant", "error_code")
+    search_fields = ("run_id", "agent", "model")
+
+    @display(  # type: ignore[untyped-decorator]
+        description="status",
+        label={"running": "info", "completed": "success", "cancelled": "warning", "failed": "danger"},
+    )
+    def shown_outcome(self, run: Reservation) -> str:
+        return run.outcome or "running"
+
+    @display(description="seconds")  # type: ignore[untyped-decorator]
+    def seconds(self, run: Reservation) -> str:
+        return f"{(run.settled_at - run.created_at).total_seconds():.1f}" if run.settled_at else "—"
+
+
+@admin.register(UsageRecord)
+class UsageRecordAdmin(ReadOnlyAdmin):
+    list_display = (
+        "at",
+        "tenant",
+        "provider",
+        "model",
+        "input_tokens",
+        "output_tokens",
+        "cost",
+        "currency",
+        "counted",
+    )
+    list_filter = ("tenant", "model", "counted")
+    search_fields = ("run_id", "model")
+
+
+@admin.register(Quota)
+class QuotaAdmin(ReadOnlyAdmin):
+    list_display = ("tenant", "level", "metric", "month", "used", "reserved", "allowance")
+    list_filter = ("level", "month", "tenant")
