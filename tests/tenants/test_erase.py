@@ -207,9 +207,11 @@ def test_no_web_process_becomes_a_tenant_that_is_being_erased(services: Services
     tenant_life.tenant_delete(tenant=tenant, actor="user:1")
     let_grace_pass(tenant)
     assert tenant_life.erase_some(tenant.id)
-    with psycopg.connect(services.environment["DATABASE_URL"], autocommit=True) as login:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            login.execute(f"SET ROLE {tenant.schema_name}".encode())
+    with (
+        psycopg.connect(services.environment["DATABASE_URL"], autocommit=True) as login,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        login.execute(f"SET ROLE {tenant.schema_name}".encode())
     life.erase(tenant.id)
 
 
@@ -298,7 +300,8 @@ async def test_a_killed_process_is_followed_by_another_that_ends_it(services: Se
             sys.executable, "-c", ERASER, str(tenant.id),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         assert await process.stdout.readline() == b"ready\n"
         process.stdin.write(b"\n")
         await process.stdout.readline()
