@@ -14,7 +14,9 @@ class Actor:
     """Who is speaking, in which tenant, and what they may do.
 
     Exactly one of user_id and key_id is set. role is "key" for an API key. impersonator: the operator who acts as this
-    person; `actions` are then what may be read only.
+    person; `actions` are then what may be read only. token_version: the person's, when the credential was judged.
+    session_id: what the credential rests on, where it has to be asked again later: `Session.public_id` or the id of a
+    RefreshFamily.
     """
 
     tenant: TenantRef
@@ -25,6 +27,8 @@ class Actor:
     email: str = ""
     name: str = ""
     impersonator: uuid.UUID | None = None
+    token_version: int = 0
+    session_id: uuid.UUID | None = None
 
     @property
     def label(self) -> str:

@@ -2,14 +2,17 @@
 
 from django.urls import include, path, re_path
 
-from accounts.api import Me
+from accounts.api import Me, MySession, MySessions, SignOutEverywhere
 from accounts.audit_api import AuditExport, AuditList
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, sign_in, views
+from portal import audit, forgotten, impersonation, platform, profile, sign_in, views
 
 api = [
     path("me", Me.as_view()),
+    path("me/sessions", MySessions.as_view()),
+    path("me/sessions/<uuid:session_id>", MySession.as_view()),
+    path("me/sign-out-everywhere", SignOutEverywhere.as_view()),
     path("agents", AgentList.as_view()),
     path("conversations", chat.ConversationList.as_view()),
     path("conversations/<uuid:conversation_id>", chat.ConversationDetail.as_view()),
@@ -25,6 +28,14 @@ urlpatterns = [
     path("", views.home),
     path("login/", sign_in.sign_in, name="login"),
     path("logout/", sign_in.sign_out, name="logout"),
+    path("login/platform/", platform.accept),
+    path("login/forgot/", forgotten.ask),
+    path("login/reset/<str:code>/", forgotten.reset),
+    # a person's profile
+    path("profile/", profile.show),
+    path("profile/email/<str:code>/", profile.email),
+    path("profile/sessions/<uuid:session_id>/end/", profile.end_session),
+    path("profile/sessions/end-all/", profile.end_everywhere),
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
