@@ -245,4 +245,5 @@ def sign_out_everywhere(*, user_id: Any, actor: str) -> None:
 
 def _sessions(user_id: Any) -> Any:
     tenant = scope.current_binding().tenant
-    return Session.objects.filter(user_id=user_id, tenant_id=tenant.id if tenant else None, expire_date__gt=clock.now())
+    rows = Session.objects.filter(user_id=user_id, expire_date__gt=clock.now())
+    return rows.filter(tenant_id=tenant.id) if tenant else rows.filter(tenant=None)

@@ -63,6 +63,17 @@ ROUTES: dict[str, Declared] = {
     "/settings/audit/": Declared("own", page=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
+    # signing in; a person's profile
+    "/login/platform/": Declared("public", page=True),
+    "/login/forgot/": Declared("public", ("GET", "POST"), page=True),
+    "/login/reset/<str:code>/": Declared("by_id", ("GET", "POST"), {"code": "reset_code"}, page=True),
+    "/profile/": Declared("own", ("GET", "POST"), page=True),
+    "/profile/email/<str:code>/": Declared("by_id", ("GET", "POST"), {"code": "email_code"}, page=True),
+    "/profile/sessions/<uuid:session_id>/end/": Declared("by_id", ("POST",), {"session_id": "session"}, page=True),
+    "/profile/sessions/end-all/": Declared("own", ("POST",), page=True),
+    "/api/v1/me/sessions": Declared("own"),
+    "/api/v1/me/sessions/<uuid:session_id>": Declared("by_id", ("DELETE",), {"session_id": "session"}),
+    "/api/v1/me/sign-out-everywhere": Declared("own", ("POST",)),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
