@@ -10,11 +10,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login
+from django.contrib.auth.hashers import make_password
 
 from accounts import audit, second_factor
 from accounts.models import User
 from core import clock
-from tenants import scope
+from core.errors import PaasError
+from tenants import ratelimit, scope
 
 PENDING = "second_factor"  # in the session: {user, method, following, until}
 PENDING_SECONDS = 600
@@ -43,3 +45,20 @@ def session_begin(request: Any, user: User, *, method: str) -> None:
     request.session.pop(PENDING, None)
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     audit.record("session.created", actor=f"user:{user.pk}", method=method)
+
+
+def person_with_password(*, email: str, password: str) -> User:
+    """The active person with this address and password, whichever tenants they are in.
+
+    Raises invalid_credentials or rate_limited; as slow for an address that nobody has (A18).
+    """
+    address = email.strip().lower()
+    ratelimit.check(ratelimit.Limit(f"sign-in:{address}", 20, 300.0), fail_closed=True)
+    with scope.platform():
+        user = User.objects.filter(email=address).first()
+        if user is None:
+            make_password(password)
+        elif user.check_password(password) and user.is_active:
+            return user
+    audit.record("session.refused", actor=audit.NOBODY, email=address[:254])
+    raise PaasError("invalid_credentials")

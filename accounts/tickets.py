@@ -9,9 +9,10 @@ from django.conf import settings
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
-from accounts.actors import Actor
+from accounts.actors import Actor, TokenSession
 from accounts.keys import actor_of_key
 from accounts.selectors import actor_of_user
+from accounts.tokens import actor_of_session
 from core.crypto import token_digest
 from core.errors import PaasError
 
@@ -28,7 +29,7 @@ def issue(actor: Actor) -> str:
         raise PaasError("impersonation_forbids")
     ticket = secrets.token_urlsafe(32)
     try:
-        cache.set(_key(ticket), actor.label, TTL_SECONDS)
+        cache.set(_key(ticket), (actor.label, actor.token), TTL_SECONDS)
     except (RedisError, OSError):
         raise PaasError("redis_unavailable", retry_after=2) from None
     return ticket
@@ -38,19 +39,25 @@ def redeem(ticket: str) -> Actor:
     """The Actor that got the ticket; only the first caller has it. Raises ticket_invalid, redis_unavailable."""
     key = _key(ticket)
     try:
-        label = cache.get(key)
-        first = label is not None and cache.delete(key)  # true for one caller only
+        found = cache.get(key)
+        first = found is not None and cache.delete(key)  # true for one caller only
     except (RedisError, OSError):
         raise PaasError("redis_unavailable", retry_after=2) from None
     if not first:
         raise PaasError("ticket_invalid")
-    actor = actor_of_label(label)
+    actor = actor_again(*found)
     if actor is None:
         raise PaasError("ticket_invalid")
+    actor.require_factor()
     return actor
 
 
-def actor_of_label(label: str) -> Actor | None:
-    """The present Actor of `user:<id>` or `key:<id>` in the bound tenant; None when they may not act any more."""
+def actor_again(label: str, token: TokenSession | None) -> Actor | None:
+    """The present Actor of `user:<id>` or `key:<id>` in the bound tenant; None when they may not act any more.
+
+    token: the access token that asked for the ticket; what the ticket opened lives no longer than it (P36).
+    """
     kind, _, subject = label.partition(":")
-    return actor_of_user(uuid.UUID(subject)) if kind == "user" else actor_of_key(uuid.UUID(subject))
+    if kind != "user":
+        return actor_of_key(uuid.UUID(subject))
+    return actor_of_session(uuid.UUID(subject), token) if token else actor_of_user(uuid.UUID(subject))

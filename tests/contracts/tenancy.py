@@ -63,6 +63,13 @@ ROUTES: dict[str, Declared] = {
     "/settings/audit/": Declared("own", page=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
+    # sign-in for programs
+    "/api/auth/login": Declared("own", ("POST",), body={"email": "rival@globex.test", "password": "wrong-on-purpose"}),
+    "/api/auth/login/tenant": Declared(
+        "own", ("POST",), body={"email": "rival@globex.test", "password": "wrong", "tenant_id": "0" * 32}
+    ),
+    "/api/auth/refresh": Declared("own", ("POST",), body={"refresh_token": "a.b.c"}),
+    "/api/auth/logout": Declared("own", ("POST",)),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
