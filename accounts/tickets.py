@@ -10,10 +10,11 @@ from django.conf import settings
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
-from accounts.actors import Actor
+from accounts.actors import Actor, TokenSession
 from accounts.keys import actor_of_key
-from accounts.models import RefreshFamily, Session
+from accounts.models import Session
 from accounts.selectors import actor_of_user
+from accounts.tokens import actor_of_session
 from core import clock
 from core.crypto import token_digest
 from core.errors import PaasError
@@ -32,12 +33,13 @@ def issue(actor: Actor, session_key: str | None = None) -> str:
     """
     if actor.impersonator is not None:  # a ticket would outlive the session that it came from
         raise PaasError("impersonation_forbids")
-    rests_on = actor.session_id
     if session_key is not None:
-        rests_on = Session.objects.filter(session_key=session_key).values_list("public_id", flat=True).first()
+        rows = Session.objects.filter(session_key=session_key)
+        actor = replace(actor, session_id=rows.values_list("public_id", flat=True).first())
     ticket = secrets.token_urlsafe(32)
     try:
-        cache.set(_key(ticket), [actor.label, actor.token_version, str(rests_on or "")], TTL_SECONDS)
+        kept = (actor.label, actor.token, actor.token_version, actor.session_id)
+        cache.set(_key(ticket), kept, TTL_SECONDS)
     except (RedisError, OSError):
         raise PaasError("redis_unavailable", retry_after=2) from None
     return ticket
@@ -47,40 +49,37 @@ def redeem(ticket: str) -> Actor:
     """The Actor that got the ticket; only the first caller has it. Raises ticket_invalid, redis_unavailable."""
     key = _key(ticket)
     try:
-        kept = cache.get(key)
-        first = kept is not None and cache.delete(key)  # true for one caller only
+        found = cache.get(key)
+        first = found is not None and cache.delete(key)  # true for one caller only
     except (RedisError, OSError):
         raise PaasError("redis_unavailable", retry_after=2) from None
     if not first:
         raise PaasError("ticket_invalid")
-    label, token_version, rests_on = kept
-    actor = _present(label, token_version, uuid.UUID(rests_on) if rests_on else None)
+    actor = _present(*found)
     if actor is None:
         raise PaasError("ticket_invalid")
+    actor.require_factor()
     return actor
 
 
 def still(actor: Actor) -> Actor | None:
-    """The present Actor of who came with a ticket; None when they may not act any more, or when the session that the
-    ticket was asked for with has ended (A13)."""
-    return _present(actor.label, actor.token_version, actor.session_id)
+    """The present Actor of who came with a ticket; None when they may not act any more, or when what the ticket was
+    asked for with has ended: the session (A13), or the access token (P36)."""
+    return _present(actor.label, actor.token, actor.token_version, actor.session_id)
 
 
-def _present(label: str, token_version: int, session_id: uuid.UUID | None) -> Actor | None:
+def _present(label: str, token: TokenSession | None, version: int, session_id: uuid.UUID | None) -> Actor | None:
     kind, _, subject = label.partition(":")
     if kind != "user":
         return actor_of_key(uuid.UUID(subject))
-    actor = actor_of_user(uuid.UUID(subject))
-    if actor is None or actor.token_version != token_version or not _stands(uuid.UUID(subject), session_id):
+    user_id = uuid.UUID(subject)
+    if token is not None:
+        return actor_of_session(user_id, token)
+    actor = actor_of_user(user_id)
+    if actor is None or actor.token_version != version:
         return None
+    if session_id is not None:
+        rows = Session.objects.filter(user_id=user_id, public_id=session_id, expire_date__gt=clock.now())
+        if not rows.exists():
+            return None
     return replace(actor, session_id=session_id)
-
-
-def _stands(user_id: uuid.UUID, session_id: uuid.UUID | None) -> bool:
-    """Whether the person's session, or sign-in by token, has not ended."""
-    if session_id is None:
-        return True
-    now = clock.now()
-    if Session.objects.filter(user_id=user_id, public_id=session_id, expire_date__gt=now).exists():
-        return True
-    return RefreshFamily.objects.filter(pk=session_id, user_id=user_id, revoked_at=None, expires_at__gt=now).exists()

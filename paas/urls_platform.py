@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from chat.api import NotFound
 from portal import forgotten, platform, profile, sign_in, sign_up
 
@@ -27,5 +28,10 @@ urlpatterns = [
     path("signup/slug/", sign_up.slug),
     path("signup/<str:token>/", sign_up.link),
     path("restore/<str:code>/", sign_up.restore),
+    # sign-in for programs
+    path("api/auth/login", Login.as_view()),
+    path("api/auth/login/tenant", LoginTenant.as_view()),
+    path("api/auth/refresh", Refresh.as_view()),
+    path("api/auth/logout", Logout.as_view()),
     re_path(r"^api/", NotFound.as_view()),
 ]

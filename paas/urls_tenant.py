@@ -4,6 +4,7 @@ from django.urls import include, path, re_path
 
 from accounts.api import Me, MySession, MySessions, SignOutEverywhere
 from accounts.audit_api import AuditExport, AuditList
+from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from chat import api as chat
 from portal import audit, forgotten, impersonation, platform, profile, sign_in, views
@@ -43,6 +44,11 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # sign-in for programs
+    path("api/auth/login", Login.as_view()),
+    path("api/auth/login/tenant", LoginTenant.as_view()),
+    path("api/auth/refresh", Refresh.as_view()),
+    path("api/auth/logout", Logout.as_view()),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]

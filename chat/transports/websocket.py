@@ -257,6 +257,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         actor = await scope.run_in_tenant(self.tenant, tickets.still, self.actor)
         if actor is None:
             raise PaasError("not_authenticated")
+        actor.require_factor()
         return actor
 
     def _spawn(self, work: Any) -> None:

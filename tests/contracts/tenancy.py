@@ -74,6 +74,13 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/me/sessions": Declared("own"),
     "/api/v1/me/sessions/<uuid:session_id>": Declared("by_id", ("DELETE",), {"session_id": "session"}),
     "/api/v1/me/sign-out-everywhere": Declared("own", ("POST",)),
+    # sign-in for programs
+    "/api/auth/login": Declared("own", ("POST",), body={"email": "rival@globex.test", "password": "wrong-on-purpose"}),
+    "/api/auth/login/tenant": Declared(
+        "own", ("POST",), body={"email": "rival@globex.test", "password": "wrong", "tenant_id": "0" * 32}
+    ),
+    "/api/auth/refresh": Declared("own", ("POST",), body={"refresh_token": "a.b.c"}),
+    "/api/auth/logout": Declared("own", ("POST",)),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
