@@ -80,7 +80,11 @@ async def test_from_the_question_to_the_new_password(
     status, text, headers = await said(browser, "GET", link)
     assert (status, MEMBER in text) == (200, True)
     assert "no-store" in headers["Cache-Control"]
-    for weak, why in (("short", "at least 10 characters"), ("password1234", "too common"), ("x" * 1025, "at most 1024")):
+    for weak, why in (
+        ("short", "at least 10 characters"),
+        ("password1234", "too common"),
+        ("x" * 1025, "at most 1024"),
+    ):
         status, text, _ = await form(site, browser, slug, link, new=weak)
         assert (status, why in text) == (400, True), weak
     status, _, headers = await form(site, browser, slug, link, new=NEW)

@@ -254,7 +254,9 @@ def test_no_way_off_the_site(text: str | None) -> None:
     assert local_path(text, "/start/") == "/start/"
 
 
-@pytest.mark.parametrize("text", ["/", "/chat/", "/chat/?a=//b", "/设置/", "/a//b", "/accounts/handover/?next=%2Fchat%2F"])
+@pytest.mark.parametrize(
+    "text", ["/", "/chat/", "/chat/?a=//b", "/设置/", "/a//b", "/accounts/handover/?next=%2Fchat%2F"]
+)
 def test_ways_on_the_site(text: str) -> None:
     assert local_path(text, "/start/") == text
 

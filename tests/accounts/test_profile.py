@@ -275,9 +275,7 @@ async def test_a_link_is_for_its_person_on_its_host(site: Site, member: Any, db:
     ):
         for method in ("GET", "POST"):
             path = f"/profile/email/{code}/"
-            status, _, _ = await (
-                form(site, who, slug, path) if method == "POST" else said(who, "GET", path)
-            )
+            status, _, _ = await (form(site, who, slug, path) if method == "POST" else said(who, "GET", path))
             assert status == 404
     status, _, headers = await said(site.client("acme"), "GET", f"/profile/email/{mine}/")
     assert headers["Location"].startswith("/login/?next=")
@@ -447,9 +445,7 @@ async def test_leaving_one_workspace_ends_only_what_is_there(site: Site, member:
 
 @pytest.mark.parametrize("how", ["everywhere", "this one", "password"])
 @pytest.mark.parametrize("by", ["cookie", "ticket"])
-async def test_an_ended_session_closes_its_sockets(
-    site: Site, member: Any, impatient: None, how: str, by: str  # noqa: F811 - the fixture
-) -> None:
+async def test_an_ended_session_closes_its_sockets(site: Site, member: Any, impatient: None, how: str, by: str) -> None:
     """A13, T5: opened by the cookie or by a ticket of that session; those of other people stay."""
     client, other = await site.signed_in("member"), await site.signed_in("member")
     owner = await site.signed_in("owner")
@@ -524,9 +520,7 @@ async def test_losing_redis_signs_nobody_out(site: Site, services: Any, db: Plat
     assert (await said(platform, "GET", "/workspaces/"))[0] == 200
 
 
-async def test_a_redis_that_is_away_signs_nobody_out(
-    site: Site, db: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_redis_that_is_away_signs_nobody_out(site: Site, db: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """P46: and sessions that end meanwhile are ended; nobody new gets in (fails closed)."""
     from django.core.cache import cache
     from redis.exceptions import ConnectionError as Away
