@@ -6,7 +6,10 @@ import re
 from typing import Any
 
 import aiohttp
+from django.core import mail as django_mail
+from django.test.utils import override_settings
 
+from accounts import mail
 from accounts.models import AuditEvent, User
 from tenants import scope
 from tests.conftest import PASSWORD, in_thread
@@ -54,12 +57,12 @@ def person(email: str) -> Any:
 
 
 def put_back(email: str, user_id: Any) -> None:
-    """The cast outlives a test: address, password, name and language as they were."""
+    """The cast outlives a test: everything about this one as it was."""
 
     def write() -> None:
         with scope.platform():
             user = User.objects.get(pk=user_id)
-            user.email, user.name, user.language, user.is_active = email, "", "", True
+            user.email, user.name, user.language, user.is_active, user.token_version = email, "", "", True, 0
             user.set_password(PASSWORD)
             user.save()
 
@@ -75,3 +78,29 @@ def events(action: str, tenant: Any) -> list[AuditEvent]:
             return list(rows.order_by("seq"))
 
     return list(in_thread(read))
+
+
+async def letters() -> list[tuple[str, str, str]]:
+    """Send what waits: (to, subject, body) of each, in order."""
+    from procrastinate.contrib.django.models import ProcrastinateJob
+
+    def waiting() -> list[dict[str, Any]]:
+        with scope.platform():
+            jobs = ProcrastinateJob.objects.filter(task_name=mail.JOB).order_by("id")
+            return [job.args for job in jobs]
+
+    with override_settings(EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend"):
+        django_mail.outbox = []
+        for arguments in in_thread(waiting):
+            await mail.deliver(**arguments)
+        return [(letter.to[0], letter.subject, str(letter.body)) for letter in django_mail.outbox]
+
+
+def link_in(body: str) -> str:
+    found = re.search(r"https?://\S+", body)
+    assert found
+    return found[0]
+
+
+def path_in(body: str) -> str:
+    return "/" + link_in(body).split("/", 3)[3]

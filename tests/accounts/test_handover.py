@@ -16,7 +16,7 @@ from accounts.models import Membership, OneTimeCode, Session, User
 from core import clock
 from tenants import scope
 from tenants.models import Tenant
-from tests.accounts.people import events, form, person, said, through_the_platform, try_password
+from tests.accounts.people import events, form, person, put_back, said, through_the_platform, try_password
 from tests.conftest import PASSWORD, Platform, forget_caches, in_thread
 from tests.site import Site
 
@@ -271,6 +271,7 @@ async def test_signing_out_everywhere_takes_the_codes_along(site: Site, db: Plat
     assert (await try_password(site, browser, "", MEMBER, PASSWORD))[0] == 302
     code = await code_of(site, browser)
     assert (await form(site, browser, "", "/accounts/profile/sessions/end-all/"))[0] == 302
+    put_back(MEMBER, person(MEMBER).pk)
     assert await accept(site, browser, code) == 404
     assert (await said(browser, "GET", "/workspaces/"))[0] == 302
 
