@@ -16,7 +16,7 @@ from accounts.models import Membership, OneTimeCode, Session, User
 from core import clock
 from tenants import scope
 from tenants.models import Tenant
-from tests.accounts.people import events, form, person, put_back, said, through_the_platform, try_password
+from tests.accounts.visitors import events, form, person, put_back, said, through_the_platform, try_password
 from tests.conftest import PASSWORD, Platform, forget_caches, in_thread
 from tests.site import Site
 

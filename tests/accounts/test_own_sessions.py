@@ -15,7 +15,7 @@ from accounts import devices
 from accounts.models import Membership, Session
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
-from tests.accounts.people import events, form, person, put_back, said, try_password
+from tests.accounts.visitors import events, form, person, put_back, said, try_password
 from tests.chat.sockets import close_of, impatient, opened  # noqa: F401 - fixtures
 from tests.conftest import PASSWORD, Platform, in_thread
 from tests.site import Site

@@ -18,7 +18,7 @@ from accounts.sessions import SessionStore
 from accounts.sign_in import local_path, person_with_password
 from core.errors import PaasError
 from tenants import client, ratelimit, scope
-from tests.accounts.people import events, person, said, try_password
+from tests.accounts.visitors import events, person, said, try_password
 from tests.conftest import PASSWORD, Platform, in_thread
 from tests.hashers import FastBCrypt
 from tests.site import Site

@@ -17,7 +17,7 @@ from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
 from tenants import scope
-from tests.accounts.people import events, form, letters, link_in, path_in, person, put_back, said, try_password
+from tests.accounts.visitors import events, form, letters, link_in, path_in, person, put_back, said, try_password
 from tests.chat.sockets import close_of, impatient, opened  # noqa: F401 - fixtures
 from tests.conftest import PASSWORD, Platform, in_thread
 from tests.site import Site

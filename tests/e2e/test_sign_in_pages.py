@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from playwright.async_api import Browser, Page
 
-from tests.accounts.people import person, put_back
+from tests.accounts.visitors import person, put_back
 from tests.conftest import PASSWORD
 from tests.site import Site
 
