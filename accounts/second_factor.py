@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import qrcode
 from allauth.core.internal.cryptokit import compare_user_code, normalize_user_code
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal import auth as totp
 from django.db import IntegrityError, transaction
+from django.utils.safestring import mark_safe
+from qrcode.image.svg import SvgPathImage
 
 from accounts import audit
 from accounts.models import User
@@ -168,11 +171,21 @@ def totp_secret() -> str:
     return totp.generate_totp_secret()
 
 
+def sealed(secret: str) -> str:
+    """A secret that waits in a session, encrypted as it will be in its row."""
+    return str(get_adapter().encrypt(secret))
+
+
+def unsealed(text: str) -> str:
+    """The secret again."""
+    return str(get_adapter().decrypt(text))
+
+
 def totp_picture(user: User, secret: str) -> tuple[str, str]:
-    """The address that an app reads, and its QR code as SVG."""
-    adapter = get_adapter()
-    url = adapter.build_totp_url(user, secret)
-    return url, adapter.build_totp_svg(url)
+    """The address that an app reads, and its QR code as an SVG element."""
+    url = get_adapter().build_totp_url(user, secret)
+    picture = qrcode.make(url, image_factory=SvgPathImage).to_string(encoding="unicode")
+    return url, mark_safe(picture)  # noqa: S308 - made of numbers only
 
 
 def totp_add(*, user: User, secret: str, code: str, actor: str) -> None:
@@ -192,7 +205,10 @@ def totp_add(*, user: User, secret: str, code: str, actor: str) -> None:
 
 
 def recovery_codes_make(*, user: User, actor: str) -> list[str]:
-    """Ten new recovery codes, which end the old ones. They are shown once. Raises permission_denied without a factor."""
+    """Ten new recovery codes, which end the old ones. They are shown once.
+
+    Raises permission_denied for who has no factor.
+    """
     if not is_enrolled(user):
         raise PaasError("permission_denied")
     with transaction.atomic():

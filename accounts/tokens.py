@@ -67,12 +67,12 @@ class TenantToken(Token):
 
 
 class AccessToken(TenantToken):
-    token_type = "access"
+    token_type = "access"  # noqa: S105
     lifetime = ACCESS
 
 
 class RefreshToken(TenantToken):
-    token_type = "refresh"
+    token_type = "refresh"  # noqa: S105
     lifetime = REFRESH
 
 

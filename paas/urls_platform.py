@@ -6,10 +6,14 @@ from django.views.generic import RedirectView
 
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from chat.api import NotFound
-from portal import sign_up
+from portal import console_sign_in, login_code, sign_up
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
+    # The second factor, in the console too.
+    path("admin/login/", console_sign_in.console),
+    path("accounts/login/code/", login_code.show),
+    path("accounts/login/code/passkey/", login_code.passkey),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     # Workspaces: sign-up, the way back from a deletion, the operator's API.

@@ -7,7 +7,7 @@ from accounts.audit_api import AuditExport, AuditList
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, views
+from portal import audit, impersonation, login_code, security, views
 
 api = [
     path("me", Me.as_view()),
@@ -33,6 +33,17 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # the second factor
+    path("login/code/", login_code.show, name="login_code"),
+    path("login/code/passkey/", login_code.passkey),
+    path("profile/security/", security.home, name="security"),
+    path("profile/security/app/", security.app),
+    path("profile/security/app/start/", security.app_start),
+    path("profile/security/app/remove/", security.app_remove),
+    path("profile/security/codes/", security.codes),
+    path("profile/security/passkeys/", security.passkey_add),
+    path("profile/security/passkeys/start/", security.passkey_start),
+    path("profile/security/passkeys/remove/", security.passkey_remove),
     # sign-in for programs
     path("api/auth/login", Login.as_view()),
     path("api/auth/login/tenant", LoginTenant.as_view()),

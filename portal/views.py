@@ -6,16 +6,16 @@ import uuid
 from typing import Any
 
 from django.contrib.auth import logout
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts import audit
+from accounts import audit, sign_in
 from accounts.forms import SignInForm
 from portal import bundle
+from portal.access import page
 
 
 @require_GET
@@ -32,9 +32,10 @@ class SignIn(LoginView):
     redirect_authenticated_user = True
 
     def form_valid(self, form: Any) -> HttpResponse:
-        answer = super().form_valid(form)
-        audit.record("session.created", actor=f"user:{self.request.user.pk}")
-        return answer
+        following = self.get_success_url()
+        return HttpResponseRedirect(
+            sign_in.advance(self.request, form.get_user(), method="password", following=following)
+        )
 
     def form_invalid(self, form: Any) -> HttpResponse:
         if form.data.get("email"):
@@ -54,7 +55,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@page()
 @ensure_csrf_cookie
 def chat(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> HttpResponse:
     """The chat page's shell; the page itself is frontend/, built into static/chat/."""
