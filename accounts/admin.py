@@ -24,7 +24,7 @@ class Memberships(TabularInline):
 
 @admin.register(User)
 class UserAdmin(admin_factors.ResetFactors, admin_audit.ActAs, ModelAdmin):
-    actions_detail = (*admin_audit.ActAs.actions_detail, "reset_factors")
+    actions_detail = ("act_as", "reset_factors")
     list_display = ("email", "name", "tenants", "factors", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff", "memberships__tenant")
     search_fields = ("email", "name")

@@ -51,7 +51,7 @@ class ResetFactors:
         if request.method == "POST" and form.is_valid():
             try:
                 count = second_factor.factors_reset(
-                    user_id=user.pk, operator=request.user, reason=form.cleaned_data["reason"]
+                    user=user, operator=request.user, reason=form.cleaned_data["reason"]
                 )
             except PaasError as error:
                 form.add_error("reason", error.message)

@@ -26,9 +26,8 @@ from fido2.webauthn import (
     UserVerificationRequirement,
 )
 
-from accounts import audit
 from accounts.models import User
-from accounts.second_factor import PASSKEY, refused, rows_of, throttle
+from accounts.second_factor import PASSKEY, changed, refused, rows_of, throttle
 from core import clock
 from core.errors import PaasError
 from tenants import scope
@@ -118,7 +117,7 @@ def adding_finish(request: Any, user: User, *, name: str, credential: str, actor
     with transaction.atomic():
         with scope.platform():
             Authenticator.objects.create(user_id=user.pk, type=PASSKEY, data=data)
-        audit.record("mfa.passkey_added", actor=actor, target=str(user.pk), name=name)
+        changed(user, "mfa.passkey_added", actor=actor, name=name)
 
 
 def showing_begin(request: Any, user: User) -> dict[str, Any]:

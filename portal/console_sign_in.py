@@ -58,4 +58,4 @@ def console(request: HttpRequest) -> HttpResponse:
     if request.method == "GET" and admin.site.has_permission(request):
         return HttpResponseRedirect(CONSOLE)
     request.current_app = admin.site.name  # type: ignore[attr-defined]
-    return ConsoleSignIn.as_view()(request)  # type: ignore[return-value]
+    return ConsoleSignIn.as_view()(request)

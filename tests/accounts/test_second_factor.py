@@ -103,8 +103,8 @@ def test_racing_with_one_code(db: Platform, unhurried: None, kind: str) -> None:
 def test_five_tries_in_five_minutes(db: Platform) -> None:
     """For a person, on all hosts together; without Redis nobody is let through."""
     assert (second_factor.TRIES, second_factor.TRIES_SECONDS) == (5, 300)
-    secret, _ = set_up_app(EMAIL)  # which was one try
-    assert [attempt(db, "000000") for _ in range(4)] == ["mfa_code_invalid"] * 4
+    secret, _ = set_up_app(EMAIL)
+    assert [attempt(db, "000000") for _ in range(5)] == ["mfa_code_invalid"] * 5
     assert attempt(db, app_code(secret)) == "rate_limited"
     with scope.platform(), pytest.raises(PaasError, match="Too many"):
         second_factor.code_use(user=person(), code=app_code(secret))
@@ -248,6 +248,14 @@ async def test_the_console_asks_for_it(site: Any, db: Platform, operator: Any) -
 HOME = "/profile/security/"
 
 
+def letters() -> list[str]:
+    """Letters that wait for the worker; they are sealed there."""
+    from procrastinate.contrib.django.models import ProcrastinateJob
+
+    with scope.platform():
+        return [job.args["sealed"] for job in ProcrastinateJob.objects.filter(task_name="mail.send")]
+
+
 async def test_setting_an_app_up(site: Any, db: Platform) -> None:
     client = await site.signed_in("member")
     status, said, _ = await send(client, HOME, to=f"{HOME}app/start/", proof="wrong")
@@ -270,7 +278,7 @@ async def test_setting_an_app_up(site: Any, db: Platform) -> None:
     assert len(codes) == 10
     async with client.get(HOME) as page:
         html = await page.text()
-    assert "10 codes are left" in html
+    assert "Codes left: 10." in html
     assert not any(code in html for code in codes), "shown once"
     assert "mfa.totp_added" in actions(db.acme)
     assert await is_in(client), "who set it up stays signed in"
@@ -301,6 +309,7 @@ async def test_removing_the_app(site: Any, db: Platform) -> None:
     assert (await send(client, HOME, to=f"{HOME}app/remove/", proof=PASSWORD))[0] == 404
     assert (await send(client, HOME, to=f"{HOME}codes/", proof=PASSWORD))[0] == 403
     assert actions(db.acme)[-1] == "mfa.removed"
+    assert len(in_thread(letters)) == 2, "for the app that was set up, and for its end"
 
 
 async def test_bad_answers_of_a_passkey(site: Any, db: Platform, unhurried: None) -> None:
@@ -316,6 +325,21 @@ async def test_bad_answers_of_a_passkey(site: Any, db: Platform, unhurried: None
     assert (status, "challenge" in said) == (401, False)
     for row in ("", "x", "1", "9" * 30, "²"):
         assert (await send(client, HOME, to=f"{HOME}passkeys/remove/", proof=PASSWORD, passkey=row))[0] == 404
+
+
+async def test_passkeys_of_others(site: Any, db: Platform, unhurried: None) -> None:
+    """A foreign row is not found, whatever it is of."""
+    set_up_app("viewer@acme.test", db.acme)
+
+    def ids() -> list[int]:
+        with scope.platform():
+            return list(Authenticator.objects.values_list("pk", flat=True))
+
+    client = await site.signed_in("member")
+    for row in in_thread(ids):
+        sent = {"proof": PASSWORD, "passkey": str(row)}
+        assert (await send(client, HOME, to=f"{HOME}passkeys/remove/", **sent))[0] == 404
+    assert len(in_thread(ids)) == 2
 
 
 async def test_an_operator_who_acts_as_somebody_sees_nothing_of_it(site: Any, operator: Any) -> None:
@@ -436,7 +460,7 @@ def test_only_operators_reset(db: Platform) -> None:
     with scope.platform():
         for reason in ("", "short", "x" * 400):
             with pytest.raises(PaasError, match="reason"):
-                second_factor.factors_reset(user_id=person().pk, operator=person(), reason=reason)
+                second_factor.factors_reset(user=person(), operator=person(), reason=reason)
         with pytest.raises(PaasError, match="allow"):
-            second_factor.factors_reset(user_id=person().pk, operator=person(), reason="because I want it")
+            second_factor.factors_reset(user=person(), operator=person(), reason="because I want it")
         assert second_factor.is_enrolled(person())

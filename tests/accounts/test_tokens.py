@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aiohttp
 import pytest
 from django.conf import settings
 from django.db.models import F
@@ -18,7 +20,9 @@ from django.db.models import F
 from accounts import selectors, tokens
 from accounts.models import AuditEvent, Membership, RefreshFamily, Role, User
 from accounts.sessions import end_everything
+from chat import http
 from core.errors import PaasError
+from llm.providers.scripted import ScriptedModel
 from tenants import resolve, scope
 from tests.chat.conftest import ledger  # noqa: F401 - a fixture
 from tests.chat.sockets import close_of, impatient, opened, refused  # noqa: F401 - a fixture
@@ -374,6 +378,26 @@ async def test_open_sockets_and_streams_end_with_it(site: Any, pair: Any, impati
     soon = _signed(dict(tokens.HEADER), body | {"exp": int(clock.now().timestamp()) + 2}, key)
     async with opened(site.client("acme", token=soon)) as socket:
         assert (await close_of(socket))[0] == 4401
+
+
+async def test_an_open_stream_ends_with_it(site: Any, pair: Any, monkeypatch: Any) -> None:
+    """P36: the stream is cut off; the run itself goes on."""
+    monkeypatch.setattr(http, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(tokens._known, "seconds", 0.01)
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["a", gate, "b"])
+    client = site.client("acme", token=pair().access)
+    body = {"agent": "assistant", "message": "hi"}
+    async with client.post("/api/v1/runs", json=body, headers={"Accept": "text/event-stream"}) as stream:
+        while b"text.delta" not in (seen := await stream.content.readline()) and seen:
+            continue
+        assert (await post(client, "/api/auth/logout", {}))[0] == 200
+        try:
+            rest = await asyncio.wait_for(stream.content.read(), 10)
+        except aiohttp.ClientPayloadError:
+            rest = b""
+        assert b"run.completed" not in rest
+    gate.set()
 
 
 # --- refresh -----------------------------------------------------------------------------------------
