@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from unfold.forms import AuthenticationForm
@@ -53,9 +53,9 @@ class ConsoleSignIn(LoginView):
 
 
 @never_cache
-def console(request: HttpRequest) -> HttpResponse:
+def console(request: HttpRequest) -> HttpResponseBase:
     """The page, unless an operator is here already."""
     if request.method == "GET" and admin.site.has_permission(request):
         return HttpResponseRedirect(CONSOLE)
-    request.current_app = admin.site.name  # type: ignore[attr-defined]
+    request.current_app = admin.site.name
     return ConsoleSignIn.as_view()(request)
