@@ -26,6 +26,7 @@ from typing import Any
 import jwt
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
@@ -149,13 +150,18 @@ def forget_all() -> None:
 
 
 def _standing(user_id: uuid.UUID, session: TokenSession) -> Actor | None:
-    """The person as they are now, when family, version and membership still stand."""
+    """The person as they are now, when family, version and membership still stand.
+
+    A membership that is younger than the family is another one: who was removed and is asked back signs in anew.
+    """
     alive = RefreshFamily.objects.filter(
         pk=session.family_id,
         user_id=user_id,
         revoked_at=None,
         expires_at__gt=clock.now(),
         user__token_version=session.version,
+        user__memberships__tenant_id=scope.current_tenant().id,
+        user__memberships__created_at__lte=F("created_at"),
     )
     return selectors.actor_of_user(user_id) if alive.exists() else None
 
@@ -221,8 +227,8 @@ def _bound_to(claims: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _holder(claims: dict[str, Any]) -> Actor:
     """Who holds this refresh token, while they may (P35)."""
-    current = User.objects.filter(pk=claims["sub"], token_version=claims["token_version"]).exists()
-    actor = selectors.actor_of_user(uuid.UUID(claims["sub"])) if current else None
+    session = TokenSession(uuid.UUID(claims["sid"]), int(claims["token_version"]), int(claims["exp"]))
+    actor = _standing(uuid.UUID(claims["sub"]), session)
     if actor is None:
         raise PaasError("token_invalid")
     actor.require_factor()

@@ -285,6 +285,21 @@ async def test_setting_an_app_up(site: Any, db: Platform) -> None:
     await first_step(site)
 
 
+async def test_in_chinese(site: Any, db: Platform) -> None:
+    client = await site.signed_in("member")
+    client.headers["Accept-Language"] = "zh-CN"
+    async with client.get(HOME) as page:
+        assert "身份验证器应用" in await page.text()
+    _, said, _ = await send(client, HOME, to=f"{HOME}app/start/", proof="wrong")
+    assert "这不是你的密码" in said
+    set_up_app(EMAIL, db.acme)
+    other = await first_step(site)
+    other.headers["Accept-Language"] = "zh-CN"
+    _, said, _ = await send(other, "/login/code/", code="000000")
+    assert "第二步验证" in said
+    assert "验证码不正确" in said
+
+
 async def test_codes_are_made_anew(site: Any, db: Platform, unhurried: None) -> None:
     client = await site.signed_in("member")
     secret, old = set_up_app(EMAIL, db.acme)

@@ -320,6 +320,10 @@ async def test_what_ends_every_token(site: Any, pair: Any, how: str) -> None:
         assert (status, said["error"]) == (401, "INVALID_TOKEN")
     finally:
         _change(lambda: undo(user))
+    if how == "removed":
+        assert await me(site.client("acme"), both.access) == 401, "who is asked back signs in anew"
+        status, _ = await post(site.client("acme"), "/api/auth/refresh", {"refresh_token": both.refresh})
+        assert status == 401
 
 
 def _platform(work: Callable[[], Any]) -> Any:
