@@ -347,7 +347,7 @@ def _begin(tenant: Any, user_id: uuid.UUID) -> tokens.Pair:
         return tokens.family_begin(actor=actor, method="password")
 
 
-async def test_a_suspended_tenant(site: Any, ledger: Any, pair: Any) -> None:
+async def test_a_suspended_tenant(site: Any, db: Platform, ledger: Any, pair: Any) -> None:
     """A21: 403 for its tokens at both hosts, and nothing changes for globex."""
     ours, rivals = pair(), pair("rival", "globex")
     change = "UPDATE tenants_tenant SET status = %s WHERE slug = 'acme'"
@@ -358,7 +358,11 @@ async def test_a_suspended_tenant(site: Any, ledger: Any, pair: Any) -> None:
         for client in (site.client("acme"), site.client()):
             assert (await post(client, "/api/auth/refresh", {"refresh_token": ours.refresh}))[0] == 403
         login = {"email": "member@acme.test", "password": PASSWORD}
-        assert (await post(site.client(), "/api/auth/login", login))[0] in (401, 403)
+        for client in (site.client("acme"), site.client()):
+            assert (await post(client, "/api/auth/login", login))[0] == 403
+        for client, body in ((site.client(), login), (site.client(), login | {"tenant_id": str(db.acme.id)})):
+            path = "/api/auth/login/tenant" if "tenant_id" in body else "/api/auth/login"
+            assert (await post(client, path, body))[1]["error"] == "TENANT_SUSPENDED"
         assert await me(site.client("globex"), rivals.access) == 200
     finally:
         ledger.rows(change, "active")
