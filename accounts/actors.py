@@ -24,7 +24,8 @@ class Actor:
 
     Exactly one of user_id and key_id is set. role is "key" for an API key. impersonator: the operator who acts as this
     person; `actions` are then what may be read only. must_enrol: the tenant asks for a second factor that the person
-    has not set up yet, so `actions` is empty. token: set where an access token speaks.
+    has not set up yet, so `actions` is empty. token: set where an access token speaks. token_version: the person's,
+    when the credential was judged. session_id: `Session.public_id` of the session that a ticket was asked for with.
     """
 
     tenant: TenantRef
@@ -35,6 +36,8 @@ class Actor:
     email: str = ""
     name: str = ""
     impersonator: uuid.UUID | None = None
+    token_version: int = 0
+    session_id: uuid.UUID | None = None
     must_enrol: bool = False
     token: TokenSession | None = None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from accounts import acting, second_factor
 from accounts.actors import Actor
 from accounts.models import Membership
 from accounts.policies import READS, actions_of_role
-from tenants import scope
+from tenants import resolve, scope
 from tenants.models import Tenant
 from tenants.scope import TenantRef
 
@@ -36,13 +37,32 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
         name=user.name,
         impersonator=operator.operator_id if operator else None,
         must_enrol=must_enrol,
+        token_version=user.token_version,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A tenant as one of its people sees it in a list."""
+
+    name: str
+    slug: str
+    role: str
+    status: str
+    address: str
+
+
+def workspaces_of(user_id: uuid.UUID) -> list[Workspace]:
+    """The workspaces that a person is in, whatever state they are in, by name. Bound to the platform."""
+    found = Membership.objects.select_related("tenant").filter(user_id=user_id).exclude(tenant__status="deleted")
+    return [
+        Workspace(one.tenant.name, one.tenant.slug, one.role, one.tenant.status, resolve.tenant_url(one.tenant.slug))
+        for one in found.order_by("tenant__name", "tenant__slug")
+    ]
+
+
 def tenants_of_user(user_id: uuid.UUID) -> list[TenantRef]:
-    """The active tenants that the person is a member of, by name: asked of the platform, whatever is bound."""
+    """The tenants that the person is a member of, by name, whatever their status and whatever is bound."""
     with scope.platform():
-        found = Tenant.objects.filter(memberships__user_id=user_id, status=Tenant.Status.ACTIVE).order_by(
-            "name", "slug"
-        )
+        found = Tenant.objects.filter(memberships__user_id=user_id).order_by("name", "slug")
         return [tenant.ref() for tenant in found]

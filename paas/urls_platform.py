@@ -2,19 +2,30 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from chat.api import NotFound
-from portal import console_sign_in, login_code, sign_up
+from portal import forgotten, login_code, platform, profile, security, sign_in, sign_up
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/admin/")),
-    # The second factor, in the console too.
-    path("admin/login/", console_sign_in.console),
+    path("", platform.front),
+    path("admin/login/", sign_in.console),
+    # the second factor
     path("accounts/login/code/", login_code.show),
     path("accounts/login/code/passkey/", login_code.passkey),
+    path("accounts/profile/security/", include(security.urls)),
     path("admin/", admin.site.urls),
+    # signing in on the platform host
+    path("accounts/login/", sign_in.sign_in),
+    path("accounts/logout/", sign_in.sign_out),
+    path("accounts/handover/", platform.hand_over),
+    path("accounts/forgot/", forgotten.ask),
+    path("accounts/reset/<str:code>/", forgotten.reset),
+    path("accounts/profile/", profile.show),
+    path("accounts/profile/email/<str:code>/", profile.email),
+    path("accounts/profile/sessions/<uuid:session_id>/end/", profile.end_session),
+    path("accounts/profile/sessions/end-all/", profile.end_everywhere),
+    path("workspaces/", platform.workspaces),
     path("i18n/", include("django.conf.urls.i18n")),
     # Workspaces: sign-up, the way back from a deletion, the operator's API.
     path("signup/", sign_up.ask),

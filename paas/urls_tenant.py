@@ -2,15 +2,18 @@
 
 from django.urls import include, path, re_path
 
-from accounts.api import Me
+from accounts.api import Me, MySession, MySessions, SignOutEverywhere
 from accounts.audit_api import AuditExport, AuditList
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, login_code, security, views
+from portal import audit, forgotten, impersonation, login_code, platform, profile, security, sign_in, views
 
 api = [
     path("me", Me.as_view()),
+    path("me/sessions", MySessions.as_view()),
+    path("me/sessions/<uuid:session_id>", MySession.as_view()),
+    path("me/sign-out-everywhere", SignOutEverywhere.as_view()),
     path("agents", AgentList.as_view()),
     path("conversations", chat.ConversationList.as_view()),
     path("conversations/<uuid:conversation_id>", chat.ConversationDetail.as_view()),
@@ -24,8 +27,16 @@ api = [
 
 urlpatterns = [
     path("", views.home),
-    path("login/", views.SignIn.as_view(), name="login"),
-    path("logout/", views.sign_out, name="logout"),
+    path("login/", sign_in.sign_in, name="login"),
+    path("logout/", sign_in.sign_out, name="logout"),
+    path("login/platform/", platform.accept),
+    path("login/forgot/", forgotten.ask),
+    path("login/reset/<str:code>/", forgotten.reset),
+    # a person's profile
+    path("profile/", profile.show),
+    path("profile/email/<str:code>/", profile.email),
+    path("profile/sessions/<uuid:session_id>/end/", profile.end_session),
+    path("profile/sessions/end-all/", profile.end_everywhere),
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
@@ -36,14 +47,7 @@ urlpatterns = [
     # the second factor
     path("login/code/", login_code.show, name="login_code"),
     path("login/code/passkey/", login_code.passkey),
-    path("profile/security/", security.home, name="security"),
-    path("profile/security/app/", security.app),
-    path("profile/security/app/start/", security.app_start),
-    path("profile/security/app/remove/", security.app_remove),
-    path("profile/security/codes/", security.codes),
-    path("profile/security/passkeys/", security.passkey_add),
-    path("profile/security/passkeys/start/", security.passkey_start),
-    path("profile/security/passkeys/remove/", security.passkey_remove),
+    path("profile/security/", include(security.urls)),
     # sign-in for programs
     path("api/auth/login", Login.as_view()),
     path("api/auth/login/tenant", LoginTenant.as_view()),

@@ -93,7 +93,7 @@ def show(request: HttpRequest) -> HttpResponse:
         for name, value in error.headers().items():
             answer[name] = value
         return answer
-    sign_in.session_begin(request, pending.user, method=f"{pending.method}+{shown}")
+    sign_in.session_begin(request, pending.user, method=f"{pending.method}+{shown}", second_factor=True)
     return HttpResponseRedirect(pending.following)
 
 

@@ -225,21 +225,26 @@ async def test_tokens_ask_for_it(site: Any, db: Platform) -> None:
 
 
 async def test_the_console_asks_for_it(site: Any, db: Platform, operator: Any) -> None:
-    secret, _ = set_up_app(operator.email)
+    """An operator who is in no workspace sets it up on the platform host; then the console asks."""
     client = site.client()
-    status, _, there = await send(client, "/admin/login/", username=operator.email, password="wrong")
-    assert status == 200
-    status, _, there = await send(client, "/admin/login/", username="owner@acme.test", password=PASSWORD)
-    assert status == 200, "no operator"
-    status, _, there = await send(
-        client, "/admin/login/?next=/admin/accounts/user/", username=operator.email, password=PASSWORD
-    )
+    following = "/admin/accounts/user/"
+    status, _, there = await send(client, f"/admin/login/?next={following}", email=operator.email, password=PASSWORD)
+    assert (status, there) == (302, following)
+    home = "/accounts/profile/security/"
+    assert (await send(client, home, to=f"{home}app/start/", proof=PASSWORD))[2] == f"{home}app/"
+    async with client.get(f"{home}app/") as page:
+        secret = secret_in(await page.text())
+    assert (await send(client, f"{home}app/", code=app_code(secret, -1)))[0] == 200
+
+    again = site.client()
+    status, _, there = await send(again, f"/admin/login/?next={following}", email=operator.email, password=PASSWORD)
     assert (status, there) == (302, "/accounts/login/code/")
-    async with client.get("/admin/", allow_redirects=False) as answer:
-        assert answer.status == 302, "not yet"
-    status, _, there = await send(client, "/accounts/login/code/", code=app_code(secret))
-    assert (status, there) == (302, "/admin/accounts/user/")
-    async with client.get("/admin/accounts/user/") as answer:
+    for path in ("/admin/", home, "/workspaces/"):
+        async with again.get(path, allow_redirects=False) as answer:
+            assert answer.status == 302, f"{path}: not yet"
+    status, _, there = await send(again, "/accounts/login/code/", code=app_code(secret))
+    assert (status, there) == (302, following)
+    async with again.get(following) as answer:
         assert (answer.status, "App" in await answer.text()) == (200, True), "who has one is shown"
 
 
@@ -452,7 +457,7 @@ def test_an_actor_that_must_enrol_may_do_nothing(db: Platform, strict: None) -> 
 async def test_an_operator_resets_a_lost_factor(site: Any, db: Platform, operator: Any) -> None:
     set_up_app(EMAIL, db.acme)
     client = site.client()
-    await send(client, "/admin/login/", username=operator.email, password=PASSWORD)
+    await send(client, "/admin/login/", email=operator.email, password=PASSWORD)
     page = f"/admin/accounts/user/{in_thread(person).pk}/reset-factors/"
     status, said, _ = await send(client, page, reason="short")
     assert status == 200
