@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from accounts import admin_audit
+from accounts import admin_audit, admin_factors
 from accounts.models import Membership, User
 
 admin.site.unregister(Group)
@@ -23,8 +23,9 @@ class Memberships(TabularInline):
 
 
 @admin.register(User)
-class UserAdmin(admin_audit.ActAs, ModelAdmin):
-    list_display = ("email", "name", "tenants", "is_active", "is_staff", "last_login")
+class UserAdmin(admin_factors.ResetFactors, admin_audit.ActAs, ModelAdmin):
+    actions_detail = ("act_as", "reset_factors")
+    list_display = ("email", "name", "tenants", "factors", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff", "memberships__tenant")
     search_fields = ("email", "name")
     fields = ("email", "name", "is_active", "is_staff", "language", "last_login", "created_at")
@@ -33,7 +34,7 @@ class UserAdmin(admin_audit.ActAs, ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         users: QuerySet[User] = super().get_queryset(request)
-        return users.prefetch_related("memberships__tenant")
+        return users.prefetch_related("memberships__tenant", "authenticator_set")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # people come in through a tenant: `manage.py apply`

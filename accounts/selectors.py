@@ -62,9 +62,7 @@ def workspaces_of(user_id: uuid.UUID) -> list[Workspace]:
 
 
 def tenants_of_user(user_id: uuid.UUID) -> list[TenantRef]:
-    """The active tenants that the person is a member of, by name: asked of the platform, whatever is bound."""
+    """The tenants that the person is a member of, by name, whatever their status and whatever is bound."""
     with scope.platform():
-        found = Tenant.objects.filter(memberships__user_id=user_id, status=Tenant.Status.ACTIVE).order_by(
-            "name", "slug"
-        )
+        found = Tenant.objects.filter(memberships__user_id=user_id).order_by("name", "slug")
         return [tenant.ref() for tenant in found]

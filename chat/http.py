@@ -169,9 +169,9 @@ class HttpRequest:
 
     async def _lost_right(self) -> bool:
         try:
-            if self.tenant is not None:
-                await resolve.tenant_of_host(self.host)
-            await actor_of_headers(self.headers, self.tenant)
+            # The tenant as it is now, with what it asks of its people.
+            tenant = await resolve.tenant_of_host(self.host) if self.tenant is not None else None
+            await actor_of_headers(self.headers, tenant)
         except PaasError as error:
             return error.status in (401, 403, 404)  # a database away is no reason
         return False

@@ -5,11 +5,15 @@ from django.urls import include, path, re_path
 
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from chat.api import NotFound
-from portal import forgotten, platform, profile, sign_in, sign_up
+from portal import forgotten, login_code, platform, profile, security, sign_in, sign_up
 
 urlpatterns = [
     path("", platform.front),
     path("admin/login/", sign_in.console),
+    # the second factor
+    path("accounts/login/code/", login_code.show),
+    path("accounts/login/code/passkey/", login_code.passkey),
+    path("accounts/profile/security/", include(security.urls)),
     path("admin/", admin.site.urls),
     # signing in on the platform host
     path("accounts/login/", sign_in.sign_in),

@@ -7,7 +7,7 @@ from accounts.audit_api import AuditExport, AuditList
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, forgotten, impersonation, platform, profile, sign_in, views
+from portal import audit, forgotten, impersonation, login_code, platform, profile, security, sign_in, views
 
 api = [
     path("me", Me.as_view()),
@@ -44,6 +44,10 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # the second factor
+    path("login/code/", login_code.show, name="login_code"),
+    path("login/code/passkey/", login_code.passkey),
+    path("profile/security/", include(security.urls)),
     # sign-in for programs
     path("api/auth/login", Login.as_view()),
     path("api/auth/login/tenant", LoginTenant.as_view()),

@@ -9,20 +9,22 @@ from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext
 
 from accounts.actors import Actor
 from accounts.selectors import actor_of_user
 from core.errors import ERRORS, PaasError
 
+ENROLMENT = "/profile/security/"
 View = Callable[..., HttpResponse]
 
 
-def page(action: str | None = None) -> Callable[[View], View]:
+def page(action: str | None = None, *, enrolling: bool = False) -> Callable[[View], View]:
     """A page of a tenant for members who may do `action` (None: any member); `request.actor` is who asks.
 
-    An anonymous visitor is sent to sign in and comes back. A PaasError of the view becomes a page that says it.
+    An anonymous visitor is sent to sign in and comes back; who must set up a second factor first is sent there, unless
+    the page is for that (`enrolling`). A PaasError of the view becomes a page that says it.
     """
 
     def declare(view: View) -> View:
@@ -33,6 +35,8 @@ def page(action: str | None = None) -> Callable[[View], View]:
             if actor is None:
                 return redirect_to_login(request.get_full_path())
             request.actor = actor
+            if actor.must_enrol and not enrolling:
+                return redirect(ENROLMENT)
             try:
                 if action is not None:
                     actor.require(action)

@@ -46,6 +46,13 @@ SENTENCES: dict[str, str | Promise] = {
     "tenant.suspended": _("%(actor)s suspended the workspace"),
     "tenant.resumed": _("%(actor)s resumed the workspace"),
     "audit.exported": _("%(actor)s exported the audit log"),
+    "token.refused": _("An access token of another workspace was refused"),
+    "token.reused": _("A used refresh token of %(actor)s was sent again; that sign-in was ended"),
+    "mfa.totp_added": _("%(actor)s set up an authenticator app"),
+    "mfa.passkey_added": _("%(actor)s added the passkey %(name)s"),
+    "mfa.recovery_codes_made": _("%(actor)s made new recovery codes"),
+    "mfa.removed": _("%(actor)s removed a second factor"),
+    "mfa.refused": _("A wrong second factor was sent for %(target)s"),
     "impersonation.started": _("The operator %(operator)s began to act as %(target)s: %(reason)s"),
     "impersonation.ended": _("The operator %(operator)s stopped acting as %(target)s"),
 }
@@ -53,6 +60,8 @@ SENTENCES: dict[str, str | Promise] = {
 SUBJECTS: tuple[tuple[str, str | Promise], ...] = (
     ("", _("Everything")),
     ("session.", _("Sign-in")),
+    ("mfa.", _("Second factor")),
+    ("token.", _("Access tokens")),
     ("member.", _("Members")),
     ("invitation.", _("Invitations")),
     ("api_key.", _("API keys")),

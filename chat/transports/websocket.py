@@ -240,7 +240,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _lost_right(self) -> PaasError | None:
         """Why this socket may not stay, by the credential that opened it: its session, key or ticket's owner."""
         try:
-            await resolve.tenant_of_host(self.host_name)
+            self.tenant = await resolve.tenant_of_host(self.host_name)  # with what it asks of its people now
             actor = await self._present_actor()
         except Exception as error:
             found = from_exception(error)

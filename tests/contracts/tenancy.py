@@ -76,6 +76,17 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/me/sessions": Declared("own", people=True),
     "/api/v1/me/sessions/<uuid:session_id>": Declared("by_id", ("DELETE",), {"session_id": "session"}, people=True),
     "/api/v1/me/sign-out-everywhere": Declared("own", ("POST",), people=True),
+    # the second factor
+    "/login/code/": Declared("public", ("GET", "POST"), page=True),
+    "/login/code/passkey/": Declared("public", ("POST",), page=True),
+    "/profile/security/": Declared("own", page=True),
+    "/profile/security/app/": Declared("own", ("GET", "POST"), page=True),
+    "/profile/security/app/start/": Declared("own", ("POST",), page=True),
+    "/profile/security/app/remove/": Declared("own", ("POST",), page=True),
+    "/profile/security/codes/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/start/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/remove/": Declared("own", ("POST",), page=True),
     # sign-in for programs
     "/api/auth/login": Declared("own", ("POST",), body={"email": "rival@globex.test", "password": "wrong-on-purpose"}),
     "/api/auth/login/tenant": Declared(
