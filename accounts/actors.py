@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from accounts.key_limits import Network
 from core.errors import PaasError
 from tenants.scope import TenantRef
 
@@ -14,7 +15,8 @@ class Actor:
     """Who is speaking, in which tenant, and what they may do.
 
     Exactly one of user_id and key_id is set. role is "key" for an API key. impersonator: the operator who acts as this
-    person; `actions` are then what may be read only.
+    person; `actions` are then what may be read only. agents, models: the slugs and the models' names that may be used,
+    None is any. networks: as `accounts.key_limits.Rights`. root_key_id: the key at the top, above key_id.
     """
 
     tenant: TenantRef
@@ -25,6 +27,10 @@ class Actor:
     email: str = ""
     name: str = ""
     impersonator: uuid.UUID | None = None
+    agents: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    networks: tuple[tuple[Network, ...], ...] = ()
+    root_key_id: uuid.UUID | None = None
 
     @property
     def label(self) -> str:
@@ -35,3 +41,7 @@ class Actor:
         """Raise permission_denied unless the actor may do `action`."""
         if action not in self.actions:
             raise PaasError("permission_denied", details={"action": action})
+
+    def may_use(self, agent: str, model: str) -> bool:
+        """Whether nothing keeps the actor from this agent (its slug) and the model behind it."""
+        return (self.agents is None or agent in self.agents) and (self.models is None or model in self.models)
