@@ -36,6 +36,8 @@ TOKEN = re.compile(r"^ak_[A-Za-z0-9_\-]{12,120}\Z")
 # What a look-up reads at once: the key, the keys above it, and what the tenant's plan allows.
 RELATED = ("tenant__plan", "parent__parent")
 
+NAME_TAKEN = "There is a key with this name already."
+
 _known: Remembered[tuple[uuid.UUID | None, bytes], Actor | None] = Remembered(TTL_SECONDS)
 
 
@@ -105,7 +107,7 @@ def key_create(
     with transaction.atomic():
         _check(own, parent)
         _store(key, own)
-        key.full_clean(exclude=["digest", "created_by", "parent"])
+        _check_row(key)
         key.save(force_insert=True)
         above = {"parent": str(parent.pk)} if parent else {}
         audit.record("api_key.created", actor=actor, target=str(key.id), name=key.name, **_shown(own), **above)
@@ -119,7 +121,7 @@ def key_update(*, key: ApiKey, actor: str, **changes: Unpack[Changes]) -> None:
     with transaction.atomic():
         _check(own, key.parent)
         _store(key, own)
-        key.full_clean(exclude=["digest", "created_by", "parent"])
+        _check_row(key)
         fields = ["name", "scopes", "allowed_agents", "allowed_models", "allowed_networks"]
         key.save(update_fields=[*fields, "tokens_per_month", "expires_at"])
         audit.record("api_key.updated", actor=actor, target=str(key.pk), name=key.name, **_shown(own))
@@ -207,6 +209,12 @@ def _check(own: Limits, parent: ApiKey | None) -> None:
         raise TooWide({"parent": f"Keys are at most {MAX_DEPTH} deep. Make this one under a key further up."})
     if wrong := key_limits.excess(own, rights):
         raise TooWide(wrong)
+
+
+def _check_row(key: ApiKey) -> None:
+    key.clean_fields(exclude=["digest", "created_by", "parent"])
+    if ApiKey.objects.filter(name=key.name, tenant_id=key.tenant_id, revoked_at=None).exclude(pk=key.pk).exists():
+        raise ValidationError({"name": ValidationError(NAME_TAKEN, code="unique")})
 
 
 def _shown(own: Limits) -> dict[str, Any]:
@@ -314,11 +322,20 @@ def chain_of(key: ApiKey) -> list[ApiKey] | None:
 def present_rights(chain: list[ApiKey]) -> Rights | None:
     """What the first of a chain (nearest first) may do now; None when somebody who made one of it is no active
     member any more (A23). No key does more than the present role of each person who made one of the chain."""
-    makers = {one.created_by_id for one in chain if one.created_by_id}
-    roles: dict[Any, str] = {}
-    if makers:
-        members = Membership.objects.filter(tenant_id=chain[0].tenant_id, user_id__in=makers, user__is_active=True)
-        roles = dict(members.values_list("user_id", "role"))
+    return rights_with(chain, roles_of_makers(chain))
+
+
+def roles_of_makers(keys: list[ApiKey]) -> dict[Any, str]:
+    """Of those who made `keys` of one tenant, each who is an active member still: their role."""
+    makers = {one.created_by_id for one in keys if one.created_by_id}
+    if not makers:
+        return {}
+    members = Membership.objects.filter(tenant_id=keys[0].tenant_id, user_id__in=makers, user__is_active=True)
+    return dict(members.values_list("user_id", "role"))
+
+
+def rights_with(chain: list[ApiKey], roles: dict[Any, str]) -> Rights | None:
+    """`present_rights` where the roles are known."""
     rights = EVERYTHING
     for one in reversed(chain):
         rights = key_limits.narrowed(rights, limits_of(one))

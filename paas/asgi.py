@@ -19,6 +19,7 @@ django_application = get_asgi_application()
 from channels.routing import URLRouter
 from django.urls import path
 
+from accounts import key_use
 from chat import host
 from chat.http import HttpRequest
 from chat.transports import openai, sse
@@ -78,6 +79,7 @@ async def lifespan(receive: Any, send: Any) -> None:
         await receive()
         try:
             await stack.enter_async_context(host.opened())
+            await stack.enter_async_context(key_use.writing())
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             return

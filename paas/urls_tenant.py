@@ -7,6 +7,7 @@ from accounts.audit_api import AuditExport, AuditList
 from agents.api import AgentList
 from chat import api as chat
 from portal import audit, impersonation, views
+from usage.key_api import KeyDetail, KeyList, KeyRotation
 
 api = [
     path("me", Me.as_view()),
@@ -19,6 +20,10 @@ api = [
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
+    # API keys
+    path("keys", KeyList.as_view()),
+    path("keys/<uuid:key_id>", KeyDetail.as_view()),
+    path("keys/<uuid:key_id>/rotate", KeyRotation.as_view()),
 ]
 
 urlpatterns = [

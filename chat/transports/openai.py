@@ -53,7 +53,7 @@ async def door(request: HttpRequest) -> None:
 
 async def _models(actor: Actor) -> dict[str, Any]:
     actor.require(CHAT_READ)
-    found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents)
+    found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents_for, actor)
     return {"object": "list", "data": [_model_view(agent, actor) for agent in found]}
 
 

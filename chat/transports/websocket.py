@@ -12,7 +12,7 @@ import orjson
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from accounts import tickets
+from accounts import keys, tickets
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
 from chat import protocol, selectors, turns
@@ -228,7 +228,9 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         loop = asyncio.get_running_loop()
         next_beat = loop.time() + HEARTBEAT_SECONDS
         while True:
-            await asyncio.sleep(RECHECK_SECONDS)
+            # Keys are asked about more often: a revoked one is out within two seconds.
+            by_key = self.actor is not None and self.actor.key_id is not None
+            await asyncio.sleep(min(RECHECK_SECONDS, keys.RECHECK_SECONDS) if by_key else RECHECK_SECONDS)
             lost = await self._lost_right()
             if lost is not None:
                 await self._close(CLOSE_CODES[lost.status], lost.code)
