@@ -19,7 +19,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import acting, impersonation, keys, selectors
+from accounts import acting, impersonation, keys, rates, selectors
 from accounts.actors import Actor
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
@@ -46,6 +46,7 @@ async def actor_of_headers(headers: Mapping[str, str], tenant: TenantRef | None)
         actor = await scope.run_in_tenant(tenant, _actor_of_cookie, headers.get("cookie", ""))
         if actor is not None:
             return actor
+    await rates.admit(None, "anonymous")
     raise PaasError("not_authenticated")
 
 
@@ -110,6 +111,7 @@ class IsActor(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, Actor):
+            rates.admit_now(None, "anonymous")
             raise PaasError("not_authenticated")
         return True
 

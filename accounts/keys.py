@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, key_limits, key_use
+from accounts import audit, key_limits, key_use, rates
 from accounts.actors import Actor
 from accounts.key_limits import EVERYTHING, MAX_DEPTH, Limits, Rights
 from accounts.models import ApiKey, Membership, User
@@ -234,18 +234,20 @@ def _shown(own: Limits) -> dict[str, Any]:
 async def actor_of_token(token: str, tenant: TenantRef | None) -> Actor:
     """The Actor behind an API key: on a tenant's host of that tenant, on the platform host (None) of its own.
 
-    Raises invalid_api_key, api_key_expired, address_not_allowed, tenant_suspended or database_unavailable.
+    Raises invalid_api_key, api_key_expired, address_not_allowed, tenant_suspended or database_unavailable; and
+    rate_limited for an address that has sent too many wrong ones.
     """
-    if not TOKEN.match(token):
-        raise PaasError("invalid_api_key")
-    name = (tenant.id if tenant else None, digest(token))
     where = scope.binding_for(tenant) if tenant else scope.PLATFORM
+    name = (tenant.id if tenant else None, digest(token))
 
     async def look_up() -> Actor | None:
-        with scope.use(where):
-            return await scope.run_bound(_lookup, name[1])
+        return await scope.run_bound(_lookup, name[1])
 
-    return _checked(await _known.get(name, look_up))
+    with scope.use(where):
+        actor = await _known.get(name, look_up) if TOKEN.match(token) else None
+        if actor is None:
+            await rates.admit(None, "anonymous")
+    return _checked(actor)
 
 
 def forget_all() -> None:

@@ -27,6 +27,7 @@ from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
 from paas.static_files import serve_static
+from tenants import ratelimit
 from tenants.asgi import TenantBinding, refuse
 
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
@@ -78,6 +79,7 @@ async def lifespan(receive: Any, send: Any) -> None:
     async with AsyncExitStack() as stack:
         await receive()
         try:
+            await stack.enter_async_context(ratelimit.opened())
             await stack.enter_async_context(host.opened())
             await stack.enter_async_context(key_use.writing())
         except Exception as error:

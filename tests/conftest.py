@@ -135,11 +135,12 @@ def forget_caches() -> None:
     """Empty what processes remember for two seconds."""
     from accounts import keys
     from agents import access
-    from tenants import resolve
+    from tenants import ratelimit, resolve
 
     keys.forget_all()
     access.forget_all()
     resolve.forget_all()
+    ratelimit.forget_all()
 
 
 @pytest.fixture
