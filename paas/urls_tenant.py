@@ -6,7 +6,7 @@ from accounts.api import Me
 from accounts.audit_api import AuditExport, AuditList
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, views
+from portal import audit, impersonation, keys, views
 from usage.key_api import KeyDetail, KeyList, KeyRotation
 
 api = [
@@ -37,6 +37,12 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # API keys
+    path("settings/keys/", keys.index, name="keys"),
+    path("settings/keys/new/", keys.new),
+    path("settings/keys/<uuid:key_id>/", keys.change),
+    path("settings/keys/<uuid:key_id>/rotate/", keys.rotate),
+    path("settings/keys/<uuid:key_id>/revoke/", keys.revoke),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]
