@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from accounts import keys
 from accounts.actors import Actor
 from accounts.key_limits import Rights
+from accounts.key_rights import rights_with, roles_of_makers
 from accounts.models import ApiKey
 from accounts.policies import ADMIN_KEYS
 from core import clock
@@ -32,17 +32,20 @@ class KeyRow:
 
 
 def keys_for(actor: Actor) -> list[KeyRow]:
-    """The keys that the actor manages, children after their parents. A key sees itself too. Raises permission_denied."""
+    """The keys that the actor manages, children after their parents; a key sees itself too.
+
+    Raises permission_denied.
+    """
     actor.require(ADMIN_KEYS)
     found = {key.pk: key for key in ApiKey.objects.select_related("created_by").filter(revoked_at=None)}
     children: dict[uuid.UUID | None, list[ApiKey]] = {}
     for key in found.values():
         children.setdefault(key.parent_id, []).append(key)
-    roles = keys.roles_of_makers(list(found.values()))
+    roles = roles_of_makers(list(found.values()))
     rows: list[KeyRow] = []
 
     def add(key: ApiKey, chain: list[ApiKey]) -> None:
-        rows.append(KeyRow(key, len(chain), keys.rights_with([key, *chain], roles)))
+        rows.append(KeyRow(key, len(chain), rights_with([key, *chain], roles)))
         for child in children.get(key.pk, ()):
             add(child, [key, *chain])
 

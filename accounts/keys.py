@@ -20,9 +20,9 @@ from django.db import transaction
 
 from accounts import audit, key_limits, key_use, rates
 from accounts.actors import Actor
-from accounts.key_limits import EVERYTHING, MAX_DEPTH, Limits, Rights
-from accounts.models import ApiKey, Membership, User
-from accounts.policies import actions_of_role
+from accounts.key_limits import MAX_DEPTH, Limits
+from accounts.key_rights import RELATED, below, chain_of, limits_of, present_rights
+from accounts.models import ApiKey, User
 from core import clock
 from core.crypto import token_digest
 from core.errors import PaasError
@@ -33,8 +33,6 @@ from tenants.scope import TenantRef
 TTL_SECONDS = 1.0
 RECHECK_SECONDS = 0.75
 TOKEN = re.compile(r"^ak_[A-Za-z0-9_\-]{12,120}\Z")
-# What a look-up reads at once: the key, the keys above it, and what the tenant's plan allows.
-RELATED = ("tenant__plan", "parent__parent")
 
 NAME_TAKEN = "There is a key with this name already."
 
@@ -114,10 +112,12 @@ def key_create(
     return key, token
 
 
-def key_update(*, key: ApiKey, actor: str, **changes: Unpack[Changes]) -> None:
-    """Change what a key is called or may do. Raises ValidationError, TooWide."""
-    own = _limits(limits_of(key), dict(changes))
-    key.name = changes.get("name", key.name).strip()
+def key_update(*, key: ApiKey, actor: str, **changes: Unpack[Changes]) -> bool:
+    """Change what a key is called or may do; false when it is so already. Raises ValidationError, TooWide."""
+    own, name = _limits(limits_of(key), dict(changes)), changes.get("name", key.name).strip()
+    if name == key.name and _alike(own, limits_of(key)):
+        return False
+    key.name = name
     with transaction.atomic():
         _check(own, key.parent)
         _store(key, own)
@@ -125,6 +125,7 @@ def key_update(*, key: ApiKey, actor: str, **changes: Unpack[Changes]) -> None:
         fields = ["name", "scopes", "allowed_agents", "allowed_models", "allowed_networks"]
         key.save(update_fields=[*fields, "tokens_per_month", "expires_at"])
         audit.record("api_key.updated", actor=actor, target=str(key.pk), name=key.name, **_shown(own))
+    return True
 
 
 def key_rotate(*, key: ApiKey, actor: str) -> str:
@@ -146,29 +147,6 @@ def key_revoke(*, key: ApiKey, actor: str) -> None:
             audit.record("api_key.revoked", actor=actor, target=str(one.pk), name=one.name, **above)
 
 
-def below(key: ApiKey) -> list[ApiKey]:
-    """The keys below `key` that are not revoked, nearest first."""
-    found: list[ApiKey] = []
-    level = [key.pk]
-    while level:
-        children = list(ApiKey.objects.filter(parent_id__in=level, revoked_at=None))
-        found += children
-        level = [child.pk for child in children]
-    return found
-
-
-def limits_of(key: ApiKey) -> Limits:
-    """A key's own limits."""
-    return Limits(
-        scopes=tuple(key.scopes),
-        agents=tuple(key.allowed_agents),
-        models=tuple(key.allowed_models),
-        networks=tuple(key.allowed_networks),
-        tokens_per_month=key.tokens_per_month,
-        expires_at=key.expires_at,
-    )
-
-
 def _limits(now: Limits, given: dict[str, Any]) -> Limits:
     """`now` with what is given; lists without blanks and repetitions, networks in their one usual form."""
     for field in ("scopes", "agents", "models", "networks"):
@@ -179,6 +157,15 @@ def _limits(now: Limits, given: dict[str, Any]) -> Limits:
         raise ValidationError({_COLUMNS.get(field, field): sentence for field, sentence in wrong.items()})
     usual = (_usual(text) for text in own.networks)
     return replace(own, networks=tuple(dict.fromkeys(usual)))
+
+
+def _alike(one: Limits, other: Limits) -> bool:
+    """Whether both say the same, in whatever order."""
+    lists = ("scopes", "agents", "models", "networks")
+    rest = ("tokens_per_month", "expires_at")
+    return all(sorted(getattr(one, field)) == sorted(getattr(other, field)) for field in lists) and all(
+        getattr(one, field) == getattr(other, field) for field in rest
+    )
 
 
 def _usual(text: str) -> str:
@@ -308,41 +295,3 @@ def _actor(key: ApiKey) -> Actor | None:
         networks=rights.networks,
         root_key_id=chain[-1].id,
     )
-
-
-def chain_of(key: ApiKey) -> list[ApiKey] | None:
-    """The key and those above it, nearest first; None when one of them is revoked or gone."""
-    found = [key]
-    while found[-1].parent_id is not None:
-        parent = found[-1].parent
-        if parent is None or parent.tenant_id != key.tenant_id:
-            return None
-        found.append(parent)
-    return None if any(one.revoked_at is not None for one in found) else found
-
-
-def present_rights(chain: list[ApiKey]) -> Rights | None:
-    """What the first of a chain (nearest first) may do now; None when somebody who made one of it is no active
-    member any more (A23). No key does more than the present role of each person who made one of the chain."""
-    return rights_with(chain, roles_of_makers(chain))
-
-
-def roles_of_makers(keys: list[ApiKey]) -> dict[Any, str]:
-    """Of those who made `keys` of one tenant, each who is an active member still: their role."""
-    makers = {one.created_by_id for one in keys if one.created_by_id}
-    if not makers:
-        return {}
-    members = Membership.objects.filter(tenant_id=keys[0].tenant_id, user_id__in=makers, user__is_active=True)
-    return dict(members.values_list("user_id", "role"))
-
-
-def rights_with(chain: list[ApiKey], roles: dict[Any, str]) -> Rights | None:
-    """`present_rights` where the roles are known."""
-    rights = EVERYTHING
-    for one in reversed(chain):
-        rights = key_limits.narrowed(rights, limits_of(one))
-        if one.created_by_id:
-            if one.created_by_id not in roles:
-                return None
-            rights = replace(rights, actions=rights.actions & actions_of_role(roles[one.created_by_id]))
-    return rights

@@ -115,7 +115,9 @@ class KeyForm(forms.Form):
         chosen = set(initial["scopes"])
         self._choose("scopes", [(name, words) for name, words in WORDS.items() if name in allowed or name in chosen])
         known = [(one.slug, one.name, one.current.model) for one in agents]
-        self._offer("agents", {slug: f"{name} ({slug})" for slug, name, _model in known}, above.agents if above else None)
+        self._offer(
+            "agents", {slug: f"{name} ({slug})" for slug, name, _model in known}, above.agents if above else None
+        )
         self._offer("models", {model: model for _slug, _name, model in known}, above.models if above else None)
         self.groups = _groups(self["scopes"])
 

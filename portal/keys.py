@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts import key_selectors, keys
 from accounts.key_limits import MAX_DEPTH, Rights
+from accounts.key_rights import below
 from accounts.key_selectors import KeyRow
 from accounts.models import ApiKey, User
 from accounts.policies import ADMIN_KEYS, AGENTS_EXECUTE, CHAT_WRITE, actions_of_scopes
@@ -142,8 +143,8 @@ def _id(text: str) -> uuid.UUID:
 def _explain(form: KeyForm, error: Exception) -> None:
     """The refusal, in the field it belongs to and in the person's language."""
     if isinstance(error, keys.TooWide):
-        for field in error.fields:
-            field = {"expires_at": "expires_on"}.get(field, field)
+        for refused in error.fields:
+            field = {"expires_at": "expires_on"}.get(refused, refused)
             if field in REFUSED:
                 form.add_error(field, str(REFUSED[field]))
             else:
@@ -163,7 +164,7 @@ def _form_page(request: HttpRequest, form: KeyForm, *, parent: ApiKey | None, ab
         "key": form.key,
         "parent": parent,
         "above": above,
-        "below": keys.below(form.key) if form.key else [],
+        "below": below(form.key) if form.key else [],
     }
     return render(request, "portal/key_form.html", context)
 

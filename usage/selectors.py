@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time
 
 from django.db.models import F, Sum
 
-from accounts import keys
+from accounts.key_rights import below
 from accounts.models import ApiKey
 from core import clock
 from usage.models import Quota, UsageRecord
@@ -27,6 +27,6 @@ def tokens_of_keys(wanted: Iterable[ApiKey]) -> dict[uuid.UUID, int]:
 
 
 def _recorded(key: ApiKey, since: datetime) -> int:
-    users = [key.pk, *(one.pk for one in keys.below(key))]
+    users = [key.pk, *(one.pk for one in below(key))]
     records = UsageRecord.objects.filter(key_id__in=users, at__gte=since)
     return int(records.aggregate(total=Sum(F("input_tokens") + F("output_tokens")))["total"] or 0)
