@@ -16,7 +16,8 @@ class Actor:
 
     Exactly one of user_id and key_id is set. role is "key" for an API key. impersonator: the operator who acts as this
     person; `actions` are then what may be read only. agents, models: the slugs and the models' names that may be used,
-    None is any. networks: as `accounts.key_limits.Rights`. root_key_id: the key at the top, above key_id.
+    None is any. networks: as `accounts.key_limits.Rights`. root_key_id: the key at the top, above key_id. token_mark:
+    another one after the key got a new token.
     """
 
     tenant: TenantRef
@@ -31,6 +32,7 @@ class Actor:
     models: frozenset[str] | None = None
     networks: tuple[tuple[Network, ...], ...] = ()
     root_key_id: uuid.UUID | None = None
+    token_mark: str = ""
 
     @property
     def label(self) -> str:

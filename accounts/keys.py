@@ -294,4 +294,5 @@ def _actor(key: ApiKey) -> Actor | None:
         models=rights.models,
         networks=rights.networks,
         root_key_id=chain[-1].id,
+        token_mark=bytes(key.digest)[:6].hex(),
     )

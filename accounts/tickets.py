@@ -28,7 +28,7 @@ def issue(actor: Actor) -> str:
         raise PaasError("impersonation_forbids")
     ticket = secrets.token_urlsafe(32)
     try:
-        cache.set(_key(ticket), actor.label, TTL_SECONDS)
+        cache.set(_key(ticket), f"{actor.label} {actor.token_mark}", TTL_SECONDS)
     except (RedisError, OSError):
         raise PaasError("redis_unavailable", retry_after=2) from None
     return ticket
@@ -38,14 +38,15 @@ def redeem(ticket: str) -> Actor:
     """The Actor that got the ticket; only the first caller has it. Raises ticket_invalid, redis_unavailable."""
     key = _key(ticket)
     try:
-        label = cache.get(key)
-        first = label is not None and cache.delete(key)  # true for one caller only
+        found = cache.get(key)
+        first = found is not None and cache.delete(key)  # true for one caller only
     except (RedisError, OSError):
         raise PaasError("redis_unavailable", retry_after=2) from None
     if not first:
         raise PaasError("ticket_invalid")
+    label, _, token_mark = found.partition(" ")
     actor = actor_of_label(label)
-    if actor is None:
+    if actor is None or actor.token_mark != token_mark:  # the key has a new token: what the old one got is worth nothing
         raise PaasError("ticket_invalid")
     return actor
 

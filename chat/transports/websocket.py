@@ -263,7 +263,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         if not self.ticket or self.actor is None:
             return await actor_of_headers(self.headers, self.tenant)
         actor = await scope.run_in_tenant(self.tenant, tickets.actor_of_label, self.actor.label)
-        if actor is None:
+        if actor is None or actor.token_mark != self.actor.token_mark:
             raise PaasError("not_authenticated")
         return actor
 
