@@ -142,9 +142,7 @@ def test_a_parents_end_is_its_childrens(bound: Platform) -> None:
 
 
 @pytest.mark.parametrize("below", [False, True])
-def test_a_key_works_while_the_person_who_made_it_is_an_active_member(
-    db: Platform, maker: User, below: bool
-) -> None:
+def test_a_key_works_while_the_person_who_made_it_is_an_active_member(db: Platform, maker: User, below: bool) -> None:
     """A23: also the keys that were made below it."""
     with scope.bind(db.acme):
         key, token = make("of a person", created_by=maker)
@@ -283,7 +281,9 @@ async def test_last_use_is_written_for_all_keys_at_once_and_never_backwards(
     assert key_use._used == {}
 
 
-async def test_last_use_that_cannot_be_written_is_kept(db: Platform, api_key: Callable[..., str], monkeypatch: Any) -> None:
+async def test_last_use_that_cannot_be_written_is_kept(
+    db: Platform, api_key: Callable[..., str], monkeypatch: Any
+) -> None:
     monkeypatch.setattr(key_use, "_used", {})
     await keys.actor_of_token(api_key(), db.acme)
 

@@ -82,7 +82,9 @@ def test_what_is_admitted_as_a_child_gets_what_it_says(chain: list[Limits], chil
         assert (field in told) == (own is not None and above is not None and not own <= above)
     if not told:
         assert narrowed(parent, child).actions == alone.actions
-        inside = all(admits(parent.networks, one) for one in ADDRESSES if child.networks and admits(alone.networks, one))
+        inside = all(
+            admits(parent.networks, one) for one in ADDRESSES if child.networks and admits(alone.networks, one)
+        )
         assert inside
 
 

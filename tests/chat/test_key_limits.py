@@ -60,7 +60,9 @@ async def test_agents_and_models_that_a_key_may_use(
     assert [one["id"] for one in models["data"]] == [one["slug"] for one in agents["agents"]] == slugs
 
     for agent in ("assistant", writer):
-        expected = None if agent in slugs else ("agent_not_found" if agent not in limits.get("agents", [agent]) else code)
+        expected = (
+            None if agent in slugs else ("agent_not_found" if agent not in limits.get("agents", [agent]) else code)
+        )
         status, said = await ask(program, "GET", f"/v1/models/{agent}")
         assert status == (404 if expected else 200)
         status, said = await ask(program, "POST", "/v1/chat/completions", question(agent))
@@ -137,17 +139,17 @@ async def test_a_revoked_key_is_out_within_two_seconds(site: Any, api_key: Calla
     program, person = site.client("acme", token=token), await site.signed_in("member")
     _, ticket = await ask(program, "POST", "/api/v1/ws-ticket")
     anonymous = site.client("acme")
-    async with opened(program) as socket, opened(anonymous, f"/ws/chat/?ticket={ticket['ticket']}") as by_ticket:
-        async with opened(person) as persons:
-            in_thread(lambda: revoke(db))
-            async with asyncio.timeout(15):
-                assert await close_of(socket) == (4401, "invalid_api_key")
-                assert await close_of(by_ticket) == (4401, "not_authenticated")
-                with pytest.raises(Exception, match=r"."):
-                    await stream.rest()
-            assert not stream.answer.ends
-            assert (await ask(program, "GET", "/v1/models"))[0] == 401
-            assert await answer_to(persons, {"type": "ping"}) == {"type": "pong"}
+    path = f"/ws/chat/?ticket={ticket['ticket']}"
+    async with opened(program) as socket, opened(anonymous, path) as by_ticket, opened(person) as persons:
+        in_thread(lambda: revoke(db))
+        async with asyncio.timeout(15):
+            assert await close_of(socket) == (4401, "invalid_api_key")
+            assert await close_of(by_ticket) == (4401, "not_authenticated")
+            with pytest.raises(Exception, match=r"."):
+                await stream.rest()
+        assert not stream.answer.ends
+        assert (await ask(program, "GET", "/v1/models"))[0] == 401
+        assert await answer_to(persons, {"type": "ping"}) == {"type": "pong"}
     await stream.leave()
     gate.set()
 

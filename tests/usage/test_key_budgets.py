@@ -24,9 +24,7 @@ def key(db: Platform) -> Any:
     def make(name: str, tokens: int | None = None, parent: ApiKey | None = None) -> ApiKey:
         def create() -> ApiKey:
             with scope.bind(db.acme):
-                made, _ = keys.key_create(
-                    name=name, scopes=["*"], actor="test", parent=parent, tokens_per_month=tokens
-                )
+                made, _ = keys.key_create(name=name, scopes=["*"], actor="test", parent=parent, tokens_per_month=tokens)
                 return made
 
         return in_thread(create)  # type: ignore[no-any-return]
@@ -77,7 +75,9 @@ async def test_settling_gives_back_and_books_on_all_of_them(
     run = uuid.uuid4()
     assert await money.reserve(run=run, key=low.pk) == 90
     assert await money.settle(run, key_id=str(low.pk), user_id=None)
-    assert ledger.rows("SELECT used, reserved FROM usage_quota WHERE level = 'key'") == [{"used": 30, "reserved": 0}] * 2
+    assert (
+        ledger.rows("SELECT used, reserved FROM usage_quota WHERE level = 'key'") == [{"used": 30, "reserved": 0}] * 2
+    )
     assert used(db, top, low) == [30, 30]
 
 
