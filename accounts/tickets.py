@@ -46,7 +46,8 @@ def redeem(ticket: str) -> Actor:
         raise PaasError("ticket_invalid")
     label, _, token_mark = found.partition(" ")
     actor = actor_of_label(label)
-    if actor is None or actor.token_mark != token_mark:  # the key has a new token: what the old one got is worth nothing
+    # A key that has a new token: what the old one got is worth nothing.
+    if actor is None or actor.token_mark != token_mark:
         raise PaasError("ticket_invalid")
     return actor
 

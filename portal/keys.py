@@ -31,7 +31,7 @@ PLACE = "/settings/keys/"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A key as the list shows it. used: tokens of this month, None without a budget. percent: of its budget."""
+    """A key as the list shows it. last_day: with the keys above it. used: tokens of this month, None without a budget."""
 
     row: KeyRow
     scopes: list[Any]
@@ -64,7 +64,7 @@ def _line(row: KeyRow, used: dict[uuid.UUID, int]) -> Line:
         row=row,
         scopes=[(action, words) for action, words in WORDS.items() if action in actions],
         everything=len(actions) == len(WORDS),
-        last_day=last_day(row.key.expires_at),
+        last_day=last_day(row.rights.expires_at if row.rights else row.key.expires_at),
         used=used.get(row.key.pk),
     )
 
