@@ -171,10 +171,21 @@ class PaasError(Exception):
         return {"error": {"message": self.message, "type": self.openai_type, "param": param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds (at least 1) where the error knows it."""
+        """`Retry-After` in whole seconds (at least 1) where the error knows it; of a rate limit, `RateLimit-*` too."""
         if self.retry_after is None:
             return {}
-        return {"Retry-After": str(max(1, round(self.retry_after)))}
+        wait = str(max(1, round(self.retry_after)))
+        if self.code != "rate_limited" or "limit" not in self.details:
+            return {"Retry-After": wait}
+        # draft-ietf-httpapi-ratelimit-headers-07: requests in the window, what is left of them, seconds until one is.
+        limit, window = self.details["limit"], round(self.details["seconds"])
+        return {
+            "Retry-After": wait,
+            "RateLimit-Policy": f"{limit};w={window}",
+            "RateLimit-Limit": str(limit),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": wait,
+        }
 
 
 def from_exception(error: BaseException) -> PaasError:

@@ -7,7 +7,8 @@ from accounts.audit_api import AuditExport, AuditList
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, forgotten, impersonation, login_code, platform, profile, security, sign_in, views
+from portal import audit, forgotten, impersonation, keys, login_code, platform, profile, security, sign_in, views
+from usage.key_api import KeyDetail, KeyList, KeyRotation
 
 api = [
     path("me", Me.as_view()),
@@ -23,6 +24,10 @@ api = [
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
+    # API keys
+    path("keys", KeyList.as_view()),
+    path("keys/<uuid:key_id>", KeyDetail.as_view()),
+    path("keys/<uuid:key_id>/rotate", KeyRotation.as_view()),
 ]
 
 urlpatterns = [
@@ -53,6 +58,12 @@ urlpatterns = [
     path("api/auth/login/tenant", LoginTenant.as_view()),
     path("api/auth/refresh", Refresh.as_view()),
     path("api/auth/logout", Logout.as_view()),
+    # API keys
+    path("settings/keys/", keys.index, name="keys"),
+    path("settings/keys/new/", keys.new),
+    path("settings/keys/<uuid:key_id>/", keys.change),
+    path("settings/keys/<uuid:key_id>/rotate/", keys.rotate),
+    path("settings/keys/<uuid:key_id>/revoke/", keys.revoke),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]

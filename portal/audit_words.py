@@ -36,6 +36,7 @@ SENTENCES: dict[str, str | Promise] = {
     "api_key.created": _("%(actor)s made the API key %(name)s"),
     "api_key.updated": _("%(actor)s changed the API key %(name)s"),
     "api_key.revoked": _("%(actor)s revoked the API key %(name)s"),
+    "api_key.rotated": _("%(actor)s gave the API key %(name)s a new token"),
     "agent.created": _("%(actor)s made the agent %(target)s"),
     "agent.updated": _("%(actor)s changed the agent %(target)s"),
     "provider.created": _("%(actor)s added the model provider %(name)s"),

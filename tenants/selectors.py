@@ -15,23 +15,23 @@ def active_tenants() -> list[TenantRef]:
 
 def tenant_by_slug(slug: str) -> TenantRef | None:
     """The tenant with this slug, whatever its status."""
-    tenant = Tenant.objects.filter(slug=slug).first()
+    tenant = Tenant.objects.select_related("plan").filter(slug=slug).first()
     return tenant.ref() if tenant else None
 
 
 def tenant_by_retired_slug(slug: str) -> TenantRef | None:
     """The tenant that had this slug before it was renamed."""
-    retired = RetiredSlug.objects.select_related("tenant").filter(slug=slug).first()
+    retired = RetiredSlug.objects.select_related("tenant__plan").filter(slug=slug).first()
     return retired.tenant.ref() if retired else None
 
 
 def tenant_by_domain(host: str) -> TenantRef | None:
     """The tenant that owns this host name."""
-    domain = Domain.objects.select_related("tenant").filter(domain=host).first()
+    domain = Domain.objects.select_related("tenant__plan").filter(domain=host).first()
     return domain.tenant.ref() if domain else None
 
 
 def tenant_by_id(tenant_id: uuid.UUID) -> TenantRef | None:
     """The tenant with this id, whatever its status."""
-    tenant = Tenant.objects.filter(id=tenant_id).first()
+    tenant = Tenant.objects.select_related("plan").filter(id=tenant_id).first()
     return tenant.ref() if tenant else None

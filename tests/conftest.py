@@ -142,12 +142,13 @@ def forget_caches() -> None:
     """Empty what processes remember for two seconds."""
     from accounts import keys, tokens
     from agents import access
-    from tenants import resolve
+    from tenants import ratelimit, resolve
 
     keys.forget_all()
     tokens.forget_all()
     access.forget_all()
     resolve.forget_all()
+    ratelimit.forget_all()
 
 
 @pytest.fixture

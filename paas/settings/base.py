@@ -209,6 +209,13 @@ EGRESS_DENY = env.words("EGRESS_DENY")
 MAX_MESSAGE_CHARS = 100_000
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
+# Requests a minute of one person or key, by class of route (accounts/rates.py); auth and anonymous: of one address.
+# 0 is no limit. A plan's requests_per_minute limits the whole tenant besides.
+RATE_LIMITS = env.rates(
+    "RATE_LIMITS",
+    {"turn": 600, "stream": 1200, "read": 3000, "write": 1200, "admin": 600, "auth": 60, "anonymous": 600},
+)
+
 # --- Pages -----------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [ROOT / "static"]
@@ -237,6 +244,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ActorAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsActor"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.rates.RouteThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "accounts.authentication.exception_handler",

@@ -40,6 +40,7 @@ class Declared:
     body: dict[str, Any] = field(default_factory=dict)
     page: bool = False
     people: bool = False
+    of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
 
 
 ROUTES: dict[str, Declared] = {
@@ -94,6 +95,23 @@ ROUTES: dict[str, Declared] = {
     ),
     "/api/auth/refresh": Declared("own", ("POST",), body={"refresh_token": "a.b.c"}),
     "/api/auth/logout": Declared("own", ("POST",)),
+    # API keys
+    "/api/v1/keys": Declared("own", ("GET", "POST")),
+    "/api/v1/keys/<uuid:key_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"key_id": "api_key"}, {"name": "stolen"}, of_tenant=True
+    ),
+    "/api/v1/keys/<uuid:key_id>/rotate": Declared("by_id", ("POST",), {"key_id": "api_key"}, of_tenant=True),
+    "/settings/keys/": Declared("own", page=True),
+    "/settings/keys/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/keys/<uuid:key_id>/": Declared(
+        "by_id", ("GET", "POST"), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    "/settings/keys/<uuid:key_id>/rotate/": Declared(
+        "by_id", ("POST",), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    "/settings/keys/<uuid:key_id>/revoke/": Declared(
+        "by_id", ("POST",), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
@@ -110,7 +128,7 @@ DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/api/v1/runs"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions"},
     "chat/transports/sse.py": {
-        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel"
+        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
     },
 }  # fmt: skip
 # Frames that a client may send on the websocket -> the field with an id, and of what.

@@ -80,14 +80,18 @@ class Acme:
 @pytest.fixture
 async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
+    from accounts.keys import key_create
     from agents.services import agent_set
     from chat.models import Conversation
     from llm.selectors import provider_named
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
 
+    made: dict[str, str] = {}
+
     def set_up() -> None:
         with scope.bind(db.acme):
+            made["api_key"] = str(key_create(name=MARK, scopes=["chat:read"], actor="test")[0].pk)
             provider: Any = provider_named("scripted")
             agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
 
@@ -116,6 +120,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "live_run": live,
             "agent_slug": secret_agent,
             **in_thread(lambda: owners_links(db.acme)),
+            **made,
         },
         owner,
         db.acme,
@@ -215,8 +220,9 @@ async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acm
         for who in outsiders
         for method in methods_of(declared, all_=who == "rival")
         if declared.kind == "by_id"
-        # An agent is its tenant's, not a person's.
+        # An agent is its tenant's, not a person's; so is an API key.
         and not (route.startswith("/v1/models") and who in ("colleague", "acme's key"))
+        and not (declared.of_tenant and who == "colleague")
         # Keys open no page and have no profile, whatever is asked for there.
         and not ((declared.page or declared.people) and who.endswith("key"))
     )
