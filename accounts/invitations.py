@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from django.core.validators import EmailValidator, validate_email
 from django.db import IntegrityError, transaction
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
@@ -121,7 +121,7 @@ def _address(email: str) -> str:
     address = email.strip().lower()
     try:
         if len(address) > 254:
-            raise ValidationError(_("Enter a valid email address."))
+            raise ValidationError(EmailValidator.message)
         validate_email(address)
     except ValidationError as error:
         raise ValidationError({"email": error.messages}) from None

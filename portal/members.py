@@ -13,7 +13,7 @@ from django.contrib.auth import logout
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -107,8 +107,7 @@ def people(request: HttpRequest) -> HttpResponse:
     failed = {email: said for email in asked if (said := _invite(actor, email, role))}
     sent = [email for email in asked if email not in failed]
     if sent:
-        said = ngettext("The invitation was sent to %(to)s.", "The invitations were sent to %(to)s.", len(sent))
-        messages.success(request, said % {"to": ", ".join(sent)})
+        messages.success(request, gettext("Invited: %(to)s") % {"to": ", ".join(sent)})
     if not failed:
         return HttpResponseRedirect(HERE)
     # Those that failed stay in the form, each with its reason.
