@@ -114,12 +114,11 @@ def member_role_change(*, actor: Actor, user_id: uuid.UUID, role: str) -> Member
 
     Nobody raises themselves. Open invitations that the person may no longer give are taken back.
     """
-    wanted = role_named(role)
     with changing() as tenant:
         actor = present(actor)
         actor.require(ADMIN_MEMBERS)
         membership = _membership(tenant, user_id)
-        before = membership.role
+        wanted, before = role_named(role), membership.role
         if before == wanted:
             return membership
         require_grant(actor, before, wanted)

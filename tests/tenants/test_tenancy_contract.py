@@ -13,6 +13,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from accounts.invitations import invitation_create
+from accounts.models import User
+from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
 from tests.conftest import Platform, in_thread
@@ -60,6 +63,7 @@ class Acme:
 
     def state(self) -> Any:
         """All of acme's rows that somebody might have changed."""
+        from accounts.models import Invitation, Membership
         from agents.models import Agent
         from chat.models import Conversation, Message, Run
 
@@ -70,6 +74,8 @@ class Acme:
                     sorted(map(str, Run.objects.values_list("id", "status"))),
                     Message.objects.count(),
                     Agent.objects.count(),
+                    sorted(map(str, Membership.objects.values_list("user_id", "role"))),
+                    sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
                 )
 
         return in_thread(read)
@@ -113,6 +119,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "run": runs[0],
             "live_run": live,
             "agent_slug": secret_agent,
+            **in_thread(lambda: someone(db.acme)),
         },
         owner,
         db.acme,
@@ -129,6 +136,16 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
+
+
+def someone(tenant: Any) -> dict[str, str]:
+    """A person of acme, an invitation that waits, and a token that is none."""
+    with scope.bind(tenant):
+        owner = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert owner is not None
+        made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
+        viewer = User.objects.get(email="viewer@acme.test")
+        return {"person": str(viewer.pk), "invitation": str(made.pk), "invitation_link": uuid.uuid4().hex}
 
 
 def _cookie(client: aiohttp.ClientSession, site: Site, slug: str, name: str) -> str:
@@ -199,8 +216,10 @@ async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acm
         for who in outsiders
         for method in methods_of(declared, all_=who == "rival")
         if declared.kind == "by_id"
-        # An agent is its tenant's, not a person's.
+        # An agent is its tenant's, not a person's; so are people and invitations.
         and not (route.startswith("/v1/models") and who in ("colleague", "acme's key"))
+        and not (declared.of_tenant and who in ("colleague", "acme's key"))
+        and not (declared.page and who.endswith("key"))  # pages know no keys: they lead to sign-in
     )
     assert wrong == []
     assert acme.state() == before
@@ -233,7 +252,8 @@ async def test_lists_hold_nothing_of_others(acme: Acme, outsiders: Any) -> None:
         for who in ("rival", "rival's key"):
             client, _ = outsiders[who]
             status, said = await call(client, "GET", route, None)
-            assert status == 200, f"{route} as {who}: {said}"
+            # Pages are for people: a key is sent to sign-in.
+            assert status == (302 if declared.page and who == "rival's key" else 200), f"{route} as {who}: {said}"
             assert not any(secret in said for secret in secrets), f"{route} as {who}"
     _, own = await call(acme.owner, "GET", "/api/v1/conversations", None)
     assert MARK in own
