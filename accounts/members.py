@@ -184,9 +184,11 @@ def member_join(*, user: User, role: Role, by: str) -> bool:
 def member_remove(*, actor: Actor, user_id: uuid.UUID, keep_keys: bool = False) -> None:
     """Take a person out of the tenant: sessions, tokens and open invitations of theirs end here, and only here (A14).
 
-    API keys that they made are revoked (A23), or with `keep_keys` become those of who removes. Who removes themselves
-    leaves. Raises not_found, permission_denied, last_owner.
+    API keys that they made are revoked (A23), or with `keep_keys` become those of who removes, who must be a person.
+    Who removes themselves leaves. Raises not_found, permission_denied, last_owner.
     """
+    if keep_keys and actor.user_id is None:
+        raise PaasError("permission_denied", "Only a person can take API keys over.")
     if actor.user_id == user_id:
         member_leave(actor=actor)
         return
@@ -245,7 +247,7 @@ def _end_keys(tenant: TenantRef, user_id: uuid.UUID, actor: Actor, keep: bool) -
     theirs = ApiKey.objects.filter(tenant_id=tenant.id, created_by_id=user_id, revoked_at=None)
     if keep:
         return theirs.update(created_by_id=actor.user_id)
-    for key in theirs:
+    while (key := theirs.first()) is not None:  # one may end with another, so look again each time
         keys.key_revoke(key=key, actor=actor.label)
     return 0
 

@@ -131,6 +131,7 @@ def test_a_key_manages_members_but_no_owners(people: Platform, api_key: Any) -> 
         lambda: act(members.owner_transfer, user_id=person(ADMIN).pk),
         lambda: act(invitations.invitation_create, email="x@y.test", role="owner"),
         lambda: act(members.member_leave),
+        lambda: act(members.member_remove, user_id=person(MEMBER).pk, keep_keys=True),
     ):
         assert refusal(refused) == "permission_denied"
     act(members.member_remove, user_id=person(MEMBER).pk)

@@ -10,6 +10,8 @@ from tenants import scope
 from tests.accounts.people import as_, join, letters, link_in, people, role_of, within
 from tests.conftest import Platform, in_thread
 
+__all__ = ["people"]
+
 
 def fill(db: Platform) -> None:
     join(db.acme, "second@acme.test", "owner")
@@ -31,7 +33,7 @@ async def test_members(people: Platform, visit: Any) -> None:
     fill(people)
     visitor = await visit("owner")
     page = visitor.page
-    for scheme, width, language in (("light", 1280, "en"), ("dark", 390, "zh-hans")):
+    for scheme, width, language in (("light", 1440, "en"), ("light", 1024, "zh-hans"), ("dark", 390, "zh-hans")):
         await page.emulate_media(color_scheme=scheme)
         await page.set_viewport_size({"width": width, "height": 800})
         await page.goto(f"{visitor.url}/settings/members/")
