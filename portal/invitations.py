@@ -12,10 +12,11 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, invitations, sign_in
+from accounts import audit, invitations, sign_in, throttle
 from accounts.models import Invitation, User
 from core.errors import PaasError
 from portal.members import ROLES
+from portal.sign_in import refusal, speak
 from portal.sign_up import answered
 
 FOLLOWING = "/chat/"
@@ -80,13 +81,18 @@ def _known(request: Any, invitation: Invitation, token: str) -> HttpResponse:
     form = PasswordForm(request.POST)
     if not form.is_valid():
         return _page(request, "known", invitation, form, 400)
+    device = request.COOKIES.get(throttle.DEVICE_COOKIE, "")
     try:
-        user = invitations.person_proven(token=token, password=form.cleaned_data["password"])
+        user = invitations.person_proven(token=token, password=form.cleaned_data["password"], device=device)
     except PaasError as error:
-        if error.code != "invalid_credentials":
+        if error.code not in ("invalid_credentials", "rate_limited"):
             raise
-        form.add_error("password", _("The password is not right."))
-        return _page(request, "known", invitation, form, 401)
+        wrong = error.code == "invalid_credentials"
+        form.add_error("password", _("The password is not right.") if wrong else refusal(error))
+        answer = _page(request, "known", invitation, form, error.status)
+        for name, value in error.headers().items():
+            answer[name] = value
+        return answer
     invitations.invitation_accept_known(token=token, user=user)
     return _let_in(request, user)
 
@@ -107,7 +113,10 @@ def _new(request: Any, invitation: Invitation, token: str) -> HttpResponse:
 
 
 def _let_in(request: Any, user: User) -> HttpResponse:
-    return HttpResponseRedirect(sign_in.advance(request, user, method="invitation", following=FOLLOWING))
+    answer = HttpResponseRedirect(sign_in.advance(request, user, method="invitation", following=FOLLOWING))
+    throttle.remember_device(request, answer, user.email)
+    speak(answer, user)
+    return answer
 
 
 def _page(
