@@ -12,10 +12,10 @@ import pytest
 from yarl import URL
 
 from accounts import invitations
-from accounts.models import Invitation, Membership
+from accounts.models import AuditEvent, Invitation, Membership, User
 from tenants import scope
 from tests.accounts.people import as_, events, join, letters, people, person, role_of, within
-from tests.conftest import CAST, Platform, in_thread
+from tests.conftest import CAST, PASSWORD, Platform, in_thread
 from tests.site import Site
 
 __all__ = ["people"]
@@ -217,6 +217,23 @@ async def test_who_is_removed_is_out_within_five_seconds(people: Platform, site:
         assert (answer.status, answer.headers["Location"]) == (302, "/login/?next=/chat/")
 
 
+async def test_tokens_of_who_is_removed_end_in_this_tenant_only(people: Platform, site: Site) -> None:
+    """A14: access and refresh token of the one are dead, those of the other go on."""
+    join(people.acme, "both@acme.test")
+    user = join(people.globex, "both@acme.test")
+    tokens = {}
+    for slug in ("acme", "globex"):
+        given = {"email": "both@acme.test", "password": PASSWORD}
+        status, tokens[slug] = await call(site.client(slug), "POST", "/api/auth/login", given)
+        assert status == 200, tokens[slug]
+    owner = await browser(site, "owner")
+    assert (await call(owner, "DELETE", f"/api/v1/members/{user.pk}"))[0] == 204
+    for slug, access, refresh in (("acme", 401, 401), ("globex", 200, 200)):
+        assert (await call(site.client(slug, token=tokens[slug]["access_token"]), "GET", "/api/v1/me"))[0] == access
+        body = {"refresh_token": tokens[slug]["refresh_token"]}
+        assert (await call(site.client(slug), "POST", "/api/auth/refresh", body))[0] == refresh
+
+
 async def test_who_is_lowered_may_do_less_at_once(people: Platform, site: Site) -> None:
     owner, admin = await browser(site, "owner"), await browser(site, "admin")
     assert (await call(admin, "GET", "/api/v1/members"))[0] == 200
@@ -224,3 +241,68 @@ async def test_who_is_lowered_may_do_less_at_once(people: Platform, site: Site) 
     assert (await call(admin, "GET", "/api/v1/members"))[0] == 403
     (event,) = events(people.acme, "member.role_changed")
     assert event.address == "127.0.0.1"
+
+
+# --- the operator's console ----------------------------------------------------------------------------
+
+
+async def test_the_console_shows_memberships_and_edits_none(people: Platform, site: Site) -> None:
+    def make() -> None:
+        with scope.platform():
+            User.objects.create_superuser("operator@platform.test", PASSWORD)
+
+    in_thread(make)
+    client = site.client()
+    async with client.get("/admin/login/") as answer:
+        assert answer.status == 200
+    client.headers["Origin"] = site.url()
+    client.headers["X-CSRFToken"] = client.cookie_jar.filter_cookies(URL(site.url()))["csrftoken"].value
+    form = {"email": "operator@platform.test", "password": PASSWORD}
+    async with client.post("/admin/login/", data=form, allow_redirects=False) as answer:
+        assert answer.status == 302
+    client.headers["X-CSRFToken"] = client.cookie_jar.filter_cookies(URL(site.url()))["csrftoken"].value
+    owner = person("owner@acme.test")
+    change = f"/admin/accounts/user/{owner.pk}/change/"
+    async with client.get(change) as answer:
+        page = await answer.text()
+    assert answer.status == 200
+    assert "acme" in page
+    assert 'name="memberships-0-role"' not in page
+
+    def membership() -> Any:
+        with scope.platform():
+            return Membership.objects.get(user=owner)
+
+    found = in_thread(membership)
+    inline = {
+        "memberships-TOTAL_FORMS": "1",
+        "memberships-INITIAL_FORMS": "1",
+        "memberships-0-id": str(found.pk),
+        "memberships-0-user": str(owner.pk),
+        "memberships-0-role": "viewer",
+        "memberships-0-DELETE": "on",
+    }
+    fields = {"email": owner.email, "name": "Renamed", "language": "", "is_active": "on"}
+    async with client.post(change, data=fields | inline, allow_redirects=False) as answer:
+        assert answer.status == 302, await answer.text()
+    assert role_of(people.acme, owner.email) == "owner"
+    async with client.post(f"/admin/accounts/user/{owner.pk}/delete/", data={"post": "yes"}) as answer:
+        assert answer.status == 403
+    member = await browser(site, "owner")
+    fields.pop("is_active")
+    async with client.post(change, data=fields | inline, allow_redirects=False) as answer:
+        assert answer.status == 302
+    assert (await call(member, "GET", "/api/v1/me"))[0] == 401, "who is deactivated is out everywhere"
+
+    def written() -> list[Any]:
+        with scope.platform():
+            rows = AuditEvent.objects.filter(tenant=None, action="person.updated", target=str(owner.pk))
+            return [row.data for row in rows.order_by("seq")]
+
+    assert in_thread(written) == [{"name": "Renamed"}, {"is_active": "False"}]
+
+    def put_back() -> None:
+        with scope.platform():
+            User.objects.filter(pk=owner.pk).update(name="", is_active=True)
+
+    in_thread(put_back)
