@@ -4,10 +4,32 @@ from django.urls import include, path, re_path
 
 from accounts.api import Me, MySession, MySessions, SignOutEverywhere
 from accounts.audit_api import AuditExport, AuditList
+from accounts.members_api import (
+    InvitationDetail,
+    InvitationList,
+    InvitationResend,
+    Leave,
+    MemberDetail,
+    MemberList,
+    OwnerTransfer,
+)
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, forgotten, impersonation, keys, login_code, platform, profile, security, sign_in, views
+from portal import (
+    audit,
+    forgotten,
+    impersonation,
+    invitations,
+    keys,
+    login_code,
+    members,
+    platform,
+    profile,
+    security,
+    sign_in,
+    views,
+)
 from usage.key_api import KeyDetail, KeyList, KeyRotation
 
 api = [
@@ -28,6 +50,14 @@ api = [
     path("keys", KeyList.as_view()),
     path("keys/<uuid:key_id>", KeyDetail.as_view()),
     path("keys/<uuid:key_id>/rotate", KeyRotation.as_view()),
+    # people
+    path("members", MemberList.as_view()),
+    path("members/leave", Leave.as_view()),
+    path("members/<uuid:user_id>", MemberDetail.as_view()),
+    path("owner-transfer", OwnerTransfer.as_view()),
+    path("invitations", InvitationList.as_view()),
+    path("invitations/<uuid:invitation_id>", InvitationDetail.as_view()),
+    path("invitations/<uuid:invitation_id>/resend", InvitationResend.as_view()),
 ]
 
 urlpatterns = [
@@ -53,6 +83,15 @@ urlpatterns = [
     path("login/code/", login_code.show, name="login_code"),
     path("login/code/passkey/", login_code.passkey),
     path("profile/security/", include(security.urls)),
+    # people
+    path("settings/members/", members.people, name="members"),
+    path("settings/members/leave/", members.leave),
+    path("settings/members/transfer/", members.transfer),
+    path("settings/members/<uuid:user_id>/role/", members.role_change),
+    path("settings/members/<uuid:user_id>/remove/", members.remove),
+    path("settings/invitations/<uuid:invitation_id>/resend/", members.resend),
+    path("settings/invitations/<uuid:invitation_id>/revoke/", members.revoke),
+    path("invitations/<str:token>/", invitations.accept),
     # sign-in for programs
     path("api/auth/login", Login.as_view()),
     path("api/auth/login/tenant", LoginTenant.as_view()),

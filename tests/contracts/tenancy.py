@@ -39,6 +39,7 @@ class Declared:
     ids: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
     page: bool = False
+    of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
     people: bool = False
     of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
 
@@ -66,6 +67,36 @@ ROUTES: dict[str, Declared] = {
     "/settings/audit/": Declared("own", page=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
+    # people
+    "/api/v1/members": Declared("own"),
+    "/api/v1/members/leave": Declared("own", ("POST",)),
+    "/api/v1/members/<uuid:user_id>": Declared(
+        "by_id", ("PATCH", "DELETE"), {"user_id": "person"}, {"role": "viewer"}, of_tenant=True
+    ),
+    "/api/v1/owner-transfer": Declared("own", ("POST",)),
+    "/api/v1/invitations": Declared("own", ("GET", "POST")),
+    "/api/v1/invitations/<uuid:invitation_id>": Declared(
+        "by_id", ("DELETE",), {"invitation_id": "invitation"}, of_tenant=True
+    ),
+    "/api/v1/invitations/<uuid:invitation_id>/resend": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, of_tenant=True
+    ),
+    "/settings/members/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/members/leave/": Declared("shell", ("GET", "POST"), page=True),
+    "/settings/members/transfer/": Declared("own", ("POST",), page=True),
+    "/settings/members/<uuid:user_id>/role/": Declared(
+        "by_id", ("POST",), {"user_id": "person"}, page=True, of_tenant=True
+    ),
+    "/settings/members/<uuid:user_id>/remove/": Declared(
+        "by_id", ("POST",), {"user_id": "person"}, page=True, of_tenant=True
+    ),
+    "/settings/invitations/<uuid:invitation_id>/resend/": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, page=True, of_tenant=True
+    ),
+    "/settings/invitations/<uuid:invitation_id>/revoke/": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, page=True, of_tenant=True
+    ),
+    "/invitations/<str:token>/": Declared("public", ("GET", "POST"), {"token": "invitation_link"}, page=True),
     # signing in; a person's profile
     "/login/platform/": Declared("public", page=True),
     "/login/forgot/": Declared("public", ("GET", "POST"), page=True),

@@ -14,7 +14,9 @@ import pytest
 from yarl import URL
 
 from accounts import codes
+from accounts.invitations import invitation_create
 from accounts.models import Session, User
+from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
 from tests.conftest import Platform, in_thread
@@ -62,6 +64,7 @@ class Acme:
 
     def state(self) -> Any:
         """All of acme's rows that somebody might have changed."""
+        from accounts.models import Invitation, Membership
         from agents.models import Agent
         from chat.models import Conversation, Message, Run
 
@@ -72,6 +75,8 @@ class Acme:
                     sorted(map(str, Run.objects.values_list("id", "status"))),
                     Message.objects.count(),
                     Agent.objects.count(),
+                    sorted(map(str, Membership.objects.values_list("user_id", "role"))),
+                    sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
                 )
 
         return in_thread(read)
@@ -119,6 +124,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "run": runs[0],
             "live_run": live,
             "agent_slug": secret_agent,
+            **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
             **made,
         },
@@ -137,6 +143,16 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
+
+
+def someone(tenant: Any) -> dict[str, str]:
+    """A person of acme, an invitation that waits, and a token that is none."""
+    with scope.bind(tenant):
+        owner = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert owner is not None
+        made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
+        viewer = User.objects.get(email="viewer@acme.test")
+        return {"person": str(viewer.pk), "invitation": str(made.pk), "invitation_link": uuid.uuid4().hex}
 
 
 def owners_links(tenant: Any) -> dict[str, str]:
@@ -220,9 +236,9 @@ async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acm
         for who in outsiders
         for method in methods_of(declared, all_=who == "rival")
         if declared.kind == "by_id"
-        # An agent is its tenant's, not a person's; so is an API key.
+        # An agent is its tenant's, not a person's; so are people, invitations and API keys.
         and not (route.startswith("/v1/models") and who in ("colleague", "acme's key"))
-        and not (declared.of_tenant and who == "colleague")
+        and not (declared.of_tenant and who in ("colleague", "acme's key"))
         # Keys open no page and have no profile, whatever is asked for there.
         and not ((declared.page or declared.people) and who.endswith("key"))
     )
