@@ -5,11 +5,15 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from chat.api import NotFound
-from portal import sign_up
+from portal import sign_in, sign_up
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
+    path("admin/login/", sign_in.console),
     path("admin/", admin.site.urls),
+    # signing in on the platform host
+    path("accounts/login/", sign_in.sign_in),
+    path("accounts/logout/", sign_in.sign_out),
     path("i18n/", include("django.conf.urls.i18n")),
     # Workspaces: sign-up, the way back from a deletion, the operator's API.
     path("signup/", sign_up.ask),

@@ -6,7 +6,7 @@ from accounts.api import Me
 from accounts.audit_api import AuditExport, AuditList
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, views
+from portal import audit, impersonation, sign_in, views
 
 api = [
     path("me", Me.as_view()),
@@ -23,8 +23,8 @@ api = [
 
 urlpatterns = [
     path("", views.home),
-    path("login/", views.SignIn.as_view(), name="login"),
-    path("logout/", views.sign_out, name="logout"),
+    path("login/", sign_in.sign_in, name="login"),
+    path("logout/", sign_in.sign_out, name="logout"),
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
