@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from chat.api import NotFound
-from portal import sign_in, sign_up
+from portal import oidc, sign_in, sign_up
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
@@ -14,6 +14,10 @@ urlpatterns = [
     # signing in on the platform host
     path("accounts/login/", sign_in.sign_in),
     path("accounts/logout/", sign_in.sign_out),
+    # sign-in with providers: one address for all of them to come back to
+    path("accounts/oidc/", oidc.land),
+    path("accounts/oidc/callback/<str:whose>/", oidc.callback),
+    path("accounts/oidc/<str:key>/", oidc.begin),
     path("i18n/", include("django.conf.urls.i18n")),
     # Workspaces: sign-up, the way back from a deletion, the operator's API.
     path("signup/", sign_up.ask),

@@ -4,9 +4,10 @@ from django.urls import include, path, re_path
 
 from accounts.api import Me
 from accounts.audit_api import AuditExport, AuditList
+from accounts.identity_api import ProviderDetail, ProviderList
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, sign_in, views
+from portal import audit, identity_pages, impersonation, oidc, sign_in, views
 
 api = [
     path("me", Me.as_view()),
@@ -19,6 +20,9 @@ api = [
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
+    # sign-in with providers
+    path("identity-providers", ProviderList.as_view()),
+    path("identity-providers/<uuid:provider_id>", ProviderDetail.as_view()),
 ]
 
 urlpatterns = [
@@ -28,6 +32,14 @@ urlpatterns = [
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
+    # sign-in with providers
+    path("login/oidc/", oidc.land),
+    path("login/oidc/<str:key>/", oidc.begin),
+    path("profile/identities/", identity_pages.identities),
+    path("settings/sign-in/", identity_pages.providers),
+    path("settings/sign-in/new/", identity_pages.add),
+    path("settings/sign-in/<uuid:provider_id>/", identity_pages.edit),
+    path("settings/sign-in/<uuid:provider_id>/test/", identity_pages.test),
     # the audit log; an operator who acts as somebody
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
