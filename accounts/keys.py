@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 
 from accounts import audit
 from accounts.actors import Actor
@@ -118,7 +119,7 @@ def _checked(actor: Actor | None) -> Actor:
 
 
 def _lookup(wanted: bytes) -> Actor | None:
-    keys = list(ApiKey.objects.select_related("tenant").filter(digest=wanted, revoked_at=None)[:2])
+    keys = list(_good().filter(digest=wanted)[:2])
     if len(keys) != 1:  # the same own token in two tenants names neither on the platform host
         return None
     return _actor(keys[0])
@@ -126,9 +127,14 @@ def _lookup(wanted: bytes) -> Actor | None:
 
 def actor_of_key(key_id: uuid.UUID) -> Actor | None:
     """The Actor of a key that is still good, by its id."""
-    key = ApiKey.objects.select_related("tenant").filter(pk=key_id, revoked_at=None).first()
+    key = _good().filter(pk=key_id).first()
     actor = _actor(key) if key else None
     return actor if actor and actor.role != "expired" else None
+
+
+def _good() -> QuerySet[ApiKey]:
+    """Keys that are neither revoked nor made by somebody who was deactivated (A23); whose maker left were revoked."""
+    return ApiKey.objects.select_related("tenant").filter(revoked_at=None).exclude(created_by__is_active=False)
 
 
 def _actor(key: ApiKey) -> Actor:

@@ -101,9 +101,10 @@ async def call(
     identity_provider_unavailable, identity_provider_timeout.
     """
     try:
-        async with _session(provider) as session, session.request(
-            method, url, headers=headers, data=form, allow_redirects=False
-        ) as answer:
+        async with (
+            _session(provider) as session,
+            session.request(method, url, headers=headers, data=form, allow_redirects=False) as answer,
+        ):
             body = await _read(answer)
             status = answer.status
     except PaasError as error:
@@ -154,3 +155,14 @@ def _object(body: bytes, status: int, refused: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise PaasError("identity_provider_failed", details={"status": status})
     return found
+
+
+async def examine(provider: Provider) -> None:
+    """Whether sign-in with it can work, as far as what it publishes tells. Raises as `discover` and `call`."""
+    document = await discover(provider)
+    challenges = document.get("code_challenge_methods_supported")
+    if isinstance(challenges, list) and "S256" not in challenges:
+        raise PaasError("identity_provider_failed", details={"missing": "S256"})
+    keys = (await call(provider, "GET", document["jwks_uri"])).get("keys")
+    if not isinstance(keys, list) or not keys:
+        raise PaasError("identity_provider_failed", details={"missing": "keys"})

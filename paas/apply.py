@@ -65,7 +65,7 @@ def _in_transaction(name: str, work: Any, dry_run: bool) -> list[Change]:
         return [replace(change, secret="") for change in changes]  # that key will never exist
     except ValidationError as error:
         raise ApplyError(f"{name}: {' '.join(error.messages)}") from None
-    except PaasError as error:  # more agents than the plan allows
+    except PaasError as error:  # more people or agents than the plan allows, no owner left
         raise ApplyError(f"{name}: {error.message}") from None
     finally:
         resolve.forget_all()
@@ -81,7 +81,8 @@ def _operators(operators: list[dict[str, Any]]) -> Iterator[Change]:
 def _tenant(wanted: TenantDeclaration) -> Iterator[Change]:
     tenant, what = _row(wanted)
     yield Change(wanted.slug, "tenant", wanted.slug, what)
-    for entry in wanted.members:
+    # New owners first: a declaration may hand a tenant over.
+    for entry in sorted(wanted.members, key=lambda member: member["role"] != "owner"):
         what = services.member_set(
             tenant=tenant,
             email=entry["email"],

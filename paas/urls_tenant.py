@@ -5,9 +5,18 @@ from django.urls import include, path, re_path
 from accounts.api import Me
 from accounts.audit_api import AuditExport, AuditList
 from accounts.identity_api import ProviderDetail, ProviderList
+from accounts.members_api import (
+    InvitationDetail,
+    InvitationList,
+    InvitationResend,
+    Leave,
+    MemberDetail,
+    MemberList,
+    OwnerTransfer,
+)
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, identity_pages, impersonation, oidc, sign_in, views
+from portal import audit, identity_pages, impersonation, invitations, members, oidc, sign_in, views
 
 api = [
     path("me", Me.as_view()),
@@ -23,6 +32,14 @@ api = [
     # sign-in with providers
     path("identity-providers", ProviderList.as_view()),
     path("identity-providers/<uuid:provider_id>", ProviderDetail.as_view()),
+    # people
+    path("members", MemberList.as_view()),
+    path("members/leave", Leave.as_view()),
+    path("members/<uuid:user_id>", MemberDetail.as_view()),
+    path("owner-transfer", OwnerTransfer.as_view()),
+    path("invitations", InvitationList.as_view()),
+    path("invitations/<uuid:invitation_id>", InvitationDetail.as_view()),
+    path("invitations/<uuid:invitation_id>/resend", InvitationResend.as_view()),
 ]
 
 urlpatterns = [
@@ -44,6 +61,15 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # people
+    path("settings/members/", members.people, name="members"),
+    path("settings/members/leave/", members.leave),
+    path("settings/members/transfer/", members.transfer),
+    path("settings/members/<uuid:user_id>/role/", members.role_change),
+    path("settings/members/<uuid:user_id>/remove/", members.remove),
+    path("settings/invitations/<uuid:invitation_id>/resend/", members.resend),
+    path("settings/invitations/<uuid:invitation_id>/revoke/", members.revoke),
+    path("invitations/<str:token>/", invitations.accept),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]
