@@ -47,13 +47,17 @@ def _counted(view: AsyncView) -> AsyncView:
     @wraps(view)
     async def inside(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            party = client.network_of(client.current().address)
-            await ratelimit.acheck(ratelimit.Limit(f"oidc:{party}", *PER_NETWORK), fail_closed=True)
+            await scope.run_bound(_count)
             return await view(request, *args, **kwargs)
         except PaasError as error:
             return await scope.run_bound(_refused, request, error)
 
     return inside
+
+
+def _count() -> None:
+    party = client.network_of(client.current().address)
+    ratelimit.check(ratelimit.Limit(f"oidc:{party}", *PER_NETWORK), fail_closed=True)
 
 
 def _refused(request: Any, error: PaasError, flow: Flow | None = None) -> HttpResponse:
