@@ -16,11 +16,12 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import structlog
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from yarl import URL
 
 from accounts.identity_providers import Provider
 from core.egress import GuardedConnector
 from core.errors import PaasError
-from tenants.egress import egress_policy
+from tenants.egress import egress_policy, is_allow_listed
 
 SECONDS = 10.0  # one request
 ALL_SECONDS = 20.0  # everything that one page waits for
@@ -101,6 +102,7 @@ async def call(
     identity_provider_unavailable, identity_provider_timeout.
     """
     try:
+        _check_scheme(provider, url)
         async with (
             _session(provider) as session,
             session.request(method, url, headers=headers, data=form, allow_redirects=False) as answer,
@@ -116,6 +118,13 @@ async def call(
         log.warning("identity provider failed", url=url[:300], error=type(error).__name__)
         raise PaasError("identity_provider_unavailable") from None
     return _object(body, status, refused)
+
+
+def _check_scheme(provider: Provider, url: str) -> None:
+    """What goes to a tenant's provider (the client secret, codes) goes there encrypted."""
+    address = URL(url)
+    if provider.tenant_id is not None and address.scheme != "https" and not is_allow_listed(address):
+        raise PaasError("provider_address_forbidden")
 
 
 def _session(provider: Provider) -> ClientSession:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -177,11 +176,11 @@ class FakeGitHub:
             form = dict(parse_qsl(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()))
             self.sent.append(form)
             made = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=")
-            good = form["code"] == "gh-code" and form["client_secret"] == "gh-secret" and made.decode() == self.challenge
+            good = (
+                form["code"] == "gh-code" and form["client_secret"] == "gh-secret" and made.decode() == self.challenge
+            )
             answer = {"access_token": "gho_x", "token_type": "bearer"} if good else {"error": "bad_verification_code"}
         elif environ.get("HTTP_AUTHORIZATION") == "Bearer gho_x":
             answer = {"/api/v3/user": self.person, "/api/v3/user/emails": self.emails}.get(path)
         start("200 OK" if answer is not None else "401 -", [("Content-Type", "application/json")])
         return [json.dumps(answer).encode()]
-
-

@@ -16,7 +16,7 @@ from django.conf import settings
 from accounts.models import AuditEvent, IdentityProvider, Invitation, Membership, OneTimeCode, Session, User
 from core import clock
 from tenants import scope
-from tests.accounts.idp import AUTHORIZE, DISCOVERY, TOKEN, FakeGitHub, Idp
+from tests.accounts.idp import DISCOVERY, TOKEN, FakeGitHub, Idp
 from tests.conftest import PASSWORD, Platform, in_thread
 from tests.site import Site
 
@@ -370,9 +370,11 @@ async def test_state_and_code_are_of_one_tenant(door: Site, db: Platform, idp: I
     stolen = door.client("globex", cookies={"oidc": cookie})
     assert (await refused(stolen, landing.replace("acme.", "globex.")))[1] == "identity_state"
     # A foreign provider is none here.
-    for client_, foreign in ((door.client("acme"), theirs), (door.client(), key)):
-        async with client_.get(f"{'/login' if client_ is not None and foreign == theirs else '/accounts'}/oidc/{foreign}/", allow_redirects=False) as page:
-            assert page.status == 404
+    for elsewhere, address in (
+        (door.client("acme"), f"/login/oidc/{theirs}/"),
+        (door.client(), f"/accounts/oidc/{key}/"),
+    ):
+        assert (await refused(elsewhere, address))[:2] == (404, "not_found")
 
 
 async def test_states_grow_old(door: Site, db: Platform, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +393,8 @@ async def test_states_grow_old(door: Site, db: Platform, idp: Idp, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "following", ["//evil.test/", "https://evil.test/", "/\\evil.test", "\\\\evil.test", "javascript:alert(1)", "/%0d", ""]
+    "following",
+    ["//evil.test/", "https://evil.test/", "/\\evil.test", "\\\\evil.test", "javascript:alert(1)", "/%0d", ""],
 )
 async def test_next_leads_nowhere_else(door: Site, db: Platform, idp: Idp, following: str) -> None:
     """A19: no way off the site."""
@@ -474,36 +477,82 @@ async def test_who_was_deactivated_or_belongs_elsewhere(door: Site, db: Platform
 # --- a provider that goes wrong ------------------------------------------------------------------------
 
 
-def _of_another(document: dict[str, Any]) -> dict[str, Any]:
-    return {**document, "issuer": "https://evil.test"}
+Answer = dict[str, str]
 
 
-def _private(name: str) -> Any:
-    return lambda document: {**document, name: "http://169.254.169.254/latest"}
+def _answer(**parameters: str) -> Any:
+    """The provider sends these instead of a code."""
+    return lambda idp, given: {"state": given["state"], **parameters}
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "code"),
-    [
-        ("deny", 403, "identity_cancelled"),
-        ("server_error", 502, "identity_provider_failed"),
-        ("no code", 502, "identity_provider_failed"),
-        ("wrong issuer of the answer", 502, "identity_token_invalid"),
-        ("wrong nonce", 502, "identity_token_invalid"),
-        ("no id token", 502, "identity_token_invalid"),
-        ("issuer mismatch", 502, "identity_issuer_mismatch"),
-        ("token endpoint inside", 502, "identity_address_forbidden"),
-        ("jwks inside", 502, "identity_address_forbidden"),
-        ("no keys", 502, "identity_token_invalid"),
-        ("broken keys", 502, "identity_provider_failed"),
-        ("token endpoint fails", 502, "identity_provider_failed"),
-        ("token endpoint stalls", 504, "identity_provider_timeout"),
-        ("too much", 502, "identity_provider_unavailable"),
-        ("gone", 502, "identity_provider_unavailable"),
-    ],
-)  # fmt: skip
+def _document(**changed: Any) -> Any:
+    """The provider publishes something else meanwhile."""
+
+    def do(idp: Idp, given: Answer) -> Answer:
+        idp.tamper[DISCOVERY] = lambda document: {**document, **changed}
+        return given
+
+    return do
+
+
+def _sends(path: str, status: int, body: bytes) -> Any:
+    def do(idp: Idp, given: Answer) -> Answer:
+        idp.plain[path] = status, body
+        return given
+
+    return do
+
+
+def _no_id_token(idp: Idp, given: Answer) -> Answer:
+    idp.tamper[TOKEN] = lambda tokens: {name: value for name, value in tokens.items() if name != "id_token"}
+    return given
+
+
+def _stalls(idp: Idp, given: Answer) -> Answer:
+    idp.stall.add(TOKEN)
+    return given
+
+
+def _gone(idp: Idp, given: Answer) -> Answer:
+    idp.__exit__()
+    return given
+
+
+INSIDE = "http://169.254.169.254/latest"
+FAULTS: dict[str, tuple[int, str, Any]] = {
+    "denied": (403, "identity_cancelled", _answer(error="access_denied")),
+    "server_error": (502, "identity_provider_failed", _answer(error="server_error", error_description="<b>")),
+    "no code": (502, "identity_provider_failed", _answer()),
+    "endless": (502, "identity_provider_failed", _answer(code="x" * 5000)),
+    "made up code": (502, "identity_provider_refused", _answer(code="guess")),
+    "another's answer": (502, "identity_token_invalid", lambda idp, given: {**given, "iss": "https://evil.test"}),
+    "silent about itself": (
+        502, "identity_token_invalid", _document(authorization_response_iss_parameter_supported=True)
+    ),
+    "wrong nonce": (502, "identity_token_invalid", lambda idp, given: given),
+    "no id token": (502, "identity_token_invalid", _no_id_token),
+    "another issuer": (502, "identity_issuer_mismatch", _document(issuer="https://evil.test")),
+    "nothing where it should be": (502, "identity_provider_failed", _document(token_endpoint=None)),
+    "token endpoint inside": (502, "identity_address_forbidden", _document(token_endpoint=INSIDE)),
+    "jwks inside": (502, "identity_address_forbidden", _document(jwks_uri=INSIDE)),
+    "token endpoint in the clear": (502, "identity_address_forbidden", _document(token_endpoint="http://x.test/t")),
+    "no address": (502, "identity_provider_unavailable", _document(token_endpoint="http://[")),
+    "another scheme": (502, "identity_address_forbidden", _document(jwks_uri="file:///etc/passwd")),
+    "a script": (502, "identity_provider_failed", _document(authorization_endpoint="javascript:alert(1)")),
+    "no keys": (502, "identity_token_invalid", _sends("/jwks", 200, b'{"keys": []}')),
+    "broken keys": (502, "identity_provider_failed", _sends("/jwks", 200, b'{"keys": ')),
+    "deep": (502, "identity_provider_failed", _sends("/jwks", 200, b"[" * 200_000)),
+    "not JSON": (502, "identity_provider_failed", _sends(TOKEN, 503, b"<h1>no</h1>")),
+    "redirects": (502, "identity_provider_failed", _sends(TOKEN, 307, b"{}")),
+    "stalls": (504, "identity_provider_timeout", _stalls),
+    "too much": (502, "identity_provider_unavailable", _sends("/jwks", 200, b" " * 600_000)),
+    "gone": (502, "identity_provider_unavailable", _gone),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_each_fault_of_a_provider_is_one_clear_page(
-    door: Site, db: Platform, idp: Idp, fault: str, status: int, code: str, monkeypatch: pytest.MonkeyPatch
+    door: Site, db: Platform, idp: Idp, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from accounts import oidc_wire
 
@@ -511,44 +560,34 @@ async def test_each_fault_of_a_provider_is_one_clear_page(
     connect("member@acme.test", realm(db, key), "s-21")
     client = door.client("acme")
     idp.wrong_nonce = fault == "wrong nonce"
-    answer = await idp.sign_in(await go(client, f"/login/oidc/{key}/"), "s-21", deny=fault == "deny")
-    state = parse_qs(urlsplit(answer).query).get("state", [""])[0] or idp.asked[-1]["state"]
-    callback = answer.partition("?")[0]
-    if fault == "deny":
-        answer = f"{callback}?{urlencode({'error': 'access_denied', 'state': state})}"
-    elif fault == "server_error":
-        answer = f"{callback}?{urlencode({'error': 'server_error', 'error_description': '<b>', 'state': state})}"
-    elif fault == "no code":
-        answer = f"{callback}?{urlencode({'state': state})}"
-    elif fault == "wrong issuer of the answer":
-        answer += "&iss=https%3A%2F%2Fevil.test"
-    elif fault == "no id token":
-        idp.tamper[TOKEN] = lambda tokens: {name: value for name, value in tokens.items() if name != "id_token"}
-    elif fault == "issuer mismatch":
-        idp.tamper[DISCOVERY] = _of_another
-    elif fault == "token endpoint inside":
-        idp.tamper[DISCOVERY] = _private("token_endpoint")
-    elif fault == "jwks inside":
-        idp.tamper[DISCOVERY] = _private("jwks_uri")
-    elif fault == "no keys":
-        idp.tamper["/jwks"] = lambda keys: {"keys": []}
-    elif fault == "broken keys":
-        idp.plain["/jwks"] = 200, b'{"keys": '
-    elif fault == "token endpoint fails":
-        idp.plain[TOKEN] = 503, b"<h1>no</h1>"
-    elif fault == "token endpoint stalls":
-        idp.stall.add(TOKEN)
+    address = await idp.sign_in(await go(client, f"/login/oidc/{key}/"), "s-21")
+    status, code, happen = FAULTS[fault]
+    given = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    if fault == "stalls":
         monkeypatch.setattr(oidc_wire, "SECONDS", 0.3)
-    elif fault == "too much":
-        idp.plain["/jwks"] = 200, b" " * (oidc_wire.MOST_BYTES + 70_000)
-    elif fault == "gone":
-        idp.__exit__()
-    found = await refused(client, answer)
+    found = await refused(client, f"{address.partition('?')[0]}?{urlencode(happen(idp, given))}")
     assert found[:2] == (status, code)
     assert "<b>" not in found[2]
     assert f'href="{door.url("acme")}/login/"' in found[2]
     assert await whoami(client) == 401
     assert audited(db)[-1][1]["reason"] == code
+
+
+async def test_a_fault_on_the_way_out(door: Site, db: Platform, idp: Idp) -> None:
+    key = own(db, idp)
+    client = door.client("acme")
+    for document, code in (
+        ({"authorization_endpoint": "javascript:alert(1)"}, "identity_provider_failed"),
+        ({"issuer": "https://evil.test"}, "identity_issuer_mismatch"),
+        ({"authorization_endpoint": f"{idp.issuer}/page?tenant=7"}, ""),
+    ):
+        idp.tamper[DISCOVERY] = lambda found, changed=document: {**found, **changed}  # type: ignore[misc]
+        if code:
+            assert (await refused(client, f"/login/oidc/{key}/"))[:2] == (502, code)
+        else:
+            assert (await go(client, f"/login/oidc/{key}/")).startswith(
+                f"{idp.issuer}/page?tenant=7&response_type=code"
+            )
 
 
 async def test_clocks_may_differ_by_a_minute(door: Site, db: Platform) -> None:
@@ -570,7 +609,8 @@ async def test_a_tenants_issuer_inside_our_network_is_not_called(
     """P49, P50: without the operator's leave nothing is dialled, and the page says nothing about what is there."""
     key = own(db, idp)
     monkeypatch.setattr(settings, "EGRESS_ALLOW", [])
-    client = door.client("acme", headers={"Accept-Language": "zh-hans"})
+    client = door.client("acme")
+    client.headers["Accept-Language"] = "zh-hans"
     status, code, text = await refused(client, f"/login/oidc/{key}/")
     assert (status, code) == (502, "identity_address_forbidden")
     assert "127.0.0.1" not in text
@@ -678,4 +718,3 @@ async def test_who_has_no_password_connects_nothing(door: Site, db: Platform, id
     client.headers["Origin"] = door.url("acme")
     for form in ({"connect": key}, {"disconnect": "1"}, {"connect": key, "password": "!"}):
         assert (await press(client, door, **form))[0] == 403
-    assert AUTHORIZE
