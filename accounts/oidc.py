@@ -86,7 +86,7 @@ async def begin(provider: Provider, *, browser: str, following: str, user: User 
         asked |= {"scope": SCOPES, "nonce": _nonce(state)}
     parts = urlsplit(page)
     query = urlencode([*parse_qsl(parts.query), *asked.items()])
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+    return str(urlunsplit((parts.scheme, parts.netloc, parts.path, query, "")))
 
 
 def _state(provider: Provider, browser: str, following: str, user: User | None) -> str:

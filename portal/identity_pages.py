@@ -23,11 +23,10 @@ from accounts.models import IdentityProvider, User
 from accounts.policies import ADMIN_SETTINGS
 from accounts.sign_in import person_with_password
 from core.errors import PaasError
-from portal.access import actor_of, page, refused, sentence
+from portal.access import actor_of, beside, page, refused, sentence
 from portal.members import ROLES
 from portal.oidc import IDENTITIES, ask_to_connect
 from portal.sign_in import refusal, to_sign_in
-from tenants import scope
 
 HERE = "/settings/sign-in/"
 
@@ -156,13 +155,13 @@ async def test(request: HttpRequest, provider_id: uuid.UUID) -> HttpResponse:
         found.append(identity_providers.value_of(identity_providers.own_provider(provider_id)))
         return HttpResponseRedirect(f"{HERE}{provider_id}/")
 
-    answer = await scope.run_bound(look, request)
+    answer = await beside(look, request)
     if found:
         if said := await _tested(found[0]):
-            await scope.run_bound(messages.error, request, said)
+            await beside(messages.error, request, said)
         else:
             good = gettext("The provider answers as it should. Whether it knows the client shows at the first sign-in.")
-            await scope.run_bound(messages.success, request, good)
+            await beside(messages.success, request, good)
     return answer
 
 

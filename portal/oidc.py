@@ -6,7 +6,7 @@ The way out and the answer wait for servers of others, so they are asynchronous 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ from accounts.oidc import Flow
 from accounts.sign_in import advance, local_path
 from core import clock
 from core.errors import PaasError
-from portal.access import sentence
+from portal.access import beside, sentence
 from portal.sign_in import PLATFORM_SIGN_IN, speak, start_of
 from tenants import client, ratelimit, resolve, scope
 
@@ -33,7 +33,7 @@ PER_NETWORK = 60, 60.0
 CONNECTING = "connecting_identity"  # in the session: {provider, until}, set by the profile's page after the password
 IDENTITIES = "/profile/identities/"
 
-AsyncView = Callable[..., Awaitable[HttpResponse]]
+AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
 
 def _cookie() -> str:
@@ -47,10 +47,10 @@ def _counted(view: AsyncView) -> AsyncView:
     @wraps(view)
     async def inside(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            await scope.run_bound(_count)
+            await beside(_count)
             return await view(request, *args, **kwargs)
         except PaasError as error:
-            return await scope.run_bound(_refused, request, error)
+            return await beside(_refused, request, error)
 
     return inside
 
@@ -91,7 +91,7 @@ async def begin(request: Any, key: str) -> HttpResponse:
     if request.tenant and resolve.host_name(request.get_host()) != f"{request.tenant.slug}.{settings.BASE_DOMAIN}":
         # The answer comes back to the tenant's own address, so the cookie must be there.
         return HttpResponseRedirect(resolve.tenant_url(request.tenant.slug) + request.get_full_path())
-    provider, user = await scope.run_bound(_wanted, request, key)
+    provider, user = await beside(_wanted, request, key)
     following = IDENTITIES if user else local_path(request.GET.get("next"), start_of(request))
     browser = request.COOKIES.get(_cookie(), "")
     if not 32 <= len(browser) <= 64:
@@ -135,8 +135,8 @@ async def callback(request: Any, whose: str) -> HttpResponse:
     try:
         return HttpResponseRedirect(await oidc.come_back(flow, given))
     except PaasError as error:
-        await scope.run_bound(_note, flow, error, "")
-        return await scope.run_bound(_refused, request, error, flow)
+        await beside(_note, flow, error, "")
+        return await beside(_refused, request, error, flow)
 
 
 def _note(flow: Flow, error: PaasError, email: str) -> None:
