@@ -260,7 +260,6 @@ def mailbox_proven(user: User) -> bool:
         theirs.delete()
         Authenticator.objects.filter(user_id=user.pk).delete()
         sessions.end_everything(user.pk)
-        audit.record("person.mailbox_proven", actor=f"user:{user.pk}", target=str(user.pk))
     return True
 
 

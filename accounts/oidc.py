@@ -57,7 +57,7 @@ class Flow:
     def way_back(self) -> str:
         """Where to begin again."""
         if self.connecting:
-            return f"{self.origin}/profile/identities/"
+            return self.origin + self.following
         return f"{self.origin}/login/" if self.slug else f"{self.origin}/accounts/login/"
 
 

@@ -84,13 +84,14 @@ def advance(request: Any, user: User, *, method: str, following: str) -> str:
     return "/login/code/" if scope.current_binding().tenant else "/accounts/login/code/"
 
 
-def session_begin(request: Any, user: User, *, method: str) -> None:
+def session_begin(request: Any, user: User, *, method: str, second_factor: bool = False) -> None:
     """Sign the person in on this host, under a new session key, with an audit row.
 
-    Called while the first proof still waits in the session, it ends that wait: the second factor was shown.
+    second_factor: they have shown one. Called while their first proof still waits in the session, they have: nothing
+    else ends that wait.
     """
     waited = request.session.pop(PENDING, None)
-    shown = waited is not None and waited["user"] == str(user.pk)
+    shown = second_factor or (waited is not None and waited["user"] == str(user.pk))
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     request.session.pop(SHOWN, None)
     if shown:

@@ -13,20 +13,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import identities as people
-from accounts import identity_providers, oidc_wire, throttle
+from accounts import identity_providers, oidc_wire, profile
 from accounts.identity_providers import JOIN_ROLES, callback_address, platform_providers, provider_here, providers_here
 from accounts.models import IdentityProvider, User
 from accounts.policies import ADMIN_SETTINGS
-from accounts.sign_in import person_with_password
+from accounts.sign_in import MAX_PASSWORD
 from core.errors import PaasError
-from portal.access import actor_of, beside, page, refused, sentence
+from portal.access import actor_of, beside, page, sentence
 from portal.members import ROLES
-from portal.oidc import IDENTITIES, ask_to_connect
-from portal.sign_in import refusal, to_sign_in
+from portal.oidc import ask_to_connect, identities_page
+from portal.profile import own_page
 
 HERE = "/settings/sign-in/"
 
@@ -179,32 +178,24 @@ async def _tested(provider: identity_providers.Provider) -> str:
 # --- what is connected to a person ---------------------------------------------------------------------
 
 
-@never_cache
+@own_page
 @require_http_methods(["GET", "POST"])
 def identities(request: Any) -> HttpResponse:
-    """`/profile/identities/`: connect and disconnect. Each asks for the password.
+    """`/profile/identities/` and `/accounts/profile/identities/`: connect and disconnect. Each asks for the password.
 
     Whoever has none cannot: a tenant's provider alone could have let them in, and what is connected of the platform's
     opens every tenant of the person.
     """
-    if not request.user.is_authenticated:
-        if request.tenant is None:
-            return to_sign_in(request)
-        return HttpResponseRedirect(f"/login/?next={IDENTITIES}")
-    user = User.objects.get(pk=request.user.pk)
+    user = profile.person_of(request.user.pk)
     if request.method == "GET":
         return _identities_page(request, user)
     if not user.has_usable_password():
         return _identities_page(request, user, status=403)
     try:
-        device = request.COOKIES.get(throttle.DEVICE_COOKIE, "")
-        person_with_password(email=user.email, password=request.POST.get("password", ""), device=device)
-    except PaasError as error:
-        return _identities_page(request, user, problem=_why(error), status=error.status)
-    try:
-        return _changed(request, user)
-    except PaasError as error:
-        return refused(request, error)
+        profile.password_check(user, request.POST.get("password", "")[:MAX_PASSWORD])
+    except ValidationError as error:
+        return _identities_page(request, user, problem=error.messages[0], status=400)
+    return _changed(request, user)
 
 
 def _changed(request: Any, user: User) -> HttpResponse:
@@ -214,15 +205,11 @@ def _changed(request: Any, user: User) -> HttpResponse:
             raise PaasError("not_found")
         people.identity_disconnect(user=user, identity_id=int(number))
         messages.success(request, gettext("It was disconnected."))
-        return HttpResponseRedirect(IDENTITIES)
+        return HttpResponseRedirect(identities_page(request))
     provider = provider_here(str(request.POST.get("connect", "")))
     # A page that leads on, not a redirection: a form's answer may not lead to another site (form-action).
     shown = {"name": provider.name, "address": ask_to_connect(request, provider)}
     return render(request, "portal/identity_go.html", shown)
-
-
-def _why(error: PaasError) -> str:
-    return gettext("The password is not right.") if error.code == "invalid_credentials" else refusal(error)
 
 
 def _identities_page(request: Any, user: User, *, problem: str = "", status: int = 200) -> HttpResponse:
@@ -230,6 +217,7 @@ def _identities_page(request: Any, user: User, *, problem: str = "", status: int
     realms = {one.provider for one in connected}
     shown = {
         "page_name": "profile",
+        "layout": "portal/page.html" if request.tenant else "portal/platform_page.html",
         "connected": connected,
         "offered": [one for one in offered if one.realm not in realms],
         "has_password": user.has_usable_password(),

@@ -31,9 +31,13 @@ from tenants import client, ratelimit, resolve, scope
 COOKIE_SECONDS = 900
 PER_NETWORK = 60, 60.0
 CONNECTING = "connecting_identity"  # in the session: {provider, until}, set by the profile's page after the password
-IDENTITIES = "/profile/identities/"
 
 AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
+
+
+def identities_page(request: Any) -> str:
+    """Where a person sees what is connected, on the host at hand."""
+    return "/profile/identities/" if request.tenant else "/accounts/profile/identities/"
 
 
 def _cookie() -> str:
@@ -92,7 +96,7 @@ async def begin(request: Any, key: str) -> HttpResponse:
         # The answer comes back to the tenant's own address, so the cookie must be there.
         return HttpResponseRedirect(resolve.tenant_url(request.tenant.slug) + request.get_full_path())
     provider, user = await beside(_wanted, request, key)
-    following = IDENTITIES if user else local_path(request.GET.get("next"), start_of(request))
+    following = identities_page(request) if user else local_path(request.GET.get("next"), start_of(request))
     browser = request.COOKIES.get(_cookie(), "")
     if not 32 <= len(browser) <= 64:
         browser = secrets.token_urlsafe(32)
@@ -178,4 +182,4 @@ def _connect(request: Any, flow: Flow, identity: identities.Identity) -> HttpRes
         raise PaasError("identity_state")
     user = User.objects.get(pk=request.user.pk)
     identities.identity_connect(user=user, provider=flow.provider, identity=identity)
-    return HttpResponseRedirect(IDENTITIES)
+    return HttpResponseRedirect(flow.following)

@@ -663,7 +663,7 @@ async def test_a_person_connects_and_disconnects(door: Site, db: Platform, idp: 
     await idp.knows("s-24", email="elsewhere@people.test")
     client = await door.signed_in("member")
     status, text = await press(client, door, connect=key, password="wrong-password")
-    assert (status, 'data-testid="problem"' in text) == (401, True)
+    assert (status, 'data-testid="problem"' in text) == (400, True)
     status, text = await press(client, door, connect=key, password=PASSWORD)
     assert (status, f'content="0; url=/login/oidc/{key}/?connect=1"' in text) == (200, True)
     away = await go(client, f"/login/oidc/{key}/?connect=1")
@@ -676,7 +676,7 @@ async def test_a_person_connects_and_disconnects(door: Site, db: Platform, idp: 
     assert await go(other, await arrive(other, idp, key, "s-24")) == "/chat/"
     assert await whoami(other) == "member@acme.test"
     number = text.split('name="disconnect" value="')[1].split('"')[0]
-    assert (await press(client, door, disconnect=number, password="wrong-password"))[0] == 401
+    assert (await press(client, door, disconnect=number, password="wrong-password"))[0] == 400
     assert (await press(client, door, disconnect=number, password=PASSWORD))[0] == 302
     assert (await press(client, door, disconnect=number, password=PASSWORD))[0] == 404
     assert (await refused(other, await arrive(other, idp, key, "s-24")))[1] == "identity_email_unverified"
