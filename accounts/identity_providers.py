@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from yarl import URL
 
@@ -156,14 +158,14 @@ def provider_create(*, actor: Actor, **fields: Unpack[Fields]) -> IdentityProvid
     _set(row, fields, actor)
     if IdentityProvider.objects.filter(tenant_id=actor.tenant.id).count() >= MOST:
         raise ValidationError({"name": _("There are %(most)s already. Remove one first.") % {"most": MOST}})
-    with transaction.atomic():
+    with _stored():
         row.save(force_insert=True)
         audit.record("identity_provider.created", actor=actor.label, target=str(row.id), **_told(row))
     return row
 
 
 def provider_update(*, row: IdentityProvider, actor: Actor, **fields: Unpack[Fields]) -> IdentityProvider:
-    """Change one. Raises as `provider_create`.
+    """Change one. Raises as `provider_create`, not_found when it is gone meanwhile.
 
     Another issuer means other people: what was connected through the old one is disconnected, and the secret has to
     be given again, so that nobody can have it sent to a server of theirs.
@@ -172,8 +174,9 @@ def provider_update(*, row: IdentityProvider, actor: Actor, **fields: Unpack[Fie
     _set(row, fields, actor)
     if row.issuer.rstrip("/") != issuer.rstrip("/") and row.client_secret and not fields.get("client_secret"):
         raise ValidationError({"client_secret": _("The issuer is another one: give its client secret.")})
-    with transaction.atomic():
-        row.save()
+    with _stored():
+        _lock(row)
+        row.save(force_update=True)
         audit.record(
             "identity_provider.updated",
             actor=actor.label,
@@ -186,12 +189,28 @@ def provider_update(*, row: IdentityProvider, actor: Actor, **fields: Unpack[Fie
 
 
 def provider_delete(*, row: IdentityProvider, actor: Actor) -> None:
-    """Remove one; what was connected through it is disconnected."""
+    """Remove one; what was connected through it is disconnected. Raises not_found when it is gone meanwhile."""
     told, pk = _told(row), str(row.id)
     with transaction.atomic():
+        _lock(row)
         row.delete()
         audit.record("identity_provider.deleted", actor=actor.label, target=pk, **told)
         _forget_unused(actor.tenant.id, row.issuer)
+
+
+@contextmanager
+def _stored() -> Iterator[None]:
+    """A transaction around a write; of two at once that take the same name one is told so."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError:
+        raise ValidationError({"name": _("There is one with this name already.")}) from None
+
+
+def _lock(row: IdentityProvider) -> None:
+    if not IdentityProvider.objects.select_for_update().filter(pk=row.pk).exists():
+        raise PaasError("not_found")
 
 
 def _forget_unused(tenant_id: uuid.UUID, issuer: str) -> None:

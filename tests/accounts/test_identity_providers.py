@@ -93,6 +93,23 @@ def test_made_changed_and_removed(db: Platform, actor: Callable[[str], Any]) -> 
     assert "s3cret" not in str(rows)
 
 
+def test_what_is_gone_stays_gone(db: Platform, actor: Callable[[str], Any]) -> None:
+    """Somebody else removed it a moment ago: a change does not bring it back."""
+    who = actor("admin")
+    with scope.bind(db.acme):
+        row = provider_create(actor=who, **GOOD)
+        late = own_provider(row.pk)
+        provider_delete(row=row, actor=who)
+        for act in (
+            lambda: provider_update(row=late, actor=who, enabled=False),
+            lambda: provider_delete(row=late, actor=who),
+        ):
+            with pytest.raises(PaasError) as caught:
+                act()
+            assert caught.value.code == "not_found"
+        assert not IdentityProvider.objects.exists()
+
+
 def test_there_is_a_bound(db: Platform, actor: Callable[[str], Any]) -> None:
     with scope.bind(db.acme):
         for number in range(identity_providers.MOST):

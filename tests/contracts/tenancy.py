@@ -85,7 +85,7 @@ ROUTES: dict[str, Declared] = {
     "/api/auth/logout": Declared("own", ("POST",)),
     # sign-in with providers
     "/login/oidc/": Declared("public", page=True),
-    "/login/oidc/<str:key>/": Declared("by_id", ids={"key": "identity_provider"}, page=True),
+    "/login/oidc/<str:key>/": Declared("public", ids={"key": "identity_provider"}, page=True),
     "/profile/identities/": Declared("own", ("GET", "POST"), page=True),
     "/settings/sign-in/": Declared("own", page=True),
     "/settings/sign-in/new/": Declared("own", ("GET", "POST"), page=True),

@@ -140,7 +140,7 @@ def owners_links(tenant: Any) -> dict[str, str]:
         owner = User.objects.get(email="owner@acme.test")
         session = Session.objects.filter(user=owner).latest("created_at")
         provider = IdentityProvider.objects.create(
-            tenant_id=tenant.id, name=MARK, issuer="https://login.invalid", client_id=MARK
+            tenant_id=tenant.id, name="SSO", issuer="https://login.invalid", client_id=MARK
         )
         about: dict[str, Any] = {"seconds": 3600, "user": owner, "tenant_id": tenant.id}
         return {
