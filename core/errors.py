@@ -60,8 +60,9 @@ ERRORS: dict[str, ErrorSpec] = {
     "impersonation_forbids": ErrorSpec(403, "This cannot be done while you act as somebody else.", "permission_error"),
     # signing in with somebody else's word
     "identity_state": ErrorSpec(
-        400,
+        404,
         "This sign-in was begun in another browser, was used already, or is older than ten minutes. Begin again.",
+        "not_found_error",
     ),
     "identity_cancelled": ErrorSpec(
         403, "The sign-in was cancelled there, or it was not allowed. Nothing has changed here.", "permission_error"

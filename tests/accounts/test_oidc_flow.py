@@ -317,7 +317,7 @@ async def test_the_answer_is_worth_nothing_in_another_browser(door: Site, db: Pl
     answer = await idp.sign_in(await go(attacker, f"/login/oidc/{key}/"), "s-10")
     landing = await go(victim, answer)
     status, code, _ = await refused(victim, landing)
-    assert (status, code) == (400, "identity_state")
+    assert (status, code) == (404, "identity_state")
     assert await whoami(victim) == 401
     # The same when the victim has a sign-in of their own under way.
     await go(victim, f"/login/oidc/{key}/")
@@ -333,9 +333,9 @@ async def test_nothing_works_twice(door: Site, db: Platform, idp: Idp) -> None:
     client = door.client("acme")
     answer = await idp.sign_in(await go(client, f"/login/oidc/{key}/"), "s-11")
     landing = await go(client, answer)
-    assert (await refused(client, answer))[:2] == (400, "identity_state")
+    assert (await refused(client, answer))[:2] == (404, "identity_state")
     assert await go(client, landing) == "/chat/"
-    assert (await refused(client, landing))[:2] == (400, "identity_state")
+    assert (await refused(client, landing))[:2] == (404, "identity_state")
     # The provider's code of that sign-in, put into a new one: its PKCE challenge is another.
     used = parse_qs(urlsplit(answer).query)["code"][0]
     fresh = parse_qs(urlsplit(await go(client, f"/login/oidc/{key}/")).query)["state"][0]
@@ -361,7 +361,7 @@ async def test_state_and_code_are_of_one_tenant(door: Site, db: Platform, idp: I
     client = door.client("acme")
     answer = await idp.sign_in(await go(client, f"/login/oidc/{key}/"), "s-13")
     moved = answer.replace(str(db.acme.id), str(db.globex.id))
-    assert (await refused(client, moved))[:2] == (400, "identity_state")
+    assert (await refused(client, moved))[:2] == (404, "identity_state")
     assert (await refused(client, answer))[1] == "identity_state"  # used up
     other = door.client("globex")
     await go(other, f"/login/oidc/{theirs}/")
@@ -384,12 +384,12 @@ async def test_states_grow_old(door: Site, db: Platform, idp: Idp, monkeypatch: 
     client = door.client("acme")
     monkeypatch.setattr(oidc, "STATE_SECONDS", 0)
     answer = await idp.sign_in(await go(client, f"/login/oidc/{key}/"), "s-14")
-    assert (await refused(client, answer))[:2] == (400, "identity_state")
+    assert (await refused(client, answer))[:2] == (404, "identity_state")
     for odd in ("", "x", "x" * 5000, "\x00"):
         address = f"{door.url()}/accounts/oidc/callback/{db.acme.id}/?{urlencode({'code': 'c', 'state': odd})}"
-        assert (await refused(client, address))[:2] == (400, "identity_state")
-    assert (await refused(client, "/login/oidc/?code=guess"))[:2] == (400, "identity_state")
-    assert (await refused(client, "/login/oidc/"))[:2] == (400, "identity_state")
+        assert (await refused(client, address))[:2] == (404, "identity_state")
+    assert (await refused(client, "/login/oidc/?code=guess"))[:2] == (404, "identity_state")
+    assert (await refused(client, "/login/oidc/"))[:2] == (404, "identity_state")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Declared:
     body: dict[str, Any] = field(default_factory=dict)
     page: bool = False
     people: bool = False
+    of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
 
 
 ROUTES: dict[str, Declared] = {
@@ -90,14 +91,14 @@ ROUTES: dict[str, Declared] = {
     "/settings/sign-in/": Declared("own", page=True),
     "/settings/sign-in/new/": Declared("own", ("GET", "POST"), page=True),
     "/settings/sign-in/<uuid:provider_id>/": Declared(
-        "by_id", ("GET", "POST"), {"provider_id": "identity_provider"}, page=True
+        "by_id", ("GET", "POST"), {"provider_id": "identity_provider"}, page=True, of_tenant=True
     ),
     "/settings/sign-in/<uuid:provider_id>/test/": Declared(
-        "by_id", ("POST",), {"provider_id": "identity_provider"}, page=True
+        "by_id", ("POST",), {"provider_id": "identity_provider"}, page=True, of_tenant=True
     ),
     "/api/v1/identity-providers": Declared("own", ("GET", "POST")),
     "/api/v1/identity-providers/<uuid:provider_id>": Declared(
-        "by_id", ("GET", "PATCH", "DELETE"), {"provider_id": "identity_provider"}, {"name": "stolen"}
+        "by_id", ("GET", "PATCH", "DELETE"), {"provider_id": "identity_provider"}, {"name": "stolen"}, of_tenant=True
     ),
     "/api/": Declared("public"),
 }
