@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -13,6 +14,8 @@ from accounts import admin_audit
 from accounts.models import Membership, User
 
 admin.site.unregister(Group)
+# Providers come from the environment and from tenants, and people connect themselves: nothing to edit here.
+admin.site.unregister([SocialApp, SocialToken, SocialAccount])
 
 
 class Memberships(TabularInline):

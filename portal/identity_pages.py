@@ -187,7 +187,7 @@ def identities(request: Any) -> HttpResponse:
     opens every tenant of the person.
     """
     user = profile.person_of(request.user.pk)
-    if request.method == "GET":
+    if request.method == "GET" or not {"connect", "disconnect"} & request.POST.keys():  # Enter chooses nothing
         return _identities_page(request, user)
     if not user.has_usable_password():
         return _identities_page(request, user, status=403)

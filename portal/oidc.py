@@ -135,6 +135,8 @@ def ask_to_connect(request: Any, provider: Provider) -> str:
 async def callback(request: Any, whose: str) -> HttpResponse:
     """`/accounts/oidc/callback/<whose>/`: where every provider sends people back to."""
     given = request.GET.dict()
+    if not given.get("state") and given.get("error") == "access_denied":  # some forget the state then
+        raise PaasError("identity_cancelled")
     flow = await oidc.flow_of_answer(whose, given)
     try:
         return HttpResponseRedirect(await oidc.come_back(flow, given))

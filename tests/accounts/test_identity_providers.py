@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from accounts import identities, identity_providers
+from accounts import codes, forgotten, identities, identity_providers
 from accounts.identities import Identity, mailbox_proven, tenant_forget
 from accounts.identity_providers import own_provider, provider_create, provider_delete, provider_update, value_of
 from accounts.models import AuditEvent, IdentityProvider, Session, User
@@ -217,6 +217,18 @@ def test_the_owner_of_the_mailbox_gets_the_account_to_themselves(db: Platform, a
         identities.person_entering(own, Identity("s", "victim@people.test", True))
     assert caught.value.code == "identity_not_connected"
     assert mailbox_proven(user) is False
+
+
+def test_a_forgotten_password_proves_the_mailbox(db: Platform, actor: Callable[[str], Any]) -> None:
+    """The link in the letter is the proof: whoever follows it is alone in the account afterwards."""
+    user, _ = squatted(db, actor)
+    with scope.platform():
+        code = codes.issue("password", seconds=60, user=user)
+        forgotten.password_reset(code=code, new="correct-horse-battery")
+        assert not SocialAccount.objects.filter(user=user).exists()
+        assert not Authenticator.objects.filter(user=user).exists()
+        assert User.objects.get(pk=user.pk).has_usable_password()
+        assert AuditEvent.objects.get(action="password.reset").data == {"disconnected": True}
 
 
 def test_who_had_proof_of_their_own_keeps_what_is_theirs(db: Platform, actor: Callable[[str], Any]) -> None:

@@ -388,6 +388,8 @@ async def test_states_grow_old(door: Site, db: Platform, idp: Idp, monkeypatch: 
     for odd in ("", "x", "x" * 5000, "\x00"):
         address = f"{door.url()}/accounts/oidc/callback/{db.acme.id}/?{urlencode({'code': 'c', 'state': odd})}"
         assert (await refused(client, address))[:2] == (404, "identity_state")
+    address = f"{door.url()}/accounts/oidc/callback/{db.acme.id}/?error=access_denied"
+    assert (await refused(client, address))[:2] == (403, "identity_cancelled")
     assert (await refused(client, "/login/oidc/?code=guess"))[:2] == (404, "identity_state")
     assert (await refused(client, "/login/oidc/"))[:2] == (404, "identity_state")
 
@@ -646,16 +648,41 @@ async def test_tries_are_counted(door: Site, db: Platform, monkeypatch: pytest.M
 # --- connecting ----------------------------------------------------------------------------------------
 
 
-async def press(client: aiohttp.ClientSession, site: Site, **form: str) -> tuple[int, str]:
+async def press(
+    client: aiohttp.ClientSession, site: Site, slug: str = "acme", here: str = "/profile/identities/", **form: str
+) -> tuple[int, str]:
     from yarl import URL
 
-    async with client.get("/profile/identities/") as page:
+    async with client.get(here) as page:
         assert page.status == 200, await page.text()
-    token = client.cookie_jar.filter_cookies(URL(site.url("acme")))["csrftoken"].value
-    async with client.post(
-        "/profile/identities/", data={"csrfmiddlewaretoken": token, **form}, allow_redirects=False
-    ) as page:
+    token = client.cookie_jar.filter_cookies(URL(site.url(slug)))["csrftoken"].value
+    async with client.post(here, data={"csrfmiddlewaretoken": token, **form}, allow_redirects=False) as page:
         return page.status, await page.text()
+
+
+async def test_connecting_on_the_platform_host(
+    door: Site, db: Platform, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is the platform's is connected once, and lets its person in on every host of theirs."""
+    of_platform(monkeypatch, idp.issuer)
+    here = "/accounts/profile/identities/"
+    client = door.client()
+    async with client.get(here, allow_redirects=False) as page:
+        assert page.headers["Location"] == f"/accounts/login/?next={here}"
+    async with client.get("/accounts/login/"):
+        token = next(cookie.value for cookie in client.cookie_jar if cookie.key == "csrftoken")
+    form = {"email": "rival@globex.test", "password": PASSWORD, "csrfmiddlewaretoken": token}
+    async with client.post("/accounts/login/", data=form, allow_redirects=False) as page:
+        assert page.status == 302
+    status, text = await press(client, door, "", here, connect="google", password=PASSWORD)
+    assert (status, "url=/accounts/oidc/google/?connect=1" in text) == (200, True)
+    away = await go(client, "/accounts/oidc/google/?connect=1")
+    assert await go(client, await go(client, await idp.sign_in(away, "g-9"))) == here
+    tenant = door.client("globex")
+    assert await go(tenant, await arrive(tenant, idp, "google", "g-9")) == "/chat/"
+    assert await whoami(tenant) == "rival@globex.test"
+    stranger = door.client("acme")
+    assert (await refused(stranger, await arrive(stranger, idp, "google", "g-9")))[1] == "identity_not_admitted"
 
 
 async def test_a_person_connects_and_disconnects(door: Site, db: Platform, idp: Idp) -> None:
