@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import transaction
@@ -16,6 +17,8 @@ from accounts import admin_audit, admin_factors, audit, sessions
 from accounts.models import Membership, User
 
 admin.site.unregister(Group)
+# Providers come from the environment and from tenants, and people connect themselves: nothing to edit here.
+admin.site.unregister([SocialApp, SocialToken, SocialAccount])
 
 
 class Memberships(TabularInline):

@@ -58,6 +58,71 @@ ERRORS: dict[str, ErrorSpec] = {
     ),
     "address_not_allowed": ErrorSpec(403, "This API key may not be used from your address.", "permission_error"),
     "impersonation_forbids": ErrorSpec(403, "This cannot be done while you act as somebody else.", "permission_error"),
+    # signing in with somebody else's word
+    "identity_state": ErrorSpec(
+        404,
+        "This sign-in was begun in another browser, was used already, or is older than ten minutes. Begin again.",
+        "not_found_error",
+    ),
+    "identity_cancelled": ErrorSpec(
+        403, "The sign-in was cancelled there, or it was not allowed. Nothing has changed here.", "permission_error"
+    ),
+    "identity_provider_failed": _server(
+        502, "The sign-in service has failed, or sent something that cannot be read. Try again in a moment."
+    ),
+    "identity_provider_unavailable": _server(502, "The sign-in service cannot be reached. Try again in a moment."),
+    "identity_provider_timeout": _server(504, "The sign-in service took too long to answer. Try again in a moment."),
+    "identity_provider_refused": _server(
+        502,
+        "The sign-in service did not accept our request. Begin again; if it stays, ask an administrator to check the "
+        "client id and the client secret.",
+        retryable=False,
+    ),
+    "identity_issuer_mismatch": _server(
+        502,
+        "The sign-in service says that it is another one than was set. Ask an administrator to check the issuer.",
+        retryable=False,
+    ),
+    "identity_address_forbidden": _server(
+        502,
+        "The sign-in service has an address that may not be called from here. Ask an administrator to check it.",
+        retryable=False,
+    ),
+    "identity_token_invalid": _server(
+        502,
+        "The answer of the sign-in service cannot be trusted: it is not signed as it should be, or not meant for this "
+        "sign-in. Begin again.",
+        retryable=False,
+    ),
+    "identity_clock": _server(
+        502,
+        "The answer of the sign-in service has expired or is not valid yet: its clock and ours differ. Tell an "
+        "administrator.",
+        retryable=False,
+    ),
+    "identity_email_unverified": ErrorSpec(
+        403,
+        "The sign-in service does not say that your e-mail address is verified. Verify it there, then begin again.",
+        "permission_error",
+    ),
+    "identity_domain": ErrorSpec(
+        403, "This workspace takes e-mail addresses of other domains from this sign-in service.", "permission_error"
+    ),
+    "identity_not_connected": ErrorSpec(
+        403,
+        "There is somebody with this e-mail address already. Sign in with your password first, then connect this "
+        "sign-in service on your profile. Without a password, ask for one with “Forgot password?”.",
+        "permission_error",
+    ),
+    "identity_uninvited": ErrorSpec(
+        403, "You are no member of this workspace. Ask one of its administrators for an invitation.", "permission_error"
+    ),
+    "identity_not_admitted": ErrorSpec(
+        403, "This account may not sign in here. Ask an administrator for an invitation.", "permission_error"
+    ),
+    "identity_taken": ErrorSpec(
+        409, "This account of the sign-in service is connected to somebody else.", "conflict_error"
+    ),
     # what is asked for
     "tenant_not_found": ErrorSpec(404, "There is no workspace at this address.", "not_found_error"),
     "tenant_deleted": ErrorSpec(

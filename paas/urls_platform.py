@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from chat.api import NotFound
-from portal import forgotten, login_code, platform, profile, security, sign_in, sign_up
+from portal import forgotten, identity_pages, login_code, oidc, platform, profile, security, sign_in, sign_up
 
 urlpatterns = [
     path("", platform.front),
@@ -18,6 +18,10 @@ urlpatterns = [
     # signing in on the platform host
     path("accounts/login/", sign_in.sign_in),
     path("accounts/logout/", sign_in.sign_out),
+    # sign-in with providers: one address for all of them to come back to
+    path("accounts/oidc/", oidc.land),
+    path("accounts/oidc/callback/<str:whose>/", oidc.callback),
+    path("accounts/oidc/<str:key>/", oidc.begin),
     path("accounts/handover/", platform.hand_over),
     path("accounts/forgot/", forgotten.ask),
     path("accounts/reset/<str:code>/", forgotten.reset),
@@ -25,6 +29,7 @@ urlpatterns = [
     path("accounts/profile/email/<str:code>/", profile.email),
     path("accounts/profile/sessions/<uuid:session_id>/end/", profile.end_session),
     path("accounts/profile/sessions/end-all/", profile.end_everywhere),
+    path("accounts/profile/identities/", identity_pages.identities),
     path("workspaces/", platform.workspaces),
     path("i18n/", include("django.conf.urls.i18n")),
     # Workspaces: sign-up, the way back from a deletion, the operator's API.

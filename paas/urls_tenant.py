@@ -4,6 +4,7 @@ from django.urls import include, path, re_path
 
 from accounts.api import Me, MySession, MySessions, SignOutEverywhere
 from accounts.audit_api import AuditExport, AuditList
+from accounts.identity_api import ProviderDetail, ProviderList
 from accounts.members_api import (
     InvitationDetail,
     InvitationList,
@@ -19,11 +20,13 @@ from chat import api as chat
 from portal import (
     audit,
     forgotten,
+    identity_pages,
     impersonation,
     invitations,
     keys,
     login_code,
     members,
+    oidc,
     platform,
     profile,
     security,
@@ -50,6 +53,9 @@ api = [
     path("keys", KeyList.as_view()),
     path("keys/<uuid:key_id>", KeyDetail.as_view()),
     path("keys/<uuid:key_id>/rotate", KeyRotation.as_view()),
+    # sign-in with providers
+    path("identity-providers", ProviderList.as_view()),
+    path("identity-providers/<uuid:provider_id>", ProviderDetail.as_view()),
     # people
     path("members", MemberList.as_view()),
     path("members/leave", Leave.as_view()),
@@ -75,6 +81,14 @@ urlpatterns = [
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
+    # sign-in with providers
+    path("login/oidc/", oidc.land),
+    path("login/oidc/<str:key>/", oidc.begin),
+    path("profile/identities/", identity_pages.identities),
+    path("settings/sign-in/", identity_pages.providers),
+    path("settings/sign-in/new/", identity_pages.add),
+    path("settings/sign-in/<uuid:provider_id>/", identity_pages.edit),
+    path("settings/sign-in/<uuid:provider_id>/test/", identity_pages.test),
     # the audit log; an operator who acts as somebody
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),

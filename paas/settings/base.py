@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from paas import env
+from paas import env, sign_in_providers
 from paas.admin_site import UNFOLD  # noqa: F401
 
 ROOT = env.ROOT
@@ -183,6 +183,13 @@ CSRF_COOKIE_DOMAIN = None
 CSRF_COOKIE_SAMESITE = "Lax"
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/chat/"
+
+# Providers that everybody may sign in with; tenants add their own (accounts.IdentityProvider).
+IDENTITY_PROVIDERS = sign_in_providers.from_environment()
+# allauth keeps the rows and knows the vendors; its own views are not routed (docs/adr/0010). Nothing is ever
+# connected because two e-mail addresses are the same (P38, A20).
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = False
 
 # Who may make a workspace for themselves, and how long one that was deleted can be had back.
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN", True)

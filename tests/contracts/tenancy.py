@@ -143,6 +143,22 @@ ROUTES: dict[str, Declared] = {
     "/settings/keys/<uuid:key_id>/revoke/": Declared(
         "by_id", ("POST",), {"key_id": "api_key"}, page=True, of_tenant=True
     ),
+    # sign-in with providers
+    "/login/oidc/": Declared("public", page=True),
+    "/login/oidc/<str:key>/": Declared("public", ids={"key": "identity_provider"}, page=True),
+    "/profile/identities/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/sign-in/": Declared("own", page=True),
+    "/settings/sign-in/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/sign-in/<uuid:provider_id>/": Declared(
+        "by_id", ("GET", "POST"), {"provider_id": "identity_provider"}, page=True, of_tenant=True
+    ),
+    "/settings/sign-in/<uuid:provider_id>/test/": Declared(
+        "by_id", ("POST",), {"provider_id": "identity_provider"}, page=True, of_tenant=True
+    ),
+    "/api/v1/identity-providers": Declared("own", ("GET", "POST")),
+    "/api/v1/identity-providers/<uuid:provider_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"provider_id": "identity_provider"}, {"name": "stolen"}, of_tenant=True
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {

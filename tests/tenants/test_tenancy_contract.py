@@ -15,7 +15,7 @@ from yarl import URL
 
 from accounts import codes
 from accounts.invitations import invitation_create
-from accounts.models import Session, User
+from accounts.models import IdentityProvider, Session, User
 from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
@@ -77,6 +77,7 @@ class Acme:
                     Agent.objects.count(),
                     sorted(map(str, Membership.objects.values_list("user_id", "role"))),
                     sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
+                    list(IdentityProvider.objects.values_list("id", "name", "client_id")),
                 )
 
         return in_thread(read)
@@ -160,9 +161,13 @@ def owners_links(tenant: Any) -> dict[str, str]:
     with scope.bind(tenant):
         owner = User.objects.get(email="owner@acme.test")
         session = Session.objects.filter(user=owner).latest("created_at")
+        provider = IdentityProvider.objects.create(
+            tenant_id=tenant.id, name="SSO", issuer="https://login.invalid", client_id=MARK, enabled=False
+        )
         about: dict[str, Any] = {"seconds": 3600, "user": owner, "tenant_id": tenant.id}
         return {
             "session": str(session.public_id),
+            "identity_provider": str(provider.pk),
             "email_code": codes.issue("email", email="elsewhere@acme.test", **about),
             "reset_code": codes.issue("password", **about),
         }
