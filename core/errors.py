@@ -93,6 +93,14 @@ ERRORS: dict[str, ErrorSpec] = {
     "plan_limit_reached": ErrorSpec(
         403, "The plan of this workspace does not allow more. Remove one, or ask for a larger plan.", "permission_error"
     ),
+    "session_limit_reached": ErrorSpec(
+        429,
+        "The plan of this workspace allows no more new conversations today. Go on in one that you have.",
+        "insufficient_quota",
+    ),
+    "storage_full": ErrorSpec(
+        413, "The plan of this workspace has no room for this file. Remove others, or ask for a larger plan."
+    ),
     "rate_limited": ErrorSpec(429, "Too many requests. Wait a moment.", "rate_limit_error", True),
     "too_many_connections": ErrorSpec(
         429, "Too many open connections. Close a tab or wait a moment.", "rate_limit_error", True
