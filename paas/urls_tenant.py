@@ -6,7 +6,7 @@ from accounts.api import Me
 from accounts.audit_api import AuditExport, AuditList
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, views
+from portal import audit, branding, impersonation, views, workspace
 
 api = [
     path("me", Me.as_view()),
@@ -32,6 +32,10 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # the workspace itself
+    path("settings/workspace/", workspace.workspace),
+    path("branding.css", branding.style),
+    path("branding/logo", branding.logo),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]

@@ -63,6 +63,10 @@ ROUTES: dict[str, Declared] = {
     "/settings/audit/": Declared("own", page=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
+    # the workspace itself
+    "/settings/workspace/": Declared("own", ("GET", "POST"), page=True),
+    "/branding.css": Declared("public", page=True),
+    "/branding/logo": Declared("public", page=True),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
