@@ -9,7 +9,10 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from accounts import admin_audit
+from accounts import (
+    admin_audit,
+    admin_tenants,  # noqa: F401 - registers tenants and plans
+)
 from accounts.models import Membership, User
 
 admin.site.unregister(Group)

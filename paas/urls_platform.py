@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from accounts import tenants_api
 from chat.api import NotFound
 from portal import sign_up
 
@@ -16,5 +17,11 @@ urlpatterns = [
     path("signup/slug/", sign_up.slug),
     path("signup/<str:token>/", sign_up.link),
     path("restore/<str:code>/", sign_up.restore),
+    path("api/v1/tenants", tenants_api.TenantList.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>", tenants_api.TenantDetail.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/progress", tenants_api.TenantProgress.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/suspend", tenants_api.TenantSuspend.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/resume", tenants_api.TenantResume.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/restore", tenants_api.TenantRestore.as_view()),
     re_path(r"^api/", NotFound.as_view()),
 ]

@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as translate
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
@@ -213,11 +213,11 @@ class Used:
 def _used(tenant: Tenant) -> list[Used]:
     plan = tenant.plan
     return [
-        Used(translate("Members"), _number(Membership.objects.count()), _number(plan.max_users)),
-        Used(translate("Agents"), _number(Agent.objects.filter(archived_at=None).count()), _number(plan.max_agents)),
-        Used(translate("New conversations a day"), None, _number(plan.sessions_per_day)),
-        Used(translate("Tokens a month"), None, _number(plan.tokens_per_month)),
-        Used(translate("Storage"), _bytes(limits.stored_bytes()), _bytes(plan.storage_bytes)),
+        Used(gettext("Members"), _number(Membership.objects.count()), _number(plan.max_users)),
+        Used(gettext("Agents"), _number(Agent.objects.filter(archived_at=None).count()), _number(plan.max_agents)),
+        Used(gettext("New conversations a day"), None, _number(plan.sessions_per_day)),
+        Used(gettext("Tokens a month"), None, _number(plan.tokens_per_month)),
+        Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(plan.storage_bytes)),
     ]
 
 
