@@ -113,7 +113,7 @@ class NewTenantForm(TenantForm):
     owner = forms.EmailField(
         label="Owner's e-mail address",
         widget=UnfoldAdminTextInputWidget(attrs={"type": "email"}),
-        help_text="Gets a letter when the workspace is ready. Who is new here chooses a password by “Forgot password?”.",
+        help_text="Gets a letter when it is ready. Who is new here chooses a password by “Forgot password?”.",
     )
 
 

@@ -67,7 +67,7 @@ def _named(tenant: TenantRef, name: str, actor: str) -> str:
     """Write the file's name into the row; returns the one before."""
     with scope.platform(), transaction.atomic():
         row = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.id)
-        before = row.logo
+        before = str(row.logo)
         if before != name:
             Tenant.objects.filter(pk=row.pk).update(logo=name)
             with scope.platform_about(tenant):

@@ -61,9 +61,7 @@ def letters() -> list[dict[str, str]]:
 
     def read() -> list[dict[str, str]]:
         with scope.platform(), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT args->>'sealed' FROM procrastinate_jobs WHERE task_name = 'mail.send' ORDER BY id"
-            )
+            cursor.execute("SELECT args->>'sealed' FROM procrastinate_jobs WHERE task_name = 'mail.send' ORDER BY id")
             return [json.loads(crypto.unwrap(settings.FIELD_KEYS, sealed)) for (sealed,) in cursor.fetchall()]
 
     return in_thread(read)  # type: ignore[no-any-return]
@@ -152,7 +150,7 @@ async def test_a_stranger_becomes_an_owner(site: Site) -> None:
         ("b1lling", "looks like one of the platform", "过于相似"),
         ("acm3", "looks too much like", "过于相似"),
         ("xn--80ak6aa92e", "other alphabets", "xn--"),
-        ("аcme", "small letters a to z", "小写字母"),  # noqa: RUF001 - a Cyrillic letter
+        ("аcme", "small letters a to z", "小写字母"),  # the first letter is Cyrillic
         ("a_b", "small letters a to z", "小写字母"),
         ("former", "not given away again", "不再分配"),
     ],

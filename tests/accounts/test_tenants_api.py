@@ -231,7 +231,7 @@ async def test_the_console_from_creation_to_restoration(
         status, text = await send(desk, site, f"{CONSOLE}add/", **(form | {"slug": wrong}))
         assert (status, said in text) == (200, True), wrong
     status, text = await send(desk, site, f"{CONSOLE}add/", **form)
-    assert status == 302, re.findall(r'errorlist.*?</ul>', text, re.S)
+    assert status == 302, re.findall(r"errorlist.*?</ul>", text, re.S)
     tenant = named("fresh")
     page = f"{CONSOLE}{tenant.id}/change/"
     async with desk.get(page) as answer:
@@ -295,7 +295,7 @@ async def test_plans_are_edited_and_written_down(desk: aiohttp.ClientSession, si
         who = f"operator:{operator.pk}"
         assert in_thread(read) == (6, [("plan.created", who, 5), ("plan.updated", who, 6)])
         assert (await send(desk, site, "/admin/tenants/plan/team/delete/", post="yes"))[0] == 302
-        status, text = await send(desk, site, "/admin/tenants/plan/pro/delete/", post="yes")
+        status, _ = await send(desk, site, "/admin/tenants/plan/pro/delete/", post="yes")
         assert status != 302, "tenants are on it"
     finally:
         in_thread(_no_team)
