@@ -29,3 +29,8 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
         name=user.name,
         impersonator=operator.operator_id if operator else None,
     )
+
+
+def member_count() -> int:
+    """How many people the bound tenant has."""
+    return Membership.objects.filter(tenant_id=scope.current_tenant().id).count()

@@ -18,14 +18,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import branding, tenant_life
-from accounts.models import Membership
 from accounts.policies import ADMIN_OWNER, ADMIN_SETTINGS
-from agents.models import Agent
+from accounts.selectors import member_count
+from agents.selectors import agent_count
 from core.errors import PaasError
 from portal.access import actor_of, page, sentence
 from portal.sign_up import SlugForm
-from tenants import limits, resolve, scope
+from tenants import limits, resolve
 from tenants.models import Tenant, color_validator
+from tenants.selectors import own_tenant
 
 PLACE = "/settings/workspace/"
 DEFAULT_COLOR = "#0f6b62"
@@ -153,7 +154,7 @@ FORMS: dict[str, Callable[..., Any]] = {
 @page(ADMIN_SETTINGS)
 def workspace(request: HttpRequest) -> HttpResponse:
     """`/settings/workspace/`: several forms; the field `what` says which of them is sent."""
-    tenant: Tenant = Tenant.objects.select_related("plan").get(pk=scope.current_tenant().id)
+    tenant = own_tenant()
     if request.method == "GET":
         return _page(request, tenant)
     what = request.POST.get("what", "")
@@ -213,8 +214,8 @@ class Used:
 def _used(tenant: Tenant) -> list[Used]:
     plan = tenant.plan
     return [
-        Used(gettext("Members"), _number(Membership.objects.count()), _number(plan.max_users)),
-        Used(gettext("Agents"), _number(Agent.objects.filter(archived_at=None).count()), _number(plan.max_agents)),
+        Used(gettext("Members"), _number(member_count()), _number(plan.max_users)),
+        Used(gettext("Agents"), _number(agent_count()), _number(plan.max_agents)),
         Used(gettext("New conversations a day"), None, _number(plan.sessions_per_day)),
         Used(gettext("Tokens a month"), None, _number(plan.tokens_per_month)),
         Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(plan.storage_bytes)),
