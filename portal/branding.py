@@ -20,8 +20,7 @@ KEPT = "private, max-age=60"
 @require_GET
 def style(request: HttpRequest) -> HttpResponse:
     """`/branding.css`: the workspace's colour in the place of the platform's; empty without one."""
-    tenant = scope.current_tenant()
-    text = colours.sheet(tenant.color, logo=bool(tenant.logo))
+    text = colours.sheet(scope.current_tenant().color)
     return _kept(request, text.encode(), "text/css; charset=utf-8")
 
 

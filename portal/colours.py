@@ -15,18 +15,14 @@ SHEET = """\
 @media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}
 :root[data-theme="dark"] {{ {dark} }}
 """
-LOGO = """\
-.tenant-mark { color: transparent; background: url("/branding/logo") center / contain no-repeat; }
-"""
 
 
-def sheet(color: str, *, logo: bool) -> str:
-    """A style sheet that puts `color` (`#rrggbb`, or "") and the logo in the place of the platform's own."""
-    rules = ""
-    if color:
-        rgb = _parsed(color)
-        rules = SHEET.format(light=_accent(rgb, LIGHT_SURFACE, BLACK), dark=_accent(rgb, DARK_SURFACE, WHITE))
-    return rules + (LOGO if logo else "")
+def sheet(color: str) -> str:
+    """A style sheet that puts `color` (`#rrggbb`) in the place of the platform's own; "" for ""."""
+    if not color:
+        return ""
+    rgb = _parsed(color)
+    return SHEET.format(light=_accent(rgb, LIGHT_SURFACE, BLACK), dark=_accent(rgb, DARK_SURFACE, WHITE))
 
 
 def contrast(one: Rgb, other: Rgb) -> float:

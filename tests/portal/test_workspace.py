@@ -148,13 +148,13 @@ async def test_a_form_that_is_none(site: Site, studio: Tenant) -> None:
 )
 def test_text_in_any_colour_can_be_read(color: str) -> None:
     """WCAG 2.2 AA: 4.5 to 1 on the surfaces of both themes, and of what stands on the colour."""
-    for line, surface in zip(colours.sheet(color, logo=False).splitlines(), ("light", "dark", "dark"), strict=True):
+    for line, surface in zip(colours.sheet(color).splitlines(), ("light", "dark", "dark"), strict=True):
         values = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", line))
         accent = colours._parsed(values["accent"])
         ground = {"light": colours.LIGHT_SURFACE, "dark": colours.DARK_SURFACE}[surface]
         assert colours.contrast(accent, ground) >= 4.5
         assert colours.contrast(colours._parsed(values["on-accent"]), accent) >= 4.5
-    assert colours.sheet("", logo=False) == ""
+    assert colours.sheet("") == ""
 
 
 # --- the logo ----------------------------------------------------------------------------------------
@@ -180,11 +180,9 @@ async def test_a_logo(site: Site, studio: Tenant) -> None:
     assert b"taken at home" not in body
     with Image.open(io.BytesIO(body)) as found:
         assert (found.format, found.size) == ("PNG", (branding.SIDE, branding.SIDE))
-    for path in ("/login/", PLACE):
-        async with client.get(path) as answer:
-            assert 'src="/branding/logo' in await answer.text() or path == "/login/"
-    async with visitor.get("/branding.css") as answer:
-        assert ".tenant-mark" in await answer.text(), "the chat page shows it too"
+    for who, path, mark in ((visitor, "/login/", "src"), (client, PLACE, "src"), (client, "/chat/", "data-logo")):
+        async with who.get(path) as answer:
+            assert f'{mark}="/branding/logo?of={name[-12:-4]}"' in await answer.text(), path
     async with site.client("acme").get("/branding/logo") as answer:
         assert answer.status == 404, "nobody else has it"
     assert (await send(client, site, "logo", remove="on"))[0] == 302
