@@ -13,7 +13,13 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from accounts import admin_audit, admin_factors, audit, sessions
+from accounts import (
+    admin_audit,
+    admin_factors,
+    admin_tenants,  # noqa: F401 - registers tenants and plans
+    audit,
+    sessions,
+)
 from accounts.models import Membership, User
 
 admin.site.unregister(Group)

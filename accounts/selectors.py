@@ -41,6 +41,11 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
     )
 
 
+def member_count() -> int:
+    """How many people the bound tenant has."""
+    return Membership.objects.filter(tenant_id=scope.current_tenant().id).count()
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A tenant as one of its people sees it in a list."""

@@ -42,3 +42,8 @@ def agent_spec(slug: str) -> AgentSpec | None:
         provider_name=account.name,
         info=model_info(account.kind, version.model, account.models),
     )
+
+
+def agent_count() -> int:
+    """How many agents the bound tenant has; archived ones do not count."""
+    return Agent.objects.filter(archived_at=None).count()

@@ -145,6 +145,7 @@ ERRORS: dict[str, ErrorSpec] = {
     ),
     "last_owner": ErrorSpec(409, "A workspace needs an owner. Make somebody else an owner first.", "conflict_error"),
     "already_exists": ErrorSpec(409, "There is one with this name already.", "conflict_error"),
+    "wrong_status": ErrorSpec(409, "This cannot be done while the workspace is in this state.", "conflict_error"),
     "stream_gone": ErrorSpec(
         410, "This position is not in the stream. Fetch the conversation again.", "not_found_error"
     ),
@@ -158,6 +159,14 @@ ERRORS: dict[str, ErrorSpec] = {
     "quota_exceeded": ErrorSpec(429, "The token quota of this month is used up.", "insufficient_quota"),
     "plan_limit_reached": ErrorSpec(
         403, "The plan of this workspace does not allow more. Remove one, or ask for a larger plan.", "permission_error"
+    ),
+    "session_limit_reached": ErrorSpec(
+        429,
+        "The plan of this workspace allows no more new conversations today. Go on in one that you have.",
+        "insufficient_quota",
+    ),
+    "storage_full": ErrorSpec(
+        413, "The plan of this workspace has no room for this file. Remove others, or ask for a larger plan."
     ),
     "rate_limited": ErrorSpec(429, "Too many requests. Wait a moment.", "rate_limit_error", True),
     "too_many_connections": ErrorSpec(

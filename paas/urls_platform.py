@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from accounts import tenants_api
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from chat.api import NotFound
 from portal import forgotten, identity_pages, login_code, oidc, platform, profile, security, sign_in, sign_up
@@ -37,6 +38,12 @@ urlpatterns = [
     path("signup/slug/", sign_up.slug),
     path("signup/<str:token>/", sign_up.link),
     path("restore/<str:code>/", sign_up.restore),
+    path("api/v1/tenants", tenants_api.TenantList.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>", tenants_api.TenantDetail.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/progress", tenants_api.TenantProgress.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/suspend", tenants_api.TenantSuspend.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/resume", tenants_api.TenantResume.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/restore", tenants_api.TenantRestore.as_view()),
     # sign-in for programs
     path("api/auth/login", Login.as_view()),
     path("api/auth/login/tenant", LoginTenant.as_view()),

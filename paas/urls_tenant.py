@@ -19,6 +19,7 @@ from agents.api import AgentList
 from chat import api as chat
 from portal import (
     audit,
+    branding,
     forgotten,
     identity_pages,
     impersonation,
@@ -32,6 +33,7 @@ from portal import (
     security,
     sign_in,
     views,
+    workspace,
 )
 from usage.key_api import KeyDetail, KeyList, KeyRotation
 
@@ -106,6 +108,10 @@ urlpatterns = [
     path("settings/invitations/<uuid:invitation_id>/resend/", members.resend),
     path("settings/invitations/<uuid:invitation_id>/revoke/", members.revoke),
     path("invitations/<str:token>/", invitations.accept),
+    # the workspace itself
+    path("settings/workspace/", workspace.workspace),
+    path("branding.css", branding.style),
+    path("branding/logo", branding.logo),
     # sign-in for programs
     path("api/auth/login", Login.as_view()),
     path("api/auth/login/tenant", LoginTenant.as_view()),

@@ -108,7 +108,7 @@ def admin_url(services: Services) -> str:
 
 _TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
 _SHARED_TABLES = (
-    "usage_quota", "usage_reservation", "usage_usagerecord", "accounts_session", "accounts_auditevent",
+    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_sessioncount", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
     "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",

@@ -97,6 +97,10 @@ ROUTES: dict[str, Declared] = {
         "by_id", ("POST",), {"invitation_id": "invitation"}, page=True, of_tenant=True
     ),
     "/invitations/<str:token>/": Declared("public", ("GET", "POST"), {"token": "invitation_link"}, page=True),
+    # the workspace itself
+    "/settings/workspace/": Declared("own", ("GET", "POST"), page=True),
+    "/branding.css": Declared("public", page=True),
+    "/branding/logo": Declared("public", page=True),
     # signing in; a person's profile
     "/login/platform/": Declared("public", page=True),
     "/login/forgot/": Declared("public", ("GET", "POST"), page=True),
