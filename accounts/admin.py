@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -13,6 +14,12 @@ from accounts import admin_audit
 from accounts.models import Membership, User
 
 admin.site.unregister(Group)
+# allauth registers its tables with every field: second factors' secrets, tokens of other providers, client secrets.
+# People and tenants look after these themselves; the console neither shows nor makes them.
+for label in ("account.EmailAddress", "mfa.Authenticator"):
+    admin.site.unregister(apps.get_model(label))
+for model in apps.get_app_config("socialaccount").get_models():
+    admin.site.unregister(model)
 
 
 class Memberships(TabularInline):

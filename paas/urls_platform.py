@@ -8,7 +8,7 @@ from chat.api import NotFound
 from portal import sign_up
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/admin/")),
+    path("", RedirectView.as_view(url="/admin/", http_method_names=["get", "head"])),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     # Workspaces: sign-up, the way back from a deletion, the operator's API.
