@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 
 from tenants.scope import PLATFORM_ROLE, TEMPLATE_SCHEMA
 
@@ -139,7 +141,8 @@ class Catalog:
     """Everything that the judgement needs.
 
     schemas: name -> owner. rights: (schema, relation) -> the rights on it. grants: all other rights.
-    tenants: schema -> slug.
+    tenants: schema -> slug of those that have a schema and a role. empty: schema -> slug of those that have
+    neither: yet to be built, or erased. erasing: schema -> slug of those that are on the way from one to the other.
     """
 
     version: int
@@ -153,14 +156,27 @@ class Catalog:
     functions: list[Function]
     uniques: list[Unique]
     tenants: dict[str, str]
+    empty: dict[str, str]
+    erasing: dict[str, str]
 
 
 @contextmanager
 def reading(connection: Connection) -> Iterator[None]:
-    """A transaction (or savepoint) that is undone, in which names of ours come out with their schema."""
-    with connection.transaction(force_rollback=True):
-        connection.execute("SELECT set_config('search_path', 'pg_catalog', true)")
-        yield
+    """A transaction (or savepoint) that is undone, in which names of ours come out with their schema.
+
+    A transaction of its own sees one moment: a tenant that is built meanwhile is there as a whole, or not at all.
+    """
+    alone = connection.info.transaction_status == TransactionStatus.IDLE
+    before = connection.isolation_level
+    if alone:
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("SELECT set_config('search_path', 'pg_catalog', true)")
+            yield
+    finally:
+        if alone and not connection.closed:
+            connection.isolation_level = before
 
 
 def read(connection: Connection) -> Catalog:
@@ -186,16 +202,28 @@ def read(connection: Connection) -> Catalog:
             policies=[Policy(*row) for row in rows("policies")],
             functions=[Function(*row) for row in rows("functions")],
             uniques=[Unique(*row) for row in rows("uniques")],
-            tenants=tenant_schemas(connection),
+            **_tenants(connection),
         )
 
 
-def tenant_schemas(connection: Connection) -> dict[str, str]:
-    """Schema -> slug of every tenant, read as the platform."""
+# What a tenant has in PostgreSQL by its status. One that is being deleted has what it had before, which `step` keeps.
+_TENANTS = """
+    SELECT CASE
+        WHEN 'creating' IN (status, CASE status WHEN 'deleting' THEN step END) THEN 'empty'
+        WHEN status = 'deleted' THEN CASE step WHEN '' THEN 'empty' ELSE 'erasing' END
+        ELSE 'tenants' END, schema_name, slug
+    FROM public.tenants_tenant ORDER BY created_at
+"""
+
+
+def _tenants(connection: Connection) -> dict[str, dict[str, str]]:
+    """The tenants as Catalog has them, read as the platform."""
+    found: dict[str, dict[str, str]] = {"tenants": {}, "empty": {}, "erasing": {}}
     with connection.transaction(force_rollback=True):
         connection.execute("SELECT set_config('role', %s, true)", [PLATFORM_ROLE])
-        query = "SELECT schema_name, slug FROM public.tenants_tenant ORDER BY created_at"
-        return dict(connection.execute(query).fetchall())
+        for has, schema, slug in connection.execute(_TENANTS).fetchall():
+            found[has][schema] = slug
+    return found
 
 
 # So many schemas are compared piece by piece; of the others the report only says that they differ.

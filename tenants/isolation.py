@@ -128,6 +128,9 @@ def roles(found: Catalog) -> Iterator[Gap]:
     for schema in found.tenants:
         if schema not in found.roles:
             yield Gap(schema, "the tenant has no role")
+    for schema in found.empty:
+        if schema in found.roles:
+            yield Gap(schema, "there is a role of a tenant that is not built yet, or erased")
 
 
 def memberships(found: Catalog) -> Iterator[Gap]:
@@ -235,14 +238,18 @@ def keys(found: Catalog) -> Iterator[Gap]:
 
 
 def tenant_schemas(found: Catalog) -> Iterator[Gap]:
-    """Each tenant has a schema of paas_owner's, and each schema a tenant (P6)."""
+    """Each tenant has a schema of paas_owner's, and each schema a tenant (P6); of an erased one nothing is left."""
     for schema in found.tenants:
         if schema not in found.schemas:
             yield Gap(schema, "the tenant has no schema")
+    for schema in found.empty:
+        if schema in found.schemas:
+            yield Gap(schema, "there is a schema of a tenant that is not built yet, or erased")
+    known = found.tenants.keys() | found.empty.keys() | found.erasing.keys() | {"public", TEMPLATE_SCHEMA}
     for schema, owner in found.schemas.items():
         if owner != OWNER:
             yield Gap(schema, f"belongs to {owner}, not to {OWNER}")
-        if schema in ("public", TEMPLATE_SCHEMA) or schema in found.tenants:
+        if schema in known:
             continue
         yield Gap(schema, "belongs to no tenant" if _is_tenant_role(schema) else "is no schema of ours")
 

@@ -44,13 +44,17 @@ def schema_exists(schema: str) -> bool:
 
 
 def tenant_schemas() -> list[str]:
-    """The schemas of all tenants that have one, whatever their status, oldest first."""
+    """The schemas of all tenants that have one, oldest first; not of one that is being erased, table by table."""
     with scope.owner(), connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('public.tenants_tenant') IS NOT NULL")
         if not cursor.fetchone()[0]:
             return []
         cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[0-9a-f]{32}$' ORDER BY oid")
-        return [schema for (schema,) in cursor.fetchall()]
+        found = [schema for (schema,) in cursor.fetchall()]
+    with scope.platform(), connection.cursor() as cursor:
+        cursor.execute("SELECT schema_name FROM tenants_tenant WHERE status = 'deleted'")
+        ending = {schema for (schema,) in cursor.fetchall()}
+    return [schema for schema in found if schema not in ending]
 
 
 def wanted_migrations(schema: str) -> Wanted:

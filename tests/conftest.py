@@ -47,6 +47,7 @@ class Platform:
 
     acme: Any
     globex: Any
+    people: tuple[Any, ...]
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
@@ -95,7 +96,8 @@ def platform(services: Services) -> Platform:
             agent_set(slug="assistant", provider=account, model="demo", actor="test", fields={"name": "Assistant"})
     with scope.platform():
         User.objects.create_user("stranger@nowhere.test", PASSWORD)
-    return Platform(made["acme"], made["globex"])
+        people = tuple(User.objects.values_list("pk", flat=True))
+    return Platform(made["acme"], made["globex"], people)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +111,7 @@ _SHARED_TABLES = (
     "usage_quota", "usage_reservation", "usage_usagerecord", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
-    "socialaccount_socialaccount", "mfa_authenticator", "procrastinate_jobs", "procrastinate_events",
+    "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
 )  # fmt: skip
 
 
@@ -126,6 +128,11 @@ def db(platform: Platform, services: Services) -> Iterator[Platform]:
         superuser.execute(
             "SET session_replication_role = replica; " + "; ".join(f"DELETE FROM {name}" for name in names)
         )
+        for table, column in (("accounts_membership", "user_id"), ("accounts_user", "id")):
+            superuser.execute(
+                f"DELETE FROM public.{table} WHERE NOT {column} = ANY(%s)".encode(),
+                [list(platform.people)],
+            )
     with Redis.from_url(services.redis.url) as redis:
         redis.flushdb()
     forget_caches()

@@ -13,9 +13,10 @@ const root = document.getElementById('root');
 if (!root) throw new Error('The page has no #root');
 
 const { tenantName = '', tenantSlug = '', userEmail = '', language: code = 'en' } = root.dataset;
+const { settings: settingsUrl = '', logo: logoUrl = '' } = root.dataset;
 const language = new Observable(languageOf(code));
 const theme = themeStore();
-const app = new ChatApp({ tenantName, tenantSlug, userEmail });
+const app = new ChatApp({ tenantName, tenantSlug, userEmail, settingsUrl, logoUrl });
 app.start();
 
 createRoot(root).render(

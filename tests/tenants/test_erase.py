@@ -21,7 +21,7 @@ from accounts import codes, keys, tenant_life
 from accounts.models import ApiKey, AuditEvent, Invitation, Membership, OneTimeCode, Session
 from core import clock
 from core.errors import PaasError
-from tenants import erasure, isolation, resolve, scope
+from tenants import erasure, isolation, migrate, resolve, scope
 from tenants.models import Domain, RetiredSlug, Tenant
 from tests.conftest import Platform, in_thread
 from tests.services import Services
@@ -215,6 +215,35 @@ def test_no_web_process_becomes_a_tenant_that_is_being_erased(services: Services
     life.erase(tenant.id)
 
 
+def test_what_is_half_erased_is_no_gap_and_not_migrated(services: Services) -> None:
+    """Between its steps a tenant has no right to be whole; nobody takes it for damaged and makes its tables anew."""
+    tenant = furnished()
+    tenant_life.tenant_delete(tenant=tenant, actor="user:1")
+    let_grace_pass(tenant)
+    for _ in erasure.STEPS:
+        with psycopg.connect(services.environment["DATABASE_URL"]) as login:
+            assert isolation.gaps(login) == []
+        tenant_life.erase_some(tenant.id)
+        assert tenant.schema_name not in migrate.tenant_schemas()
+    life.erase(tenant.id)
+    tombstone(services, tenant)
+
+
+def test_what_is_left_of_an_erased_tenant_is_a_gap(services: Services) -> None:
+    """So is a role or schema of one that was only asked for."""
+    erased, asked_for = life.made(), life.request("asked-for")
+    with scope.platform():
+        Tenant.objects.filter(pk=erased.pk).update(status="deleted", step="")
+    with psycopg.connect(services.environment["DATABASE_URL"]) as login:
+        found = {str(gap) for gap in isolation.gaps(login)}
+    left = "of a tenant that is not built yet, or erased"
+    assert found == {f"{erased.schema_name}: there is a role {left}", f"{erased.schema_name}: there is a schema {left}"}
+    with scope.platform():
+        Tenant.objects.filter(pk=asked_for.pk).update(status="active")
+    with psycopg.connect(services.environment["DATABASE_URL"]) as login:
+        assert f"{asked_for.schema_name}: the tenant has no schema" in {str(gap) for gap in isolation.gaps(login)}
+
+
 def statements_of_an_erasing() -> int:
     tenant = furnished("counted")
     tenant_life.tenant_delete(tenant=tenant, actor="user:1")
@@ -255,8 +284,10 @@ def test_an_erasing_whose_backend_is_killed_in_a_step_converges(step: str, servi
     tenant = furnished()
     tenant_life.tenant_delete(tenant=tenant, actor="user:1")
     let_grace_pass(tenant)
-    while life.fresh(tenant).step != step or life.fresh(tenant).status != "deleted":
-        tenant_life.erase_some(tenant.id)
+    with scope.platform():
+        assert erasure.erasure_begin(tenant.id)
+    while life.fresh(tenant).step != step:
+        assert tenant_life.erase_some(tenant.id)
     original = erasure.WORK[step]
 
     def killed(row: Tenant) -> bool:

@@ -19,6 +19,10 @@ export interface Shell {
   tenantName: string;
   tenantSlug: string;
   userEmail: string;
+  /** The person's first page beside the chat: their profile, or the settings they may open. */
+  settingsUrl: string;
+  /** The workspace's logo; empty: its initial. */
+  logoUrl: string;
 }
 
 export interface AgentsState {

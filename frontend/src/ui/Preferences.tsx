@@ -3,7 +3,7 @@ import type { MessageKey } from '../i18n/catalog';
 import { useT } from '../i18n/language';
 import { useObservable } from '../store/observable';
 import { usePage } from './context';
-import { MoonIcon, SignOutIcon, SunIcon, SystemIcon } from './icons';
+import { MoonIcon, SettingsIcon, SignOutIcon, SunIcon, SystemIcon } from './icons';
 import { nextTheme, type Theme } from './theme';
 import { DARK, matches } from './useMedia';
 
@@ -50,10 +50,21 @@ export function Preferences() {
         >
           <span lang={language.get() === 'en' ? 'zh-Hans' : 'en'}>{t('language.other')}</span>
         </button>
+        {app.shell.settingsUrl && (
+          <a
+            href={app.shell.settingsUrl}
+            className="icon-button ml-auto"
+            data-testid="settings"
+            aria-label={t('app.settings')}
+            title={t('app.settings')}
+          >
+            <SettingsIcon />
+          </a>
+        )}
         <form
           method="post"
           action="/logout/"
-          className="ml-auto"
+          className={app.shell.settingsUrl ? undefined : 'ml-auto'}
           onSubmit={(event) => {
             const token = event.currentTarget.elements.namedItem('csrfmiddlewaretoken');
             if (token instanceof HTMLInputElement) token.value = cookie('csrftoken');

@@ -35,9 +35,13 @@ export function Sidebar({ drawer, open, onClose }: SidebarProps) {
       }}
     >
       <div className="flex h-14 shrink-0 items-center gap-2.5 px-4">
-        <span className="tenant-mark" aria-hidden="true">
-          {[...app.shell.tenantName][0] ?? ''}
-        </span>
+        {app.shell.logoUrl ? (
+          <img className="tenant-mark" src={app.shell.logoUrl} alt="" width="28" height="28" />
+        ) : (
+          <span className="tenant-mark" aria-hidden="true">
+            {[...app.shell.tenantName][0] ?? ''}
+          </span>
+        )}
         <span className="min-w-0 flex-1 truncate font-semibold">{app.shell.tenantName}</span>
         {drawer && (
           <button type="button" className="icon-button" aria-label={t('app.closeList')} onClick={onClose}>

@@ -51,6 +51,12 @@ export const MenuIcon = icon(<path d="M3.5 6h13M3.5 10h13M3.5 14h9" />);
 export const CloseIcon = icon(<path d="m5.5 5.5 9 9M14.5 5.5l-9 9" />);
 export const ArrowDownIcon = icon(<path d="M10 4v11.5M5 10.8l5 5 5-5" />);
 export const ChevronIcon = icon(<path d="m7.5 5 5 5-5 5" />);
+export const SettingsIcon = icon(
+  <>
+    <circle cx="10" cy="10" r="2.5" />
+    <path d="M8.6 3.2h2.8l.4 1.9 1.5.9 1.9-.6 1.4 2.4-1.4 1.3v1.8l1.4 1.3-1.4 2.4-1.9-.6-1.5.9-.4 1.9H8.6l-.4-1.9-1.5-.9-1.9.6-1.4-2.4 1.4-1.3V9.1L3.4 7.8l1.4-2.4 1.9.6 1.5-.9z" />
+  </>,
+);
 export const SunIcon = icon(
   <>
     <circle cx="10" cy="10" r="3.3" />
