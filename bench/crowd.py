@@ -28,7 +28,7 @@ CREATIONS = 60
 def main() -> None:
     number = int(sys.argv[1])
     answers_to, sys.stdout = sys.stdout, sys.stderr  # what services print is no answer
-    with own_services() as folder:
+    with own_services(durable=True) as folder:
         os.environ |= {"DATABASE_LOGIN": "owner", "STATEMENT_TIMEOUT_MS": "0"}
         crowd = Crowd(folder, number)
         with contextlib.closing(crowd):
