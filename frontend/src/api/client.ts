@@ -87,7 +87,7 @@ export class Api {
 
   async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const headers: Record<string, string> = { Accept: 'application/json' };
-    if (method !== 'GET') headers['X-CSRFToken'] = cookie('csrftoken');
+    if (method !== 'GET') headers['X-CSRFToken'] = csrfToken();
     if (body !== undefined) headers['Content-Type'] = 'application/json';
     let response: Response;
     try {
