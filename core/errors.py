@@ -41,6 +41,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "ticket_invalid": _auth("This ticket was used already or is older than 30 seconds. Ask for a new one."),
     "token_invalid": _auth("This access token is not valid here, or it has expired. Refresh it, or sign in again."),
     "mfa_required": _auth("Your account has a second factor. Send its six digits or a recovery code as `code`."),
+    "mfa_code_invalid": _auth("This code is not right, or it was used already. Wait for the next one, and try again."),
     "mfa_enrolment_required": ErrorSpec(
         403, "This workspace asks for a second factor. Set one up on the security page first.", "permission_error"
     ),

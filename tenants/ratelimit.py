@@ -8,6 +8,7 @@ is used; clocks of processes do not matter.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -40,6 +41,19 @@ for i = 1, #KEYS do
     redis.call('SET', KEYS[i], string.format('%.0f', moved[i]), 'PX', math.ceil((moved[i] - now) / 1000) + 1)
 end
 return {0, 0}
+"""
+# One request less for each of KEYS; ARGV as above.
+GIVE_BACK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+for i = 1, #KEYS do
+    local arrival = tonumber(redis.call('GET', KEYS[i]) or now) - ARGV[3*i-1] / ARGV[3*i-2] * ARGV[3*i]
+    if arrival > now then
+        redis.call('SET', KEYS[i], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
+    else
+        redis.call('DEL', KEYS[i])
+    end
+end
 """
 TIMEOUT_SECONDS = 1.0
 MOST_LOCAL = 10_000
@@ -77,6 +91,13 @@ def check(*limits: Limit, fail_closed: bool = False) -> None:
         _judge(_clients()[1](keys=_keys(limits), args=_arguments(limits)))
     except (RedisError, OSError):
         _without_redis(limits, fail_closed)
+
+
+def give_back(*limits: Limit) -> None:
+    """Uncount one request that `check` admitted: what turned out harmless. Does nothing while Redis is away."""
+    if limits:
+        with contextlib.suppress(RedisError, OSError):
+            _clients()[0].eval(GIVE_BACK, len(limits), *_keys(limits), *_arguments(limits))
 
 
 _asynchronous: dict[Any, tuple[Any, Any]] = {}

@@ -140,11 +140,12 @@ def db(platform: Platform, services: Services) -> Iterator[Platform]:
 
 def forget_caches() -> None:
     """Empty what processes remember for two seconds."""
-    from accounts import keys
+    from accounts import keys, tokens
     from agents import access
     from tenants import resolve
 
     keys.forget_all()
+    tokens.forget_all()
     access.forget_all()
     resolve.forget_all()
 

@@ -254,9 +254,10 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _present_actor(self) -> Actor:
         if not self.ticket or self.actor is None:
             return await actor_of_headers(self.headers, self.tenant)
-        actor = await scope.run_in_tenant(self.tenant, tickets.actor_of_label, self.actor.label)
+        actor = await scope.run_in_tenant(self.tenant, tickets.still, self.actor)
         if actor is None:
             raise PaasError("not_authenticated")
+        actor.require_factor()
         return actor
 
     def _spawn(self, work: Any) -> None:

@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.tokens_api.StrayTokens",
     "portal.impersonation.ImpersonationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -169,6 +170,11 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "type", "USER_ID_CLAIM": "sub"}  # the rest is accounts/tokens.py
+MFA_ADAPTER = "accounts.factors_adapter.FactorsAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_TOTP_TOLERANCE = 1  # a code of the half minute before or after: phones' clocks differ
+MFA_RECOVERY_CODE_DIGITS = 12
 SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_DOMAIN = None  # host-only: never readable on a sibling subdomain (P18)
 SESSION_COOKIE_HTTPONLY = True

@@ -90,7 +90,7 @@ def people(db: Platform, extras: None) -> list[Any]:
 
 @pytest.fixture
 def callers(db: Platform, extras: None) -> list[Any]:
-    """Everybody who knocks at the platform's host; only who is signed in there has `person`."""
+    """Everybody who knocks at the platform's host; only who is signed in there has `browser`."""
     from tests.attack.knocking import deactivate, key_of, session_of
     from tests.contracts.access import Identity
 

@@ -142,7 +142,7 @@ def complaint(declared: Access, method: str, who: Identity, status: int, to: str
         return ""
     if declared.allows(method, who):
         return "refused, but it may" if status in (401, 403) or (to and to_sign_in(to)) else ""
-    if who.actions is None or (declared.kind == "page" and not who.person):
+    if who.actions is None or (declared.kind == "page" and not who.browser):
         if declared.kind in ("page", "signed", "console"):
             return "" if status in (403, 404) or (status == 302 and to_sign_in(to)) else "let in, but is nobody"
         return "" if status == 401 else "let in, but is nobody"

@@ -58,9 +58,10 @@ def attempts(people: list[Identity]) -> list[Attempt]:
             for method in () if alike else methods:
                 if method == "OPTIONS" and declared.kind == "public":
                     continue
-                if method in declared.skip or (method not in declared.needs and not strong):
+                one = Attempt(who, method, route)
+                if (one.allowed and method in declared.skip) or (method not in declared.needs and not strong):
                     continue
-                found.append(Attempt(who, method, route))
+                found.append(one)
     return found
 
 

@@ -30,16 +30,16 @@ from accounts.policies import (
 #   public   everybody, also nobody at all
 #   page     people of the tenant with a session; anybody else is sent to sign in
 #   api      people and programs of the tenant; anybody else is told so with 401
-#   person   over the API, but for people only: a key is refused whatever its scopes are
 #   signed   whoever is signed in on the platform's host
 #   console  operators, on the platform's host
-KINDS = ("public", "page", "api", "person", "signed", "console")
+KINDS = ("public", "page", "api", "signed", "console")
 ANY = ""  # any member, or any key
+PERSON = "person"  # beside actions: who asks is a person; a key is refused, whatever its scopes are
 
 
 @dataclass(frozen=True)
 class Access:
-    """kind: as above. needs: method -> the actions that it takes, as words. leads: hosts a redirect may lead to besides
+    """kind: as above. needs: method -> the actions that it takes, as words (and PERSON). leads: hosts a redirect may lead to besides
     its own ("platform", "tenant", "elsewhere"). skip: methods that nobody who may use them tries here (each has a test
     of its own), because they would end the very identity that asks.
     """
@@ -53,18 +53,19 @@ class Access:
         """Whether `who` gets past the door with `method`."""
         if self.kind == "public":
             return True
-        if who.actions is None or (self.kind in ("page", "person") and not who.person):
+        if who.actions is None or (self.kind in ("page", "signed") and not who.browser):
             return False
         return set(self.needs[method].split()) <= who.actions
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Somebody who knocks. actions: None for who is nobody here. person: has a session, so may open pages."""
+    """Somebody who knocks. actions: with PERSON for people; None for who is nobody here. browser: comes with a session,
+    so may open pages. token: an API key, or an access token of a person."""
 
     name: str
     actions: frozenset[str] | None = None
-    person: bool = False
+    browser: bool = False
     session: str = ""
     token: str = ""
 
@@ -93,10 +94,6 @@ def api(skip: tuple[str, ...] = (), **needs: str) -> Access:
     return Access("api", needs, (), skip)
 
 
-def person(skip: tuple[str, ...] = (), **needs: str) -> Access:
-    return Access("person", needs, (), skip)
-
-
 def signed(leads: tuple[str, ...] = (), skip: tuple[str, ...] = (), **needs: str) -> Access:
     return Access("signed", needs, leads, skip)
 
@@ -108,7 +105,7 @@ TENANT: dict[str, Access] = {
     "/chat/": page(GET=ANY),
     "/chat/<uuid:conversation_id>/": page(GET=ANY),
     "/i18n/setlang/": public("POST"),
-    "/api/v1/me": api(GET=ANY),
+    "/api/v1/me": api(GET=ANY, PATCH=PERSON),
     "/api/v1/agents": api(GET=CHAT_READ),
     "/api/v1/conversations": api(GET=CHAT_READ),
     "/api/v1/conversations/<uuid:conversation_id>": api(
@@ -122,6 +119,22 @@ TENANT: dict[str, Access] = {
     "/settings/audit/": page(GET=ADMIN_AUDIT),
     "/impersonate/": public(),
     "/impersonate/end/": public("POST", skip=("POST",)),
+    # signing in; a person's profile
+    "/login/platform/": public(leads=("platform",)),
+    "/login/forgot/": public("GET", "POST"),
+    "/login/reset/<str:code>/": public("GET", "POST"),
+    "/profile/": page(GET=ANY, POST=ANY),
+    "/profile/email/<str:code>/": page(GET=ANY, POST=ANY),
+    "/profile/sessions/<uuid:session_id>/end/": page(POST=ANY),
+    "/profile/sessions/end-all/": page(POST=ANY, skip=("POST",)),
+    "/api/v1/me/sessions": api(GET=PERSON),
+    "/api/v1/me/sessions/<uuid:session_id>": api(DELETE=PERSON),
+    "/api/v1/me/sign-out-everywhere": api(POST=PERSON, skip=("POST",)),
+    # sign-in for programs
+    "/api/auth/login": public("POST"),
+    "/api/auth/login/tenant": public("POST"),
+    "/api/auth/refresh": public("POST"),
+    "/api/auth/logout": public("POST", skip=("POST",)),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {
@@ -152,8 +165,24 @@ PLATFORM: dict[str, Access] = {
     "/signup/slug/": public(),
     "/signup/<str:token>/": public("GET", "POST"),
     "/restore/<str:code>/": public("GET", "POST"),
+    "/admin/login/": public("GET", "POST"),
+    # signing in; a person's workspaces and profile
+    "/accounts/login/": public("GET", "POST"),
+    "/accounts/logout/": public("POST", skip=("POST",)),
+    "/accounts/handover/": signed(GET=ANY),
+    "/accounts/forgot/": public("GET", "POST"),
+    "/accounts/reset/<str:code>/": public("GET", "POST"),
+    "/accounts/profile/": signed(GET=ANY, POST=ANY),
+    "/accounts/profile/email/<str:code>/": signed(GET=ANY, POST=ANY),
+    "/accounts/profile/sessions/<uuid:session_id>/end/": signed(POST=ANY),
+    "/accounts/profile/sessions/end-all/": signed(POST=ANY, skip=("POST",)),
+    "/workspaces/": signed(GET=ANY),
+    # sign-in for programs
+    "/api/auth/login": public("POST"),
+    "/api/auth/login/tenant": public("POST"),
+    "/api/auth/refresh": public("POST"),
+    "/api/auth/logout": public("POST", skip=("POST",)),
     "/api/": public(),
-    "/admin/login/": public("GET", "POST", "PUT"),  # Django's sign-in takes a PUT for a POST
 }
 # Everything else below /admin/ is the console's; what it shows is named, so that no tenant's content gets in (A68).
 CONSOLE = Access("console", {"GET": ANY, "POST": ANY})
@@ -181,6 +210,7 @@ CONSOLE_MODELS = {
 # platform's, `every` the platform's by the clock.
 JOBS: dict[str, str] = {
     "accounts.end_impersonations": "every",
+    "accounts.password_reset": "platform_job",
     "accounts.purge": "every",
     "accounts.verify_audit": "every",
     "accounts.verify_newest_audit": "every",
@@ -214,7 +244,7 @@ def routes_of(urlconf: str) -> Iterator[str]:
 
 def of_role(role: str) -> frozenset[str]:
     """What `policies.TABLE` gives to a role."""
-    return actions_of_role(role)
+    return actions_of_role(role) | {PERSON}
 
 
 def of_scope(scope: str) -> frozenset[str]:

@@ -31,13 +31,15 @@ KINDS = ("own", "by_id", "shell", "public")
 
 @dataclass(frozen=True)
 class Declared:
-    """What is expected of a route. ids: what its parameters are ids of. body: what a write sends."""
+    """What is expected of a route. ids: what its parameters are ids of. body: what a write sends. people: of the API,
+    but a key is told that it is no person."""
 
     kind: str
     methods: tuple[str, ...] = ("GET",)
     ids: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
     page: bool = False
+    people: bool = False
 
 
 ROUTES: dict[str, Declared] = {
@@ -47,7 +49,7 @@ ROUTES: dict[str, Declared] = {
     "/chat/": Declared("shell", page=True),
     "/chat/<uuid:conversation_id>/": Declared("shell", ids={"conversation_id": "conversation"}, page=True),
     "/i18n/setlang/": Declared("public", ("POST",), page=True),
-    "/api/v1/me": Declared("own"),
+    "/api/v1/me": Declared("own", ("GET", "PATCH")),
     "/api/v1/agents": Declared("own"),
     "/api/v1/conversations": Declared("own"),
     "/api/v1/conversations/<uuid:conversation_id>": Declared(
@@ -63,6 +65,24 @@ ROUTES: dict[str, Declared] = {
     "/settings/audit/": Declared("own", page=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
+    # signing in; a person's profile
+    "/login/platform/": Declared("public", page=True),
+    "/login/forgot/": Declared("public", ("GET", "POST"), page=True),
+    "/login/reset/<str:code>/": Declared("public", ("GET", "POST"), {"code": "reset_code"}, page=True),
+    "/profile/": Declared("own", ("GET", "POST"), page=True),
+    "/profile/email/<str:code>/": Declared("by_id", ("GET", "POST"), {"code": "email_code"}, page=True),
+    "/profile/sessions/<uuid:session_id>/end/": Declared("by_id", ("POST",), {"session_id": "session"}, page=True),
+    "/profile/sessions/end-all/": Declared("own", ("POST",), page=True),
+    "/api/v1/me/sessions": Declared("own", people=True),
+    "/api/v1/me/sessions/<uuid:session_id>": Declared("by_id", ("DELETE",), {"session_id": "session"}, people=True),
+    "/api/v1/me/sign-out-everywhere": Declared("own", ("POST",), people=True),
+    # sign-in for programs
+    "/api/auth/login": Declared("own", ("POST",), body={"email": "rival@globex.test", "password": "wrong-on-purpose"}),
+    "/api/auth/login/tenant": Declared(
+        "own", ("POST",), body={"email": "rival@globex.test", "password": "wrong", "tenant_id": "0" * 32}
+    ),
+    "/api/auth/refresh": Declared("own", ("POST",), body={"refresh_token": "a.b.c"}),
+    "/api/auth/logout": Declared("own", ("POST",)),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
