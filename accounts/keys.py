@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import transaction
 
 from accounts import audit
 from accounts.actors import Actor
@@ -67,8 +68,9 @@ def key_create(
         expires_at=expires_at,
     )
     key.full_clean(exclude=["digest", "created_by"])
-    key.save(force_insert=True)
-    audit.record("api_key.created", actor=actor, target=str(key.id), name=name, scopes=scopes)
+    with transaction.atomic():
+        key.save(force_insert=True)
+        audit.record("api_key.created", actor=actor, target=str(key.id), name=name, scopes=scopes)
     return key, token
 
 
@@ -77,14 +79,16 @@ def key_update(*, key: ApiKey, scopes: list[str], actor: str) -> None:
     wrong = unknown_scopes(scopes)
     if wrong:
         raise ValidationError(f"Unknown scopes: {', '.join(wrong)}.")
-    ApiKey.objects.filter(pk=key.pk).update(scopes=scopes)
-    audit.record("api_key.updated", actor=actor, target=str(key.pk), name=key.name, scopes=scopes)
+    with transaction.atomic():
+        ApiKey.objects.filter(pk=key.pk).update(scopes=scopes)
+        audit.record("api_key.updated", actor=actor, target=str(key.pk), name=key.name, scopes=scopes)
 
 
 def key_revoke(*, key: ApiKey, actor: str) -> None:
     """End a key; programs that use it are refused within two seconds."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=clock.now())
-    audit.record("api_key.revoked", actor=actor, target=str(key.pk), name=key.name)
+    with transaction.atomic():
+        ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=clock.now())
+        audit.record("api_key.revoked", actor=actor, target=str(key.pk), name=key.name)
 
 
 async def actor_of_token(token: str, tenant: TenantRef | None) -> Actor:

@@ -55,7 +55,7 @@ def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def people(db: Platform, extras: None) -> list[Any]:
     """Everybody who knocks at acme's host."""
     from core import clock
-    from tests.attack.knocking import deactivate, key_of, session_of
+    from tests.attack.knocking import deactivate, key_of, session_of, tokens_of
     from tests.contracts import access
     from tests.contracts.access import Identity
 
@@ -68,6 +68,8 @@ def people(db: Platform, extras: None) -> list[Any]:
         Identity(f"key {name}", access.of_scope(name), token=key_of(db.acme, name))
         for name in (*access.SINGLE_SCOPES, "*")
     ]
+    token, refresh = tokens_of(db.acme, "member@acme.test")
+    found.append(Identity("member's token", access.of_role("member"), token=token))
     past = clock.now() - timedelta(seconds=1)
     gone, stranger = session_of(db.acme, GONE), session_of(db.acme, "stranger@nowhere.test")
     deactivate(GONE)
@@ -82,6 +84,9 @@ def people(db: Platform, extras: None) -> list[Any]:
         Identity("rival's key", token=key_of(db.globex, "*")),
         Identity("expired key", token=key_of(db.acme, "*", expires_at=past)),
         Identity("revoked key", token=key_of(db.acme, "*", revoked_at=past)),
+        Identity("rival's token", token=tokens_of(db.globex, "rival@globex.test")[0]),
+        Identity("refresh token", token=refresh),
+        Identity("ended token", token=tokens_of(db.acme, "owner@acme.test", end=True)[0]),
         Identity("made-up key", token=f"ak_{uuid.uuid4().hex}"),
     ]
     assert nothing not in [one.actions for one in found], "an identity without any right tells nothing"

@@ -79,6 +79,24 @@ def key_of(tenant: Any, scopes: str, **fields: Any) -> str:
     return str(in_thread(make))
 
 
+def tokens_of(tenant: Any, email: str, *, end: bool = False) -> tuple[str, str]:
+    """The access and the refresh token of a person who signed in as a program. end: and out again."""
+    from accounts import selectors, tokens
+
+    def make() -> tuple[str, str]:
+        with scope.bind(tenant):
+            actor = selectors.actor_of_user(User.objects.get(email=email).pk)
+            assert actor is not None
+            pair = tokens.family_begin(actor=actor, method="password")
+        if end:
+            with scope.bind(tenant):
+                tokens.family_end(token=pair.refresh)
+        return pair.access, pair.refresh
+
+    found: tuple[str, str] = in_thread(make)
+    return found
+
+
 def deactivate(*emails: str) -> None:
     def write() -> None:
         with scope.platform():
