@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import transaction
@@ -23,8 +23,12 @@ from accounts import (
 from accounts.models import Membership, User
 
 admin.site.unregister(Group)
-# Providers come from the environment and from tenants, and people connect themselves: nothing to edit here.
-admin.site.unregister([SocialApp, SocialToken, SocialAccount])
+# allauth registers its tables with every field: second factors' secrets, tokens of other providers, client secrets.
+# People and tenants look after these themselves; the console neither shows nor makes them.
+for label in ("account.EmailAddress", "mfa.Authenticator"):
+    admin.site.unregister(apps.get_model(label))
+for model in apps.get_app_config("socialaccount").get_models():
+    admin.site.unregister(model)
 
 
 class Memberships(TabularInline):

@@ -40,14 +40,14 @@ def member_set(*, tenant: Tenant, email: str, role: str, password: str | None, a
 def operator_set(*, email: str, password: str | None, actor: str) -> str:
     """Make `email` an operator of the platform; returns "created", "updated" or "unchanged"."""
     address = email.strip().lower()
-    user = User.objects.filter(email=address).first()
-    if user is None:
-        User.objects.create_superuser(address, password)
+    with transaction.atomic():
+        user = User.objects.filter(email=address).first()
+        if user is not None and user.is_staff and user.is_superuser:
+            return "unchanged"
+        if user is None:
+            User.objects.create_superuser(address, password)
+        else:
+            user.is_staff = user.is_superuser = True
+            user.save(update_fields=["is_staff", "is_superuser"])
         audit.record("operator.created", actor=actor, email=address)
-        return "created"
-    if user.is_staff and user.is_superuser:
-        return "unchanged"
-    user.is_staff = user.is_superuser = True
-    user.save(update_fields=["is_staff", "is_superuser"])
-    audit.record("operator.created", actor=actor, email=address)
-    return "updated"
+    return "updated" if user else "created"

@@ -34,7 +34,7 @@ RECHECK_SECONDS = 2.5  # and hosts are remembered for 2 s: a suspension is in fo
 JSON_HEADERS = ((b"content-type", b"application/json"),)
 SSE_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
+    (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
 

@@ -26,6 +26,7 @@ from chat.transports import openai, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
+from paas.headers import SecureHeaders
 from paas.static_files import serve_static
 from tenants import ratelimit
 from tenants.asgi import TenantBinding, refuse
@@ -53,14 +54,23 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
 bound = serve_static(TenantBinding(inside))
 
 
+async def served(scope: Any, receive: Any, send: Any) -> None:
+    """What is asked for: health, or something of a host's."""
+    if scope["type"] == "http" and scope["path"] in health.PATHS:
+        await health.answer(scope, send)
+    else:
+        await bound(scope, receive, send)
+
+
+with_headers = SecureHeaders(served)
+
+
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """The whole of it."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
-    elif scope["type"] == "http" and scope["path"] in health.PATHS:
-        await health.answer(scope, send)
     else:
-        await bound(scope, receive, send)
+        await with_headers(scope, receive, send)
 
 
 def settle_memory() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth import logout
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext
@@ -106,9 +107,10 @@ def speak(answer: HttpResponse, user: User) -> None:
 @require_POST
 def sign_out(request: Any) -> HttpResponse:
     """End the session of this browser."""
-    if request.user.is_authenticated:
-        audit.record("session.ended", actor=f"user:{request.user.pk}")
-    logout(request)
+    with transaction.atomic():
+        if request.user.is_authenticated:
+            audit.record("session.ended", actor=f"user:{request.user.pk}")
+        logout(request)
     door = "/login/" if request.tenant else PLATFORM_SIGN_IN
     return HttpResponseRedirect(local_path(request.POST.get("next"), door))
 

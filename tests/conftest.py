@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -216,6 +217,40 @@ async def site(db: Platform) -> AsyncIterator[Any]:
 
     async with Site() as running:
         yield running
+
+
+# What writes an audit row that tells of nothing else in the database, or of what the framework stores on its own:
+# reading (exports), a proof that was refused, a session, which the middleware stores behind the view.
+ROWS_ALONE = frozenset(
+    {
+        "accounts.admin_audit.export",
+        "accounts.audit_api.get",
+        "accounts.second_factor.refused",
+        "accounts.sign_in.session_begin",
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _audit_rows_share_a_transaction(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """T26: whatever a test does, an act and its audit row are in one transaction; neither is there without the other."""
+    from django.db import connection
+
+    from accounts import audit
+
+    write, alone = audit.record, set[str]()
+
+    def watched(action: str, *, actor: str, **fields: Any) -> None:
+        caller: Any = sys._getframe(1)
+        name = f"{caller.f_globals['__name__']}.{caller.f_code.co_name}"
+        ours = name.partition(".")[0] not in ("tests", "bench")
+        if ours and actor != audit.NOBODY and not connection.in_atomic_block and name not in ROWS_ALONE:
+            alone.add(name)
+        write(action, actor=actor, **fields)
+
+    monkeypatch.setattr(audit, "record", watched)
+    yield
+    assert not alone, f"these write audit rows outside the transaction of what they tell of: {sorted(alone)}"
 
 
 @pytest.fixture(autouse=True)
