@@ -53,6 +53,7 @@ class Platform:
 
 def in_thread(work: Callable[[], Any]) -> Any:
     """The result of `work` from a thread of its own: ORM set-up that async tests may call directly."""
+    from django.core.cache import caches
     from django.db import connections
 
     def run() -> Any:
@@ -60,6 +61,9 @@ def in_thread(work: Callable[[], Any]) -> Any:
             return work()
         finally:
             connections.close_all()
+            for cache in caches.all(initialized_only=True):
+                for pool in cache._cache._pools.values():  # Django never closes them
+                    pool.disconnect()
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
@@ -97,8 +101,8 @@ def platform(services: Services) -> Platform:
             agent_set(slug="assistant", provider=account, model="demo", actor="test", fields={"name": "Assistant"})
     with scope.platform():
         User.objects.create_user("stranger@nowhere.test", PASSWORD)
-        people = tuple(User.objects.values_list("pk", flat=True))
-    return Platform(made["acme"], made["globex"], people)
+        everybody = tuple(User.objects.values_list("pk", flat=True))
+    return Platform(made["acme"], made["globex"], everybody)
 
 
 @pytest.fixture(scope="session")
