@@ -169,7 +169,7 @@ def _app_start(request: Any) -> HttpResponse:
 def app(request: Any) -> HttpResponse:
     """The QR code of a new authenticator app, and the field for its first code."""
     if IN_SESSION not in request.session:
-        return redirect(_address(request))
+        return _home(request) if request.method == "GET" else redirect(_address(request))
     secret = second_factor.unsealed(request.session[IN_SESSION])
     form, status = AppForm(request.POST or None), 200
     if request.method == "POST" and form.is_valid():
