@@ -13,8 +13,8 @@ from django.conf import settings
 
 # Browser features that no page of ours uses; clipboard-write stays, the chat's copy button needs it.
 UNUSED_FEATURES = (
-    "accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation",
-    "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment",
+    "accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "encrypted-media", "fullscreen",
+    "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment",
     "picture-in-picture", "screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking",
 )  # fmt: skip
 # An answer is for whoever asked: nothing in between keeps it, and no browser after the session's end.

@@ -44,6 +44,7 @@ class Site:
                 lifespan="on",
                 ws="websockets-sansio",
                 timeout_graceful_shutdown=1,
+                proxy_headers=False,  # as launch.web serves
             )
         )
         # The protocol is named because asyncio switches Nagle's delay off only where it is.
