@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from accounts.key_limits import Network
 from core.errors import PaasError
 from tenants.scope import TenantRef
 
@@ -26,6 +27,9 @@ class Actor:
     person; `actions` are then what may be read only. must_enrol: the tenant asks for a second factor that the person
     has not set up yet, so `actions` is empty. token: set where an access token speaks. token_version: the person's,
     when the credential was judged. session_id: `Session.public_id` of the session that a ticket was asked for with.
+    agents, models: the slugs and the models' names that may be used, None is any. networks: as
+    `accounts.key_limits.Rights`. root_key_id: the key at the top, above key_id. token_mark:
+    another one after the key got a new token.
     """
 
     tenant: TenantRef
@@ -40,6 +44,11 @@ class Actor:
     session_id: uuid.UUID | None = None
     must_enrol: bool = False
     token: TokenSession | None = None
+    agents: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    networks: tuple[tuple[Network, ...], ...] = ()
+    root_key_id: uuid.UUID | None = None
+    token_mark: str = ""
 
     @property
     def label(self) -> str:
@@ -56,3 +65,7 @@ class Actor:
         """Raise mfa_enrolment_required while the tenant waits for this person's second factor."""
         if self.must_enrol:
             raise PaasError("mfa_enrolment_required")
+
+    def may_use(self, agent: str, model: str) -> bool:
+        """Whether nothing keeps the actor from this agent (its slug) and the model behind it."""
+        return (self.agents is None or agent in self.agents) and (self.models is None or model in self.models)

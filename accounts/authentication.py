@@ -19,7 +19,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import acting, impersonation, keys, selectors, tokens
+from accounts import acting, impersonation, keys, rates, selectors, tokens
 from accounts.actors import Actor
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
@@ -50,6 +50,7 @@ async def actor_of_headers(headers: Mapping[str, str], tenant: TenantRef | None)
     else:
         actor = None
     if actor is None:
+        await rates.admit(None, "anonymous")
         raise PaasError("not_authenticated")
     actor.require_factor()
     return actor
@@ -123,6 +124,7 @@ class IsActor(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, Actor):
+            rates.admit_now(None, "anonymous")
             raise PaasError("not_authenticated")
         request.auth.require_factor()
         return True

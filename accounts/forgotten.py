@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 
-from accounts import audit, codes, mail, sessions
+from accounts import audit, codes, identities, mail, sessions
 from accounts.models import User
 from accounts.profile import password_store
 from core import crypto
@@ -81,8 +81,9 @@ def password_reset(*, code: str, new: str) -> User:
     user.set_password(new)  # slow: before anything is locked
     with transaction.atomic():
         codes.redeem(PURPOSE, code)
+        claimed = identities.mailbox_proven(user)
         password_store(user)
         sessions.end_everything(user.pk)
-        audit.record("password.reset", actor=f"user:{user.pk}")
+        audit.record("password.reset", actor=f"user:{user.pk}", **({"disconnected": True} if claimed else {}))
         mail.send("password_changed", to=user.email, language=user.language)
     return user

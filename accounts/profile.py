@@ -231,9 +231,10 @@ def session_end(*, user_id: Any, session_id: uuid.UUID, actor: str) -> None:
         row = _sessions(user_id).filter(public_id=session_id).first()
         if row is None:
             raise PaasError("not_found")
+        key = row.session_key
         row.delete()
         audit.record("session.revoked", actor=actor, target=str(session_id))
-    sessions.forget([row.session_key])
+    sessions.forget([key])
 
 
 def sign_out_everywhere(*, user_id: Any, actor: str) -> None:

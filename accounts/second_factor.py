@@ -9,19 +9,21 @@ stands for must be later than the last one that was used (RFC 6238, 5.2).
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import qrcode
 from allauth.core.internal.cryptokit import compare_user_code, normalize_user_code
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal import auth as totp
 from django.db import IntegrityError, transaction
+from django.utils.safestring import mark_safe
+from qrcode.image.svg import SvgPathImage
 
-from accounts import audit
+from accounts import audit, mail
 from accounts.models import User
 from core import clock
 from core.errors import PaasError
@@ -160,24 +162,40 @@ def proof_check(*, user: User, proof: str) -> None:
         raise PaasError("invalid_credentials")
 
 
+def changed(user: User, action: str, *, actor: str, letter: bool = True, **data: Any) -> None:
+    """The audit row of a change of somebody's factors, and a letter to them: they are who would notice a thief."""
+    audit.record(action, actor=actor, target=str(user.pk), **data)
+    if letter:
+        mail.send("second_factor", to=user.email, language=user.language, email=user.email, when=clock.now())
+
+
 # --- to set it up --------------------------------------------------------------------------------------
 
 
 def totp_secret() -> str:
     """A new secret for an authenticator app: 160 bits in base32."""
-    return totp.generate_totp_secret()
+    return str(totp.generate_totp_secret())
+
+
+def sealed(secret: str) -> str:
+    """A secret that waits in a session, encrypted as it will be in its row."""
+    return str(get_adapter().encrypt(secret))
+
+
+def unsealed(text: str) -> str:
+    """The secret again."""
+    return str(get_adapter().decrypt(text))
 
 
 def totp_picture(user: User, secret: str) -> tuple[str, str]:
-    """The address that an app reads, and its QR code as SVG."""
-    adapter = get_adapter()
-    url = adapter.build_totp_url(user, secret)
-    return url, adapter.build_totp_svg(url)
+    """The address that an app reads, and its QR code as an SVG element."""
+    url = get_adapter().build_totp_url(user, secret)
+    picture = qrcode.make(url, image_factory=SvgPathImage).to_string(encoding="unicode")
+    return url, mark_safe(picture)  # noqa: S308 - made of numbers only
 
 
 def totp_add(*, user: User, secret: str, code: str, actor: str) -> None:
-    """Set the app up whose first code this is. Raises mfa_code_invalid, already_exists, rate_limited."""
-    throttle(user)
+    """Set the app up whose first code this is. Raises mfa_code_invalid, already_exists."""
     counter = _counter_of(secret, normalize_user_code(code))
     if counter is None:
         raise PaasError("mfa_code_invalid")
@@ -186,20 +204,24 @@ def totp_add(*, user: User, secret: str, code: str, actor: str) -> None:
         with transaction.atomic():
             with scope.platform():
                 Authenticator.objects.create(user_id=user.pk, type=TOTP, data=data)
-            audit.record("mfa.totp_added", actor=actor, target=str(user.pk))
+            changed(user, "mfa.totp_added", actor=actor)
     except IntegrityError:
         raise PaasError("already_exists") from None
 
 
 def recovery_codes_make(*, user: User, actor: str) -> list[str]:
-    """Ten new recovery codes, which end the old ones. They are shown once. Raises permission_denied without a factor."""
+    """Ten new recovery codes, which end the old ones. They are shown once.
+
+    Raises permission_denied for who has no factor.
+    """
     if not is_enrolled(user):
         raise PaasError("permission_denied")
     with transaction.atomic():
         with scope.platform():
-            rows_of(user, RECOVERY).delete()
+            before, _ = rows_of(user, RECOVERY).delete()
             codes: list[str] = RecoveryCodes.activate(user).generate_codes()
-        audit.record("mfa.recovery_codes_made", actor=actor, target=str(user.pk))
+        # The first ones come with a factor, of which a letter tells already.
+        changed(user, "mfa.recovery_codes_made", actor=actor, letter=bool(before))
     return [f"{code[:4]}-{code[4:8]}-{code[8:]}" for code in codes]
 
 
@@ -218,10 +240,10 @@ def factor_remove(*, user: User, row_id: int | None, actor: str) -> None:
             wanted[0].delete()
             if not any(row.type in FACTORS for row in rows if row is not wanted[0]):
                 rows_of(user, RECOVERY).delete()
-        audit.record("mfa.removed", actor=actor, target=str(user.pk), kind=str(wanted[0].type))
+        changed(user, "mfa.removed", actor=actor, kind=str(wanted[0].type))
 
 
-def factors_reset(*, user_id: uuid.UUID, operator: User, reason: str) -> int:
+def factors_reset(*, user: User, operator: User, reason: str) -> int:
     """An operator removes all factors of somebody who lost them; returns how many. Bound to the platform.
 
     Raises validation_failed (reason) or permission_denied.
@@ -232,6 +254,6 @@ def factors_reset(*, user_id: uuid.UUID, operator: User, reason: str) -> int:
     if not (operator.is_active and operator.is_superuser):
         raise PaasError("permission_denied")
     with scope.platform(), transaction.atomic():
-        count = Authenticator.objects.filter(user_id=user_id).delete()[0]
-        audit.record("mfa.reset", actor=f"operator:{operator.pk}", target=str(user_id), reason=why, removed=count)
+        count = rows_of(user).delete()[0]
+        changed(user, "mfa.reset", actor=f"operator:{operator.pk}", reason=why, removed=count)
     return int(count)

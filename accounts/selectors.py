@@ -41,6 +41,11 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
     )
 
 
+def member_count() -> int:
+    """How many people the bound tenant has."""
+    return Membership.objects.filter(tenant_id=scope.current_tenant().id).count()
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A tenant as one of its people sees it in a list."""
@@ -62,9 +67,7 @@ def workspaces_of(user_id: uuid.UUID) -> list[Workspace]:
 
 
 def tenants_of_user(user_id: uuid.UUID) -> list[TenantRef]:
-    """The active tenants that the person is a member of, by name: asked of the platform, whatever is bound."""
+    """The tenants that the person is a member of, by name, whatever their status and whatever is bound."""
     with scope.platform():
-        found = Tenant.objects.filter(memberships__user_id=user_id, status=Tenant.Status.ACTIVE).order_by(
-            "name", "slug"
-        )
+        found = Tenant.objects.filter(memberships__user_id=user_id).order_by("name", "slug")
         return [tenant.ref() for tenant in found]

@@ -38,7 +38,7 @@ def issue(actor: Actor, session_key: str | None = None) -> str:
         actor = replace(actor, session_id=rows.values_list("public_id", flat=True).first())
     ticket = secrets.token_urlsafe(32)
     try:
-        kept = (actor.label, actor.token, actor.token_version, actor.session_id)
+        kept = (actor.label, actor.token, actor.token_version, actor.session_id, actor.token_mark)
         cache.set(_key(ticket), kept, TTL_SECONDS)
     except (RedisError, OSError):
         raise PaasError("redis_unavailable", retry_after=2) from None
@@ -64,14 +64,18 @@ def redeem(ticket: str) -> Actor:
 
 def still(actor: Actor) -> Actor | None:
     """The present Actor of who came with a ticket; None when they may not act any more, or when what the ticket was
-    asked for with has ended: the session (A13), or the access token (P36)."""
-    return _present(actor.label, actor.token, actor.token_version, actor.session_id)
+    asked for with has ended: the session (A13), the access token (P36), or the key's token."""
+    return _present(actor.label, actor.token, actor.token_version, actor.session_id, actor.token_mark)
 
 
-def _present(label: str, token: TokenSession | None, version: int, session_id: uuid.UUID | None) -> Actor | None:
+def _present(
+    label: str, token: TokenSession | None, version: int, session_id: uuid.UUID | None, token_mark: str
+) -> Actor | None:
     kind, _, subject = label.partition(":")
     if kind != "user":
-        return actor_of_key(uuid.UUID(subject))
+        key = actor_of_key(uuid.UUID(subject))
+        # A key that has a new token: what the old one got is worth nothing.
+        return key if key is not None and key.token_mark == token_mark else None
     user_id = uuid.UUID(subject)
     if token is not None:
         return actor_of_session(user_id, token)

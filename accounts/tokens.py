@@ -26,6 +26,7 @@ from typing import Any
 import jwt
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
@@ -67,12 +68,12 @@ class TenantToken(Token):
 
 
 class AccessToken(TenantToken):
-    token_type = "access"
+    token_type = "access"  # noqa: S105
     lifetime = ACCESS
 
 
 class RefreshToken(TenantToken):
-    token_type = "refresh"
+    token_type = "refresh"  # noqa: S105
     lifetime = REFRESH
 
 
@@ -149,13 +150,18 @@ def forget_all() -> None:
 
 
 def _standing(user_id: uuid.UUID, session: TokenSession) -> Actor | None:
-    """The person as they are now, when family, version and membership still stand."""
+    """The person as they are now, when family, version and membership still stand.
+
+    A membership that is younger than the family is another one: who was removed and is asked back signs in anew.
+    """
     alive = RefreshFamily.objects.filter(
         pk=session.family_id,
         user_id=user_id,
         revoked_at=None,
         expires_at__gt=clock.now(),
         user__token_version=session.version,
+        user__memberships__tenant_id=scope.current_tenant().id,
+        user__memberships__created_at__lte=F("created_at"),
     )
     return selectors.actor_of_user(user_id) if alive.exists() else None
 
@@ -168,12 +174,12 @@ def family_begin(*, actor: Actor, method: str) -> Pair:
 
     method: what proved who it is, such as `password+totp`.
     """
-    now, here = clock.now(), client.current()
+    now, here, user_id = clock.now(), client.current(), _user_id(actor)
     with transaction.atomic():
-        User.objects.filter(pk=actor.user_id).update(last_login=now)
+        User.objects.filter(pk=user_id).update(last_login=now)
         family = RefreshFamily.objects.create(
             tenant_id=actor.tenant.id,
-            user_id=actor.user_id,
+            user_id=user_id,
             jti=uuid.uuid4(),
             issued_at=now,
             expires_at=now + FAMILY,
@@ -221,8 +227,8 @@ def _bound_to(claims: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _holder(claims: dict[str, Any]) -> Actor:
     """Who holds this refresh token, while they may (P35)."""
-    current = User.objects.filter(pk=claims["sub"], token_version=claims["token_version"]).exists()
-    actor = selectors.actor_of_user(uuid.UUID(claims["sub"])) if current else None
+    session = TokenSession(uuid.UUID(claims["sid"]), int(claims["token_version"]), int(claims["exp"]))
+    actor = _standing(uuid.UUID(claims["sub"]), session)
     if actor is None:
         raise PaasError("token_invalid")
     actor.require_factor()
@@ -231,14 +237,10 @@ def _holder(claims: dict[str, Any]) -> Actor:
 
 def _swapped(family_id: uuid.UUID, used: uuid.UUID, actor: Actor) -> RefreshFamily:
     """The family with the successor of `used` in its place. Raises token_invalid; a replay ends the family."""
-    now, successor = clock.now(), successor_of(family_id, used)
-    good = RefreshFamily.objects.filter(
-        pk=family_id, user_id=actor.user_id, jti=used, revoked_at=None, expires_at__gt=now
-    )
+    now, successor, user_id = clock.now(), successor_of(family_id, used), _user_id(actor)
+    good = RefreshFamily.objects.filter(pk=family_id, user_id=user_id, jti=used, revoked_at=None, expires_at__gt=now)
     swapped = good.update(jti=successor, previous_jti=used, issued_at=now)
-    family = RefreshFamily.objects.filter(
-        pk=family_id, user_id=actor.user_id, revoked_at=None, expires_at__gt=now
-    ).first()
+    family = RefreshFamily.objects.filter(pk=family_id, user_id=user_id, revoked_at=None, expires_at__gt=now).first()
     if family is None:
         raise PaasError("token_invalid")
     if swapped:
@@ -253,6 +255,11 @@ def _swapped(family_id: uuid.UUID, used: uuid.UUID, actor: Actor) -> RefreshFami
     raise PaasError("token_invalid")
 
 
+def _user_id(actor: Actor) -> uuid.UUID:
+    assert actor.user_id is not None  # keys are no people: they have no refresh tokens
+    return actor.user_id
+
+
 def successor_of(family_id: uuid.UUID, used: uuid.UUID) -> uuid.UUID:
     """The id of the refresh token that follows `used`: nobody else can tell it, and it is always the same."""
     key = derived_key(settings.SECRET_KEY, "accounts.tokens: successor")
@@ -260,7 +267,7 @@ def successor_of(family_id: uuid.UUID, used: uuid.UUID) -> uuid.UUID:
 
 
 def _pair(family: RefreshFamily, actor: Actor) -> Pair:
-    version = User.objects.values_list("token_version", flat=True).get(pk=actor.user_id)
+    version = User.objects.values_list("token_version", flat=True).get(pk=_user_id(actor))
     common = {
         "sub": str(actor.user_id),
         "tenant_id": str(actor.tenant.id),

@@ -115,7 +115,8 @@ class Login(AuthView):
         tenant = scope.current_binding().tenant
         if tenant is not None:
             return _signed_in(request, user, tenant)
-        found = selectors.tenants_of_user(user.pk)
+        everything = selectors.tenants_of_user(user.pk)
+        found = [one for one in everything if one.status == "active"] or everything[:1]
         if len(found) == 1:
             return _signed_in(request, user, found[0])
         if not found:

@@ -19,6 +19,7 @@ django_application = get_asgi_application()
 from channels.routing import URLRouter
 from django.urls import path
 
+from accounts import key_use
 from chat import host
 from chat.http import HttpRequest
 from chat.transports import openai, sse
@@ -27,6 +28,7 @@ from core.errors import PaasError
 from paas import health
 from paas.headers import SecureHeaders
 from paas.static_files import serve_static
+from tenants import ratelimit
 from tenants.asgi import TenantBinding, refuse
 
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
@@ -87,7 +89,9 @@ async def lifespan(receive: Any, send: Any) -> None:
     async with AsyncExitStack() as stack:
         await receive()
         try:
+            await stack.enter_async_context(ratelimit.opened())
             await stack.enter_async_context(host.opened())
+            await stack.enter_async_context(key_use.writing())
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             return

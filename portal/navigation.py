@@ -32,7 +32,10 @@ WORKSPACE = (
     Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),
     Item("workspace", _("Workspace"), "/settings/workspace/", policies.ADMIN_SETTINGS),
 )
-PERSON = (Item("profile", _("Profile"), "/profile/"),)
+PERSON = (
+    Item("profile", _("Profile"), "/profile/"),
+    Item("security", _("Security"), "/profile/security/"),
+)
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:

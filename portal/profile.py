@@ -15,6 +15,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils import translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -128,7 +129,8 @@ def _person(request: Any) -> HttpResponse:
     if not form.is_valid():
         return _page(request, 400, person_form=form)
     profile.person_update(user_id=request.user.pk, actor=_label(request), **form.cleaned_data)
-    answer = _done(request, gettext("Saved."))
+    with translation.override(form.cleaned_data["language"] or translation.get_language()):
+        answer = _done(request, gettext("Saved."))
     speak(answer, profile.person_of(request.user.pk))
     if not form.cleaned_data["language"]:
         answer.delete_cookie(settings.LANGUAGE_COOKIE_NAME)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
 from portal import bundle
+from portal.access import page
 
 
 @require_GET
@@ -20,7 +20,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@page()
 @ensure_csrf_cookie
 def chat(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> HttpResponse:
     """The chat page's shell; the page itself is frontend/, built into static/chat/."""

@@ -47,6 +47,7 @@ class TenantRef:
 
     status: as `Tenant.Status`. wrapped_key: the tenant's data key, wrapped by FIELD_KEYS. color, logo: its branding,
     "" for the platform's own. require_mfa: its members must have a second factor.
+    requests_per_minute: its plan's, where the plan was read with it; None is no limit.
     """
 
     id: uuid.UUID
@@ -57,6 +58,7 @@ class TenantRef:
     color: str = ""
     logo: str = ""
     require_mfa: bool = False
+    requests_per_minute: int | None = field(default=None, compare=False)
 
     @property
     def schema(self) -> str:

@@ -53,6 +53,7 @@ class Platform:
 
 def in_thread(work: Callable[[], Any]) -> Any:
     """The result of `work` from a thread of its own: ORM set-up that async tests may call directly."""
+    from django.core.cache import caches
     from django.db import connections
 
     def run() -> Any:
@@ -60,6 +61,9 @@ def in_thread(work: Callable[[], Any]) -> Any:
             return work()
         finally:
             connections.close_all()
+            for cache in caches.all(initialized_only=True):
+                for pool in cache._cache._pools.values():  # Django never closes them
+                    pool.disconnect()
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
@@ -97,8 +101,8 @@ def platform(services: Services) -> Platform:
             agent_set(slug="assistant", provider=account, model="demo", actor="test", fields={"name": "Assistant"})
     with scope.platform():
         User.objects.create_user("stranger@nowhere.test", PASSWORD)
-        people = tuple(User.objects.values_list("pk", flat=True))
-    return Platform(made["acme"], made["globex"], people)
+        everybody = tuple(User.objects.values_list("pk", flat=True))
+    return Platform(made["acme"], made["globex"], everybody)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +113,7 @@ def admin_url(services: Services) -> str:
 
 _TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
 _SHARED_TABLES = (
-    "usage_quota", "usage_reservation", "usage_usagerecord", "accounts_session", "accounts_auditevent",
+    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_sessioncount", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
     "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
@@ -143,12 +147,13 @@ def forget_caches() -> None:
     """Empty what processes remember for two seconds."""
     from accounts import keys, tokens
     from agents import access
-    from tenants import resolve
+    from tenants import ratelimit, resolve
 
     keys.forget_all()
     tokens.forget_all()
     access.forget_all()
     resolve.forget_all()
+    ratelimit.forget_all()
 
 
 @pytest.fixture

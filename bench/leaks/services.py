@@ -41,5 +41,6 @@ def own_services(*, durable: bool = False) -> Iterator[Path]:
             "LOCAL_MODEL_URL": "",
             "LOG_LEVEL": "ERROR",
             "DATABASE_POOL_SIZE": "24",
+            "RATE_LIMITS": ", ".join(f"{kind}=1000000" for kind in ("turn", "stream", "read", "write", "anonymous")),
         }
         yield folder

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from paas import env
+from paas import env, sign_in_providers
 from paas.admin_site import UNFOLD  # noqa: F401
 
 ROOT = env.ROOT
@@ -186,6 +186,13 @@ LANGUAGE_COOKIE_SAMESITE = "Lax"
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/chat/"
 
+# Providers that everybody may sign in with; tenants add their own (accounts.IdentityProvider).
+IDENTITY_PROVIDERS = sign_in_providers.from_environment()
+# allauth keeps the rows and knows the vendors; its own views are not routed (docs/adr/0010). Nothing is ever
+# connected because two e-mail addresses are the same (P38, A20).
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = False
+
 # Who may make a workspace for themselves, and how long one that was deleted can be had back.
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN", True)
 DELETION_GRACE_DAYS = env.number("DELETION_GRACE_DAYS", 14)
@@ -210,6 +217,13 @@ EGRESS_ALLOW = env.words("EGRESS_ALLOW")
 EGRESS_DENY = env.words("EGRESS_DENY")
 MAX_MESSAGE_CHARS = 100_000
 MAX_BODY_BYTES = 4 * 1024 * 1024
+
+# Requests a minute of one person or key, by class of route (accounts/rates.py); auth and anonymous: of one address.
+# 0 is no limit. A plan's requests_per_minute limits the whole tenant besides.
+RATE_LIMITS = env.rates(
+    "RATE_LIMITS",
+    {"turn": 600, "stream": 1200, "read": 3000, "write": 1200, "admin": 600, "auth": 60, "anonymous": 600},
+)
 
 # --- Pages -----------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
@@ -239,6 +253,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ActorAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsActor"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.rates.RouteThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "accounts.authentication.exception_handler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aiohttp
 import pytest
 from django.conf import settings
 from django.db.models import F
@@ -18,7 +20,9 @@ from django.db.models import F
 from accounts import selectors, tokens
 from accounts.models import AuditEvent, Membership, RefreshFamily, Role, User
 from accounts.sessions import end_everything
+from chat import http
 from core.errors import PaasError
+from llm.providers.scripted import ScriptedModel
 from tenants import resolve, scope
 from tests.chat.conftest import ledger  # noqa: F401 - a fixture
 from tests.chat.sockets import close_of, impatient, opened, refused  # noqa: F401 - a fixture
@@ -316,6 +320,10 @@ async def test_what_ends_every_token(site: Any, pair: Any, how: str) -> None:
         assert (status, said["error"]) == (401, "INVALID_TOKEN")
     finally:
         _change(lambda: undo(user))
+    if how == "removed":
+        assert await me(site.client("acme"), both.access) == 401, "who is asked back signs in anew"
+        status, _ = await post(site.client("acme"), "/api/auth/refresh", {"refresh_token": both.refresh})
+        assert status == 401
 
 
 def _platform(work: Callable[[], Any]) -> Any:
@@ -339,7 +347,7 @@ def _begin(tenant: Any, user_id: uuid.UUID) -> tokens.Pair:
         return tokens.family_begin(actor=actor, method="password")
 
 
-async def test_a_suspended_tenant(site: Any, ledger: Any, pair: Any) -> None:
+async def test_a_suspended_tenant(site: Any, db: Platform, ledger: Any, pair: Any) -> None:
     """A21: 403 for its tokens at both hosts, and nothing changes for globex."""
     ours, rivals = pair(), pair("rival", "globex")
     change = "UPDATE tenants_tenant SET status = %s WHERE slug = 'acme'"
@@ -350,7 +358,11 @@ async def test_a_suspended_tenant(site: Any, ledger: Any, pair: Any) -> None:
         for client in (site.client("acme"), site.client()):
             assert (await post(client, "/api/auth/refresh", {"refresh_token": ours.refresh}))[0] == 403
         login = {"email": "member@acme.test", "password": PASSWORD}
-        assert (await post(site.client(), "/api/auth/login", login))[0] in (401, 403)
+        for client in (site.client("acme"), site.client()):
+            assert (await post(client, "/api/auth/login", login))[0] == 403
+        for client, body in ((site.client(), login), (site.client(), login | {"tenant_id": str(db.acme.id)})):
+            path = "/api/auth/login/tenant" if "tenant_id" in body else "/api/auth/login"
+            assert (await post(client, path, body))[1]["error"] == "TENANT_SUSPENDED"
         assert await me(site.client("globex"), rivals.access) == 200
     finally:
         ledger.rows(change, "active")
@@ -374,6 +386,26 @@ async def test_open_sockets_and_streams_end_with_it(site: Any, pair: Any, impati
     soon = _signed(dict(tokens.HEADER), body | {"exp": int(clock.now().timestamp()) + 2}, key)
     async with opened(site.client("acme", token=soon)) as socket:
         assert (await close_of(socket))[0] == 4401
+
+
+async def test_an_open_stream_ends_with_it(site: Any, pair: Any, monkeypatch: Any) -> None:
+    """P36: the stream is cut off; the run itself goes on."""
+    monkeypatch.setattr(http, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(tokens._known, "seconds", 0.01)
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["a", gate, "b"])
+    client = site.client("acme", token=pair().access)
+    body = {"agent": "assistant", "message": "hi"}
+    async with client.post("/api/v1/runs", json=body, headers={"Accept": "text/event-stream"}) as stream:
+        while b"text.delta" not in (seen := await stream.content.readline()) and seen:
+            continue
+        assert (await post(client, "/api/auth/logout", {}))[0] == 200
+        try:
+            rest = await asyncio.wait_for(stream.content.read(), 10)
+        except aiohttp.ClientPayloadError:
+            rest = b""
+        assert b"run.completed" not in rest
+    gate.set()
 
 
 # --- refresh -----------------------------------------------------------------------------------------
@@ -434,28 +466,12 @@ def test_racing_for_one_token(db: Platform, pair: Any) -> None:
     current, rounds = pair().refresh, 150
     with ThreadPoolExecutor(8) as racers:
         for _ in range(rounds):
-            found = set(racers.map(lambda token: _rotate_here(db, token), [current] * 8))
+            found = set(racers.map(lambda token: rotate(db, token), [current] * 8))
             assert len(found) == 1, found
             current = found.pop()
             assert current.count(".") == 2, current
-        list(racers.map(lambda _: _close(), range(16)))
     with scope.platform():
         assert RefreshFamily.objects.filter(revoked_at=None).count() == 1
-
-
-def _rotate_here(db: Platform, refresh: str) -> str:
-    with scope.bind(db.acme):
-        try:
-            return tokens.family_rotate(refresh=refresh).refresh
-        except PaasError as error:
-            return error.code
-    raise AssertionError
-
-
-def _close() -> None:
-    from django.db import connections
-
-    connections.close_all()
 
 
 def test_a_token_is_kept_out_of_logs(pair: Any) -> None:

@@ -39,7 +39,9 @@ class Declared:
     ids: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
     page: bool = False
+    of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
     people: bool = False
+    of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
 
 
 ROUTES: dict[str, Declared] = {
@@ -65,6 +67,40 @@ ROUTES: dict[str, Declared] = {
     "/settings/audit/": Declared("own", page=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
+    # people
+    "/api/v1/members": Declared("own"),
+    "/api/v1/members/leave": Declared("own", ("POST",)),
+    "/api/v1/members/<uuid:user_id>": Declared(
+        "by_id", ("PATCH", "DELETE"), {"user_id": "person"}, {"role": "viewer"}, of_tenant=True
+    ),
+    "/api/v1/owner-transfer": Declared("own", ("POST",)),
+    "/api/v1/invitations": Declared("own", ("GET", "POST")),
+    "/api/v1/invitations/<uuid:invitation_id>": Declared(
+        "by_id", ("DELETE",), {"invitation_id": "invitation"}, of_tenant=True
+    ),
+    "/api/v1/invitations/<uuid:invitation_id>/resend": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, of_tenant=True
+    ),
+    "/settings/members/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/members/leave/": Declared("shell", ("GET", "POST"), page=True),
+    "/settings/members/transfer/": Declared("own", ("POST",), page=True),
+    "/settings/members/<uuid:user_id>/role/": Declared(
+        "by_id", ("POST",), {"user_id": "person"}, page=True, of_tenant=True
+    ),
+    "/settings/members/<uuid:user_id>/remove/": Declared(
+        "by_id", ("POST",), {"user_id": "person"}, page=True, of_tenant=True
+    ),
+    "/settings/invitations/<uuid:invitation_id>/resend/": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, page=True, of_tenant=True
+    ),
+    "/settings/invitations/<uuid:invitation_id>/revoke/": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, page=True, of_tenant=True
+    ),
+    "/invitations/<str:token>/": Declared("public", ("GET", "POST"), {"token": "invitation_link"}, page=True),
+    # the workspace itself
+    "/settings/workspace/": Declared("own", ("GET", "POST"), page=True),
+    "/branding.css": Declared("public", page=True),
+    "/branding/logo": Declared("public", page=True),
     # signing in; a person's profile
     "/login/platform/": Declared("public", page=True),
     "/login/forgot/": Declared("public", ("GET", "POST"), page=True),
@@ -76,6 +112,17 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/me/sessions": Declared("own", people=True),
     "/api/v1/me/sessions/<uuid:session_id>": Declared("by_id", ("DELETE",), {"session_id": "session"}, people=True),
     "/api/v1/me/sign-out-everywhere": Declared("own", ("POST",), people=True),
+    # the second factor
+    "/login/code/": Declared("public", ("GET", "POST"), page=True),
+    "/login/code/passkey/": Declared("public", ("POST",), page=True),
+    "/profile/security/": Declared("own", page=True),
+    "/profile/security/app/": Declared("own", ("GET", "POST"), page=True),
+    "/profile/security/app/start/": Declared("own", ("POST",), page=True),
+    "/profile/security/app/remove/": Declared("own", ("POST",), page=True),
+    "/profile/security/codes/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/start/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/remove/": Declared("own", ("POST",), page=True),
     # sign-in for programs
     "/api/auth/login": Declared("own", ("POST",), body={"email": "rival@globex.test", "password": "wrong-on-purpose"}),
     "/api/auth/login/tenant": Declared(
@@ -83,6 +130,39 @@ ROUTES: dict[str, Declared] = {
     ),
     "/api/auth/refresh": Declared("own", ("POST",), body={"refresh_token": "a.b.c"}),
     "/api/auth/logout": Declared("own", ("POST",)),
+    # API keys
+    "/api/v1/keys": Declared("own", ("GET", "POST")),
+    "/api/v1/keys/<uuid:key_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"key_id": "api_key"}, {"name": "stolen"}, of_tenant=True
+    ),
+    "/api/v1/keys/<uuid:key_id>/rotate": Declared("by_id", ("POST",), {"key_id": "api_key"}, of_tenant=True),
+    "/settings/keys/": Declared("own", page=True),
+    "/settings/keys/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/keys/<uuid:key_id>/": Declared(
+        "by_id", ("GET", "POST"), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    "/settings/keys/<uuid:key_id>/rotate/": Declared(
+        "by_id", ("POST",), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    "/settings/keys/<uuid:key_id>/revoke/": Declared(
+        "by_id", ("POST",), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    # sign-in with providers
+    "/login/oidc/": Declared("public", page=True),
+    "/login/oidc/<str:key>/": Declared("public", ids={"key": "identity_provider"}, page=True),
+    "/profile/identities/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/sign-in/": Declared("own", page=True),
+    "/settings/sign-in/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/sign-in/<uuid:provider_id>/": Declared(
+        "by_id", ("GET", "POST"), {"provider_id": "identity_provider"}, page=True, of_tenant=True
+    ),
+    "/settings/sign-in/<uuid:provider_id>/test/": Declared(
+        "by_id", ("POST",), {"provider_id": "identity_provider"}, page=True, of_tenant=True
+    ),
+    "/api/v1/identity-providers": Declared("own", ("GET", "POST")),
+    "/api/v1/identity-providers/<uuid:provider_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"provider_id": "identity_provider"}, {"name": "stolen"}, of_tenant=True
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
@@ -99,7 +179,7 @@ DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/api/v1/runs"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions"},
     "chat/transports/sse.py": {
-        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel"
+        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
     },
 }  # fmt: skip
 # Frames that a client may send on the websocket -> the field with an id, and of what.

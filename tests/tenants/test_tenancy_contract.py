@@ -14,7 +14,9 @@ import pytest
 from yarl import URL
 
 from accounts import codes
-from accounts.models import Session, User
+from accounts.invitations import invitation_create
+from accounts.models import IdentityProvider, Session, User
+from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
 from tests.conftest import Platform, in_thread
@@ -62,6 +64,7 @@ class Acme:
 
     def state(self) -> Any:
         """All of acme's rows that somebody might have changed."""
+        from accounts.models import Invitation, Membership
         from agents.models import Agent
         from chat.models import Conversation, Message, Run
 
@@ -72,6 +75,9 @@ class Acme:
                     sorted(map(str, Run.objects.values_list("id", "status"))),
                     Message.objects.count(),
                     Agent.objects.count(),
+                    sorted(map(str, Membership.objects.values_list("user_id", "role"))),
+                    sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
+                    list(IdentityProvider.objects.values_list("id", "name", "client_id")),
                 )
 
         return in_thread(read)
@@ -80,14 +86,18 @@ class Acme:
 @pytest.fixture
 async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
+    from accounts.keys import key_create
     from agents.services import agent_set
     from chat.models import Conversation
     from llm.selectors import provider_named
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
 
+    made: dict[str, str] = {}
+
     def set_up() -> None:
         with scope.bind(db.acme):
+            made["api_key"] = str(key_create(name=MARK, scopes=["chat:read"], actor="test")[0].pk)
             provider: Any = provider_named("scripted")
             agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
 
@@ -115,7 +125,9 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "run": runs[0],
             "live_run": live,
             "agent_slug": secret_agent,
+            **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
+            **made,
         },
         owner,
         db.acme,
@@ -134,14 +146,28 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     in_thread(tear_down)
 
 
+def someone(tenant: Any) -> dict[str, str]:
+    """A person of acme, an invitation that waits, and a token that is none."""
+    with scope.bind(tenant):
+        owner = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert owner is not None
+        made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
+        viewer = User.objects.get(email="viewer@acme.test")
+        return {"person": str(viewer.pk), "invitation": str(made.pk), "invitation_link": uuid.uuid4().hex}
+
+
 def owners_links(tenant: Any) -> dict[str, str]:
     """The session of acme's owner, and codes that were mailed to them."""
     with scope.bind(tenant):
         owner = User.objects.get(email="owner@acme.test")
         session = Session.objects.filter(user=owner).latest("created_at")
+        provider = IdentityProvider.objects.create(
+            tenant_id=tenant.id, name="SSO", issuer="https://login.invalid", client_id=MARK, enabled=False
+        )
         about: dict[str, Any] = {"seconds": 3600, "user": owner, "tenant_id": tenant.id}
         return {
             "session": str(session.public_id),
+            "identity_provider": str(provider.pk),
             "email_code": codes.issue("email", email="elsewhere@acme.test", **about),
             "reset_code": codes.issue("password", **about),
         }
@@ -215,8 +241,9 @@ async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acm
         for who in outsiders
         for method in methods_of(declared, all_=who == "rival")
         if declared.kind == "by_id"
-        # An agent is its tenant's, not a person's.
+        # An agent is its tenant's, not a person's; so are people, invitations and API keys.
         and not (route.startswith("/v1/models") and who in ("colleague", "acme's key"))
+        and not (declared.of_tenant and who in ("colleague", "acme's key"))
         # Keys open no page and have no profile, whatever is asked for there.
         and not ((declared.page or declared.people) and who.endswith("key"))
     )
