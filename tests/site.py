@@ -43,9 +43,7 @@ class Site:
                 log_level="warning",
                 lifespan="on",
                 ws="websockets-sansio",
-                proxy_headers=False,  # as launch.web serves it
                 timeout_graceful_shutdown=1,
-                proxy_headers=False,  # as launch.web serves
             )
         )
         # The protocol is named because asyncio switches Nagle's delay off only where it is.
