@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db import transaction
+
 from accounts import audit, members
 from accounts.models import Membership, Role, User
 from tenants import scope

@@ -6,11 +6,11 @@ from django.db import migrations, models
 import core.ids
 from tenants.db import rls
 
-SQL = (Path(__file__).parent / "0003_sessions_per_day.sql").read_text()
+SQL = (Path(__file__).parent / "0004_sessions_per_day.sql").read_text()
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0002_rls_and_functions"), ("tenants", "0004_plans_and_names")]
+    dependencies = [("usage", "0003_key_budgets"), ("tenants", "0004_plans_and_names")]
 
     operations = [
         migrations.CreateModel(
