@@ -12,7 +12,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,16 @@ def main() -> None:
                 print(orjson.dumps(said).decode(), file=answers_to, flush=True)
 
 
+@contextlib.contextmanager
+def stage(tenants: int) -> Iterator[tuple[int, list[Any]]]:
+    """A platform of its own with so many tenants, served: (port, the tenants as `bench.leaks.world` has them)."""
+    with own_services(durable=True) as folder:
+        os.environ |= {"DATABASE_LOGIN": "owner", "STATEMENT_TIMEOUT_MS": "0"}
+        with contextlib.closing(Crowd(folder, tenants)) as crowd:
+            port = int(crowd.serve()["port"])
+            yield port, crowd.customers
+
+
 class Crowd:
     """The tenants and what is measured on them."""
 
@@ -53,6 +63,7 @@ class Crowd:
 
         self.folder, self.number = folder, number
         self.web: Process | None = None
+        self.customers: list[Any] = []
         call_command("init_database", verbosity=0, stdout=sys.stderr)
         migrate_all(lambda line: None)
 
@@ -77,15 +88,19 @@ class Crowd:
 
         provisioning.tenant_create = timed
         try:
-            customers = world.make(self.number).customers
+            self.customers = world.make(self.number).customers
         finally:
             provisioning.tenant_create = plain
         port = free_port()
         environment = {**os.environ, "DATABASE_LOGIN": "app", "STATEMENT_TIMEOUT_MS": "5000"}
         argv = [sys.executable, "-m", "uvicorn", "paas.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-        self.web = Process([*argv, "--log-level", "warning"], environment, self.folder / "web.log")
+        self.web = Process(
+            [*argv, "--log-level", "warning", "--no-proxy-headers", "--ws", "websockets-sansio"],
+            environment,
+            self.folder / "web.log",
+        )
         self.web.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
-        return {"port": port, "who": [[one.host, one.session] for one in customers], "seconds": seconds}
+        return {"port": port, "who": [[one.host, one.session] for one in self.customers], "seconds": seconds}
 
     def create(self) -> dict[str, Any]:
         """T22: seconds from the request until people are let in, as page and worker do it; then, with creations that

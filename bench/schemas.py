@@ -41,7 +41,8 @@ class Platform:
 
     def say(self, word: str) -> dict[str, Any]:
         """Have it do something; what it answers. Raises RuntimeError when it has ended."""
-        assert self._child.stdin and self._child.stdout
+        assert self._child.stdin
+        assert self._child.stdout
         self._child.stdin.write(f"{word}\n".encode())
         self._child.stdin.flush()
         line = self._child.stdout.readline()
@@ -143,15 +144,15 @@ def markdown(
             f"{where['cores']} cores, {where['memory_gb']} GB, load {where['load_average'][0]} before.",
             "",
             "| target | measured | |", "|---|--:|---|", *rows, "",
-            f"- requests, {len(many)} visits of {len(many[0])} each: median {_median_ms(few):.2f} ms with {FEW} tenants, "
+            f"- {len(many)} visits of {len(many[0])} requests: median {_median_ms(few):.2f} ms with {FEW} tenants, "
             f"{_median_ms(many):.2f} ms with {tenants}; p95 {p95[0]:.1f} and {p95[1]:.1f} ms; the first request of a "
             f"visit {first[0]:.2f} and {first[1]:.2f} ms",
             f"- tenants of the crowd, one after the other: median {statistics.median(made):.3f} s, the last hundred "
             f"{statistics.median(made[-100:]):.3f} s; by request and worker, median "
             f"{statistics.median(creation['seconds']):.3f} s",
             f"- creations killed {creation['killed']} times: {creation['orphans']}",
-            f"- migration, killed {sum(one['killed'] for one in migration['stretches'])} times: {stretches}; nothing to "
-            f"do before {migration['nothing to do'][0]:.1f} s, after {migration['nothing to do'][1]:.1f} s",
+            f"- migration, killed {sum(one['killed'] for one in migration['stretches'])} times: {stretches}; nothing "
+            f"to do before {migration['nothing to do'][0]:.1f} s, after {migration['nothing to do'][1]:.1f} s",
         ]
     )  # fmt: skip
 

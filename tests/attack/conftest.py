@@ -97,6 +97,7 @@ def people(db: Platform, extras: None) -> list[Any]:
 def callers(db: Platform, extras: None) -> list[Any]:
     """Everybody who knocks at the platform's host; only who is signed in there has `browser`."""
     from tests.attack.knocking import deactivate, key_of, session_of
+    from tests.contracts import access
     from tests.contracts.access import Identity
 
     past = session_of(None, PAST)
@@ -104,7 +105,7 @@ def callers(db: Platform, extras: None) -> list[Any]:
         Identity("anonymous"),
         Identity("owner", frozenset(), True, session_of(None, "owner@acme.test")),
         Identity("staff", frozenset(), True, session_of(None, STAFF)),
-        Identity("operator", frozenset(), True, session_of(None, OPERATOR)),
+        Identity("operator", frozenset({access.OPERATOR}), True, session_of(None, OPERATOR)),
         Identity("owner's tenant session", session=session_of(db.acme, "owner@acme.test")),
         Identity("former operator", session=past),
         Identity("key *", token=key_of(db.acme, "*")),

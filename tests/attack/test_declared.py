@@ -12,7 +12,7 @@ from tenants import scope
 from tests.attack.knocking import EVERYTHING, suspended
 from tests.conftest import Platform
 from tests.contracts import access, tenancy
-from tests.contracts.access import ANY, DOORS, FRAMES, JOBS, KINDS, PERSON, PLATFORM, TENANT
+from tests.contracts.access import ANY, DOORS, FRAMES, JOBS, KINDS, OPERATOR, PERSON, PLATFORM, TENANT
 
 
 def test_every_route_of_a_tenants_host_says_who_it_is_for() -> None:
@@ -42,7 +42,7 @@ def test_declarations_agree_with_those_of_foreign_ids() -> None:
 
     for route, declared in (EVERYTHING | PLATFORM).items():
         assert declared.kind in KINDS
-        assert {word for needs in declared.needs.values() for word in needs.split()} <= ACTIONS | {PERSON}, route
+        assert {word for needs in declared.needs.values() for word in needs.split()} <= ACTIONS | {PERSON, OPERATOR}, route
         assert set(declared.skip) <= declared.needs.keys()
     for route, declared in EVERYTHING.items():
         methods = set((tenancy.ROUTES | tenancy.DOORS)[route].methods)

@@ -18,6 +18,10 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.policies import (
     ADMIN_AUDIT,
+    ADMIN_KEYS,
+    ADMIN_MEMBERS,
+    ADMIN_OWNER,
+    ADMIN_SETTINGS,
     AGENTS_EXECUTE,
     CHAT_READ,
     CHAT_WRITE,
@@ -34,6 +38,7 @@ from accounts.policies import (
 #   console  operators, on the platform's host
 KINDS = ("public", "page", "api", "signed", "console")
 ANY = ""  # any member, or any key
+OPERATOR = "operator"  # on the platform's host, in an action's place: an operator with a session
 PERSON = "person"  # beside actions: who asks is a person; a key is refused, whatever its scopes are
 
 
@@ -130,11 +135,61 @@ TENANT: dict[str, Access] = {
     "/api/v1/me/sessions": api(GET=PERSON),
     "/api/v1/me/sessions/<uuid:session_id>": api(DELETE=PERSON),
     "/api/v1/me/sign-out-everywhere": api(POST=PERSON, skip=("POST",)),
+    "/login/code/": public("GET", "POST"),
+    "/login/code/passkey/": public("POST"),
+    "/login/oidc/": public(),
+    "/login/oidc/<str:key>/": public(leads=("elsewhere",)),
+    "/profile/identities/": page(GET=ANY, POST=ANY),
+    "/profile/security/": page(GET=ANY),
+    "/profile/security/app/": page(GET=ANY, POST=ANY),
+    "/profile/security/app/start/": page(POST=ANY),
+    "/profile/security/app/remove/": page(POST=ANY),
+    "/profile/security/codes/": page(POST=ANY),
+    "/profile/security/passkeys/": page(POST=ANY),
+    "/profile/security/passkeys/start/": page(POST=ANY),
+    "/profile/security/passkeys/remove/": page(POST=ANY),
     # sign-in for programs
     "/api/auth/login": public("POST"),
     "/api/auth/login/tenant": public("POST"),
     "/api/auth/refresh": public("POST"),
     "/api/auth/logout": public("POST", skip=("POST",)),
+    # people and invitations
+    "/api/v1/members": api(GET=ADMIN_MEMBERS),
+    "/api/v1/members/<uuid:user_id>": api(PATCH=ADMIN_MEMBERS, DELETE=ADMIN_MEMBERS),
+    "/api/v1/members/leave": api(POST=PERSON, skip=("POST",)),
+    "/api/v1/owner-transfer": api(POST=ADMIN_OWNER),
+    "/api/v1/invitations": api(GET=ADMIN_MEMBERS, POST=ADMIN_MEMBERS),
+    "/api/v1/invitations/<uuid:invitation_id>": api(DELETE=ADMIN_MEMBERS),
+    "/api/v1/invitations/<uuid:invitation_id>/resend": api(POST=ADMIN_MEMBERS),
+    "/invitations/<str:token>/": public("GET", "POST", leads=("platform",)),
+    "/settings/members/": page(GET=ADMIN_MEMBERS, POST=ADMIN_MEMBERS),
+    "/settings/members/<uuid:user_id>/remove/": page(POST=ADMIN_MEMBERS),
+    "/settings/members/<uuid:user_id>/role/": page(POST=ADMIN_MEMBERS),
+    "/settings/members/leave/": page(GET=ANY, POST=ANY, skip=("POST",)),
+    "/settings/members/transfer/": page(POST=ADMIN_OWNER),
+    "/settings/invitations/<uuid:invitation_id>/resend/": page(POST=ADMIN_MEMBERS),
+    "/settings/invitations/<uuid:invitation_id>/revoke/": page(POST=ADMIN_MEMBERS),
+    # keys
+    "/api/v1/keys": api(GET=ADMIN_KEYS, POST=ADMIN_KEYS),
+    "/api/v1/keys/<uuid:key_id>": api(GET=ADMIN_KEYS, PATCH=ADMIN_KEYS, DELETE=ADMIN_KEYS),
+    "/api/v1/keys/<uuid:key_id>/rotate": api(POST=ADMIN_KEYS),
+    "/settings/keys/": page(GET=ADMIN_KEYS),
+    "/settings/keys/new/": page(GET=ADMIN_KEYS, POST=ADMIN_KEYS),
+    "/settings/keys/<uuid:key_id>/": page(GET=ADMIN_KEYS, POST=ADMIN_KEYS),
+    "/settings/keys/<uuid:key_id>/revoke/": page(POST=ADMIN_KEYS),
+    "/settings/keys/<uuid:key_id>/rotate/": page(POST=ADMIN_KEYS),
+    # the workspace and its sign-in
+    "/branding.css": public(),
+    "/branding/logo": public(),
+    "/settings/workspace/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/api/v1/identity-providers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/api/v1/identity-providers/<uuid:provider_id>": api(
+        GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS
+    ),
+    "/settings/sign-in/": page(GET=ADMIN_SETTINGS),
+    "/settings/sign-in/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/settings/sign-in/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/settings/sign-in/<uuid:provider_id>/test/": page(POST=ADMIN_SETTINGS),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {
@@ -176,7 +231,28 @@ PLATFORM: dict[str, Access] = {
     "/accounts/profile/email/<str:code>/": signed(GET=ANY, POST=ANY),
     "/accounts/profile/sessions/<uuid:session_id>/end/": signed(POST=ANY),
     "/accounts/profile/sessions/end-all/": signed(POST=ANY, skip=("POST",)),
+    "/accounts/login/code/": public("GET", "POST"),
+    "/accounts/login/code/passkey/": public("POST"),
+    "/accounts/oidc/": public(),
+    "/accounts/oidc/<str:key>/": public(leads=("elsewhere",)),
+    "/accounts/oidc/callback/<str:whose>/": public(),
+    "/accounts/profile/identities/": signed(GET=ANY, POST=ANY),
+    "/accounts/profile/security/": signed(GET=ANY),
+    "/accounts/profile/security/app/": signed(GET=ANY, POST=ANY),
+    "/accounts/profile/security/app/start/": signed(POST=ANY),
+    "/accounts/profile/security/app/remove/": signed(POST=ANY),
+    "/accounts/profile/security/codes/": signed(POST=ANY),
+    "/accounts/profile/security/passkeys/": signed(POST=ANY),
+    "/accounts/profile/security/passkeys/start/": signed(POST=ANY),
+    "/accounts/profile/security/passkeys/remove/": signed(POST=ANY),
     "/workspaces/": signed(GET=ANY),
+    # the operator's API
+    "/api/v1/tenants": api(GET=OPERATOR, POST=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>": api(GET=OPERATOR, PATCH=OPERATOR, DELETE=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/progress": api(GET=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/suspend": api(POST=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/resume": api(POST=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/restore": api(POST=OPERATOR),
     # sign-in for programs
     "/api/auth/login": public("POST"),
     "/api/auth/login/tenant": public("POST"),

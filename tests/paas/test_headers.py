@@ -61,7 +61,7 @@ ANSWERS: list[tuple[str, str, str, str, dict[str, str], Any, int]] = [
     ("a wrong method", "acme", "DELETE", "/api/v1/runs", {}, None, 405),
     ("nobody's host", "nobody", "GET", "/api/v1/me", {}, None, 404),
     ("nobody's host, to a person", "nobody", "GET", "/login/", HTML, None, 404),
-    ("a way to the console", "", "GET", "/", {}, None, 302),
+    ("the front page", "", "GET", "/", {}, None, 200),
     ("a form of the platform", "", "GET", "/signup/", {}, None, 200),
     ("an API address of the platform", "", "GET", "/api/v1/nothing", {}, None, 404),
     ("health", "acme", "GET", "/healthz", {}, None, 200),
