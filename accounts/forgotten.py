@@ -84,6 +84,6 @@ def password_reset(*, code: str, new: str) -> User:
         claimed = identities.mailbox_proven(user)
         password_store(user)
         sessions.end_everything(user.pk)
-        audit.record("password.reset", actor=f"user:{user.pk}", **({"disconnected": True} if claimed else {}))
+        audit.record("password.reset", actor=f"user:{user.pk}", disconnected=claimed)
         mail.send("password_changed", to=user.email, language=user.language)
     return user
