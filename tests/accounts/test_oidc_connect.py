@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 from allauth.socialaccount.models import SocialAccount
+from yarl import URL
 
 from tenants import scope
 from tests.accounts.idp import Idp
@@ -31,8 +32,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def press(
     client: aiohttp.ClientSession, site: Site, slug: str = "acme", here: str = "/profile/identities/", **form: str
 ) -> tuple[int, str]:
-    from yarl import URL
-
     async with client.get(here) as page:
         assert page.status == 200, await page.text()
     token = client.cookie_jar.filter_cookies(URL(site.url(slug)))["csrftoken"].value
@@ -105,6 +104,8 @@ async def test_connecting_holds_to_who_asked(door: Site, db: Platform, idp: Idp)
     viewer = await door.signed_in("viewer")
     await press(viewer, door, connect=key, password=PASSWORD)
     landing = await go(viewer, await idp.sign_in(await go(viewer, f"/login/oidc/{key}/?connect=1"), "s-26"))
+    cookie = next(one for one in viewer.cookie_jar if one.key == "oidc")
+    client.cookie_jar.update_cookies({"oidc": cookie.value}, URL(door.url("acme")))  # one browser, two people
     assert (await refused(client, landing))[1] == "identity_state"
 
     def count() -> int:

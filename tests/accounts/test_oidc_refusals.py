@@ -43,6 +43,10 @@ async def test_a_known_address_is_not_connected(door: Site, db: Platform, idp: I
         assert (await refused(client, await arrive(client, idp, key, sub)))[:2] == (403, code)
     await idp.knows("s-8", email="rival@globex.test", email_verified=True)
     assert (await refused(client, await arrive(client, idp, key, "s-8")))[1] == "identity_not_connected"
+    # Where nobody joins without an invitation, only members learn that they are known (A18).
+    by_invitation = own(db, idp, name="By invitation")
+    assert (await refused(client, await arrive(client, idp, by_invitation, "s-6")))[1] == "identity_not_connected"
+    assert (await refused(client, await arrive(client, idp, by_invitation, "s-8")))[1] == "identity_uninvited"
     await idp.knows("s-9", email=NEW, email_verified=False)
     status, code, text = await refused(client, await arrive(client, idp, key, "s-9"))
     assert (status, code) == (403, "identity_email_unverified")
