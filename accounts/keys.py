@@ -22,7 +22,7 @@ from accounts import audit, key_limits, key_use, rates
 from accounts.actors import Actor
 from accounts.key_limits import MAX_DEPTH, Limits
 from accounts.key_rights import RELATED, below, chain_of, limits_of, present_rights
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey
 from core import clock
 from core.crypto import token_digest
 from core.errors import PaasError
@@ -81,14 +81,15 @@ def key_create(
     scopes: Iterable[str],
     actor: str,
     token: str | None = None,
-    created_by: User | None = None,
+    created_by: uuid.UUID | None = None,
     parent: ApiKey | None = None,
     **limits: Unpack[OtherLimits],
 ) -> tuple[ApiKey, str]:
     """A key of the bound tenant and its token, which cannot be read again. Raises ValidationError, TooWide.
 
-    created_by: the person whose key it is: it works while they are an active member, and never does more than they
-    may. None: of nobody, such as one of `manage.py apply`, or of the key above it. parent: the key that it narrows.
+    created_by: the id of the person whose key it is: it works while they are an active member, and never does more
+    than they may. None: of nobody, such as one of `manage.py apply`, or of the key above it. parent: the key that it
+    narrows.
     """
     token = token or new_token()
     if not TOKEN.match(token):
@@ -100,7 +101,7 @@ def key_create(
         digest=digest(token),
         hint=token[:8],
         parent=parent,
-        created_by=created_by,
+        created_by_id=created_by,
     )
     with transaction.atomic():
         _check(own, parent)

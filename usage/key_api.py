@@ -16,7 +16,6 @@ from accounts import key_selectors, keys
 from accounts.actors import Actor
 from accounts.key_limits import MAX_DEPTH, MOST_ENTRIES, MOST_TOKENS
 from accounts.key_selectors import KeyRow
-from accounts.models import User
 from accounts.policies import ADMIN_KEYS
 from core.errors import PaasError
 from usage.selectors import tokens_of_keys
@@ -109,9 +108,8 @@ class KeyList(APIView):
         actor = _actor(request)
         asked = _asked(NewKey(data=request.data), request.data)
         parent = key_selectors.parent_for(actor, asked.pop("parent_id", None))
-        maker = User.objects.get(pk=actor.user_id) if actor.user_id else None
         try:
-            key, token = keys.key_create(**asked, parent=parent, created_by=maker, actor=actor.label)
+            key, token = keys.key_create(**asked, parent=parent, created_by=actor.user_id, actor=actor.label)
         except ValidationError as error:
             raise refusal(error) from None
         return _answer(actor, key.pk, token, status=201)

@@ -145,7 +145,7 @@ def test_a_parents_end_is_its_childrens(bound: Platform) -> None:
 def test_a_key_works_while_the_person_who_made_it_is_an_active_member(db: Platform, maker: User, below: bool) -> None:
     """A23: also the keys that were made below it."""
     with scope.bind(db.acme):
-        key, token = make("of a person", created_by=maker)
+        key, token = make("of a person", created_by=maker.pk)
         if below:
             key, token = make("below", parent=key)
 
