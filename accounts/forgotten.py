@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -85,7 +84,6 @@ def password_reset(*, code: str, new: str) -> User:
         claimed = identities.mailbox_proven(user)
         password_store(user)
         sessions.end_everything(user.pk)
-        found: dict[str, Any] = {"disconnected": True} if claimed else {}
-        audit.record("password.reset", actor=f"user:{user.pk}", **found)
+        audit.record("password.reset", actor=f"user:{user.pk}", disconnected=claimed)
         mail.send("password_changed", to=user.email, language=user.language)
     return user

@@ -73,6 +73,7 @@ SUBJECTS: tuple[tuple[str, str | Promise], ...] = (
     ("mfa.", _("Second factor")),
     ("token.", _("Access tokens")),
     ("member.", _("Members")),
+    ("owner.", _("Owners")),
     ("invitation.", _("Invitations")),
     ("api_key.", _("API keys")),
     ("agent.", _("Agents")),

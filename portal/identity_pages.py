@@ -216,7 +216,7 @@ def _identities_page(request: Any, user: User, *, problem: str = "", status: int
     connected, offered = people.identities_of(user), providers_here()
     realms = {one.provider for one in connected}
     shown = {
-        "page_name": "profile",
+        "page_name": "identities",
         "layout": "portal/page.html" if request.tenant else "portal/platform_page.html",
         "connected": connected,
         "offered": [one for one in offered if one.realm not in realms],

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.auth import logout
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, invitations, sign_in, throttle
+from accounts import invitations, sign_in, throttle
 from accounts.models import Invitation, User
 from core.errors import PaasError
 from portal.members import ROLES
@@ -64,10 +63,6 @@ def accept(request: Any, token: str) -> HttpResponse:
 def _signed_in(request: Any, invitation: Invitation, token: str) -> HttpResponse:
     """Somebody is signed in on this host, so a member of it: the invited person themselves, or another."""
     if request.user.email != invitation.email:
-        if request.method == "POST" and request.POST.get("act") == "sign-out":
-            audit.record("session.ended", actor=f"user:{request.user.pk}")
-            logout(request)
-            return HttpResponseRedirect(request.path)
         return _page(request, "other", invitation, status=409 if request.method == "POST" else 200)
     if request.method != "POST":
         return _page(request, "ready", invitation)

@@ -31,7 +31,7 @@ PLACE = "/settings/keys/"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A key as the list shows it. last_day: with the keys above it. used: tokens of this month; None: no budget."""
+    """A key as the list shows it. used: tokens of this month, None without a budget. last_day: also of those above."""
 
     row: KeyRow
     scopes: list[Any]

@@ -35,6 +35,7 @@ WORKSPACE = (
 PERSON = (
     Item("profile", _("Profile"), "/profile/"),
     Item("security", _("Security"), "/profile/security/"),
+    Item("identities", _("Ways to sign in"), "/profile/identities/"),
 )
 
 
