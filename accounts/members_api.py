@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from accounts import invitations, member_selectors, members
 from accounts.actors import Actor
 from accounts.models import Role
-from accounts.policies import ADMIN_MEMBERS
+from accounts.policies import ADMIN_MEMBERS, ADMIN_OWNER
 from core.errors import PaasError
 
 
@@ -99,6 +99,7 @@ class OwnerTransfer(APIView):
         step_down = serializers.BooleanField(default=False)
 
     def post(self, request: Request) -> Response:
+        _actor(request).require(ADMIN_OWNER)  # before a word is said about the body
         actor = _manager(request)
         given = _given(self.Body(data=request.data))
         members.owner_transfer(actor=actor, user_id=given["user_id"], step_down=given["step_down"])

@@ -159,6 +159,8 @@ def complaint(declared: Access, method: str, who: Identity, status: int, to: str
     if declared.kind == "public":
         return ""
     if declared.allows(method, who):
+        if status == 401 and declared.proof and method != "GET":
+            return ""
         return "refused, but it may" if status in (401, 403) or (to and to_sign_in(to)) else ""
     if who.actions is None or (declared.kind == "page" and not who.browser):
         if declared.kind in ("page", "signed", "console"):

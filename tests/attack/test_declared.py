@@ -42,7 +42,9 @@ def test_declarations_agree_with_those_of_foreign_ids() -> None:
 
     for route, declared in (EVERYTHING | PLATFORM).items():
         assert declared.kind in KINDS
-        assert {word for needs in declared.needs.values() for word in needs.split()} <= ACTIONS | {PERSON, OPERATOR}, route
+        assert {word for needs in declared.needs.values() for word in needs.split()} <= ACTIONS | {PERSON, OPERATOR}, (
+            route
+        )
         assert set(declared.skip) <= declared.needs.keys()
     for route, declared in EVERYTHING.items():
         methods = set((tenancy.ROUTES | tenancy.DOORS)[route].methods)

@@ -46,13 +46,14 @@ PERSON = "person"  # beside actions: who asks is a person; a key is refused, wha
 class Access:
     """kind: as above. needs: method -> the actions that it takes, as words (and PERSON). leads: hosts a redirect may lead to besides
     its own ("platform", "tenant", "elsewhere"). skip: methods that nobody who may use them tries here (each has a test
-    of its own), because they would end the very identity that asks.
+    of its own), because they would end the very identity that asks. proof: writing asks for the password too; without it, 401.
     """
 
     kind: str
     needs: dict[str, str] = field(default_factory=dict)
     leads: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    proof: bool = False
 
     def allows(self, method: str, who: Identity) -> bool:
         """Whether `who` gets past the door with `method`."""
@@ -91,16 +92,16 @@ def public(*methods: str, leads: tuple[str, ...] = (), skip: tuple[str, ...] = (
     return Access("public", dict.fromkeys(methods or ("GET",), ANY), leads, skip)
 
 
-def page(leads: tuple[str, ...] = (), skip: tuple[str, ...] = (), **needs: str) -> Access:
-    return Access("page", needs, leads, skip)
+def page(skip: tuple[str, ...] = (), proof: bool = False, **needs: str) -> Access:
+    return Access("page", needs, (), skip, proof)
 
 
 def api(skip: tuple[str, ...] = (), **needs: str) -> Access:
     return Access("api", needs, (), skip)
 
 
-def signed(leads: tuple[str, ...] = (), skip: tuple[str, ...] = (), **needs: str) -> Access:
-    return Access("signed", needs, leads, skip)
+def signed(skip: tuple[str, ...] = (), proof: bool = False, **needs: str) -> Access:
+    return Access("signed", needs, (), skip, proof)
 
 
 TENANT: dict[str, Access] = {
@@ -141,13 +142,13 @@ TENANT: dict[str, Access] = {
     "/login/oidc/<str:key>/": public(leads=("elsewhere",)),
     "/profile/identities/": page(GET=ANY, POST=ANY),
     "/profile/security/": page(GET=ANY),
-    "/profile/security/app/": page(GET=ANY, POST=ANY),
-    "/profile/security/app/start/": page(POST=ANY),
-    "/profile/security/app/remove/": page(POST=ANY),
-    "/profile/security/codes/": page(POST=ANY),
-    "/profile/security/passkeys/": page(POST=ANY),
-    "/profile/security/passkeys/start/": page(POST=ANY),
-    "/profile/security/passkeys/remove/": page(POST=ANY),
+    "/profile/security/app/": page(GET=ANY, POST=ANY, proof=True),
+    "/profile/security/app/start/": page(POST=ANY, proof=True),
+    "/profile/security/app/remove/": page(POST=ANY, proof=True),
+    "/profile/security/codes/": page(POST=ANY, proof=True),
+    "/profile/security/passkeys/": page(POST=ANY, proof=True),
+    "/profile/security/passkeys/start/": page(POST=ANY, proof=True),
+    "/profile/security/passkeys/remove/": page(POST=ANY, proof=True),
     # sign-in for programs
     "/api/auth/login": public("POST"),
     "/api/auth/login/tenant": public("POST"),
@@ -238,13 +239,13 @@ PLATFORM: dict[str, Access] = {
     "/accounts/oidc/callback/<str:whose>/": public(),
     "/accounts/profile/identities/": signed(GET=ANY, POST=ANY),
     "/accounts/profile/security/": signed(GET=ANY),
-    "/accounts/profile/security/app/": signed(GET=ANY, POST=ANY),
-    "/accounts/profile/security/app/start/": signed(POST=ANY),
-    "/accounts/profile/security/app/remove/": signed(POST=ANY),
-    "/accounts/profile/security/codes/": signed(POST=ANY),
-    "/accounts/profile/security/passkeys/": signed(POST=ANY),
-    "/accounts/profile/security/passkeys/start/": signed(POST=ANY),
-    "/accounts/profile/security/passkeys/remove/": signed(POST=ANY),
+    "/accounts/profile/security/app/": signed(GET=ANY, POST=ANY, proof=True),
+    "/accounts/profile/security/app/start/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/app/remove/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/codes/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/passkeys/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/passkeys/start/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/passkeys/remove/": signed(POST=ANY, proof=True),
     "/workspaces/": signed(GET=ANY),
     # the operator's API
     "/api/v1/tenants": api(GET=OPERATOR, POST=OPERATOR),
