@@ -204,13 +204,13 @@ def identity_connect(*, user: User, provider: Provider, identity: Identity) -> N
         if owner.pk != user.pk:
             raise PaasError("identity_taken")
         return
-    with scope.platform(), transaction.atomic():
+    with transaction.atomic():
         try:
-            with transaction.atomic():
+            with scope.platform(), transaction.atomic():
                 account = _connect(user, provider, identity)
         except IntegrityError:
             raise PaasError("identity_taken") from None
-    _audit("identity.connected", user, account)
+        _audit("identity.connected", user, account)
 
 
 def identity_disconnect(*, user: User, identity_id: int) -> None:
@@ -218,10 +218,11 @@ def identity_disconnect(*, user: User, identity_id: int) -> None:
     account = next((one for one in identities_of(user) if one.pk == identity_id), None)
     if account is None:
         raise PaasError("not_found")
-    with scope.platform():
-        deleted, _ = SocialAccount.objects.filter(pk=account.pk, user_id=user.pk).delete()
-    if deleted:
-        _audit("identity.disconnected", user, account)
+    with transaction.atomic():
+        with scope.platform():
+            deleted, _ = SocialAccount.objects.filter(pk=account.pk, user_id=user.pk).delete()
+        if deleted:
+            _audit("identity.disconnected", user, account)
 
 
 def _connect(user: User, provider: Provider, identity: Identity) -> SocialAccount:

@@ -117,7 +117,7 @@ def _wanted(request: Any, key: str) -> tuple[Provider, User | None]:
     fresh = bool(asked) and asked["provider"] == key and asked["until"] > clock.now().timestamp()
     if not fresh or not request.user.is_authenticated:
         raise PaasError("identity_state")
-    return provider, User.objects.get(pk=request.user.pk)
+    return provider, request.user
 
 
 def ask_to_connect(request: Any, provider: Provider) -> str:
@@ -182,6 +182,5 @@ def land(request: Any) -> HttpResponse:
 def _connect(request: Any, flow: Flow, identity: identities.Identity) -> HttpResponse:
     if not request.user.is_authenticated or str(request.user.pk) != flow.connecting:
         raise PaasError("identity_state")
-    user = User.objects.get(pk=request.user.pk)
-    identities.identity_connect(user=user, provider=flow.provider, identity=identity)
+    identities.identity_connect(user=request.user, provider=flow.provider, identity=identity)
     return HttpResponseRedirect(flow.following)

@@ -43,6 +43,7 @@ class Site:
                 log_level="warning",
                 lifespan="on",
                 ws="websockets-sansio",
+                proxy_headers=False,  # as launch.web serves it
                 timeout_graceful_shutdown=1,
             )
         )

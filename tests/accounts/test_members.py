@@ -303,7 +303,7 @@ def credentials(db: Platform, email: str) -> dict[str, Any]:
                 expires_at=clock.now() + timedelta(days=1),
             )
         with scope.bind(tenant):
-            key, _ = keys.key_create(name=f"of {email}", scopes=["*"], actor="test", created_by=user)
+            key, _ = keys.key_create(name=f"of {email}", scopes=["*"], actor="test", created_by=user.id)
             made[tenant.slug] = (store.session_key, family.pk, key.pk)
 
     for tenant in (db.acme, db.globex):
@@ -374,7 +374,7 @@ def test_keys_of_who_is_deactivated_are_refused(people: Platform) -> None:
 
     def make() -> str:
         with scope.bind(people.acme):
-            return keys.key_create(name="theirs", scopes=["*"], actor="test", created_by=user)[1]
+            return keys.key_create(name="theirs", scopes=["*"], actor="test", created_by=user.id)[1]
 
     token = in_thread(make)
     import asyncio

@@ -69,7 +69,7 @@ def test_every_job_says_whose_work_it_is() -> None:
     found = {
         name: task.func.__qualname__.partition(".")[0]
         for name, task in app.tasks.items()
-        if "builtin_tasks" not in name and not name.startswith("test")
+        if "builtin_tasks" not in name and not name.startswith(("test", "bench."))
     }
     assert found == JOBS, "say in tests/contracts/access.py whose work these are"
 
