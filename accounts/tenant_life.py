@@ -8,7 +8,7 @@ that each act leaves in the tenant's own log, in the transaction of the act. All
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -77,10 +77,17 @@ def owner_named(email: str) -> User:
     return user
 
 
+# What rooms above put into each new tenant, in the transaction that lets people in and bound to the tenant.
+FURNISHED_BY: list[Callable[[], None]] = []
+
+
 def tenant_build(tenant_id: uuid.UUID) -> bool:
     """The job `tenant.create`: make the schema and let people in; see provisioning.tenant_build."""
 
     def opened(tenant: Tenant) -> None:
+        with scope.bind(tenant.ref()):
+            for furnish in FURNISHED_BY:
+                furnish()
         with _audited(tenant, "tenant.created", WORKER):
             for owner in _owners(tenant):
                 mail.send(

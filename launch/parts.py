@@ -139,11 +139,15 @@ class Parts:
             "DATABASE_OWNER_URL": addresses.owner_url,
             "REDIS_URL": addresses.redis_url,
             "LOCAL_MODEL_URL": addresses.model_url,
+            "LOCAL_MODEL_NAME": self._settings.local_model_name or self._embedded_model_name(),
             "VAR_DIR": str(self.layout.var),
             "PORT": str(self._settings.port),
             "BASE_DOMAIN": self._settings.base_domain,
             **self._keys.platform(),
         }
+
+    def _embedded_model_name(self) -> str:
+        return model_server.MODEL_NAME if self._settings.local_model_url is None else ""
 
     def _postgres_shows(self, line: str) -> bool:
         """Errors of statements are told by whoever sent the statement; ends of connections are no news."""

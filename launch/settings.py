@@ -30,6 +30,7 @@ class Settings:
     database_owner_url: str | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
     local_model_url: str | None = field(default=None, repr=False)
+    local_model_name: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -45,6 +46,7 @@ class Settings:
             database_owner_url=secret(environment, "DATABASE_OWNER_URL"),
             redis_url=secret(environment, "REDIS_URL"),
             local_model_url=secret(environment, "LOCAL_MODEL_URL"),
+            local_model_name=environment.get("LOCAL_MODEL_NAME") or "",
         )
 
 

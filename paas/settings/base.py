@@ -212,6 +212,8 @@ DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"Agent PaaS <noreply@{BASE_
 
 # --- Models and runs -------------------------------------------------------------------------------
 LOCAL_MODEL_URL = env.text("LOCAL_MODEL_URL", "")
+# What new workspaces begin with: an assistant on this model of the local server. Empty: no agent.
+LOCAL_MODEL_NAME = env.text("LOCAL_MODEL_NAME", "")
 # Private hosts or networks that tenants' provider addresses may reach all the same, and public ones they may not.
 EGRESS_ALLOW = env.words("EGRESS_ALLOW")
 EGRESS_DENY = env.words("EGRESS_DENY")

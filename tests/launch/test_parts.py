@@ -63,6 +63,7 @@ def test_given_services_have_no_part(layout: Layout) -> None:
     services = parts.services()
     assert services["REDIS_URL"] == "redis://cache/0"
     assert services["LOCAL_MODEL_URL"] == "http://models/v1"
+    assert services["LOCAL_MODEL_NAME"] == "", "nobody knows which models a given server has"
     assert services["DATABASE_URL"].startswith("postgresql://paas_app:")
     assert services["DATABASE_URL"].endswith("@db/paas")
     assert parts.addresses.admin_url == "postgresql://admin:pw@db/postgres"
