@@ -108,7 +108,8 @@ def admin_url(services: Services) -> str:
 
 _TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
 _SHARED_TABLES = (
-    "usage_quota", "usage_reservation", "usage_usagerecord", "accounts_session", "accounts_auditevent",
+    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",
+    "usage_margin", "usage_invoice", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
     "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
@@ -143,7 +144,9 @@ def forget_caches() -> None:
     from accounts import keys
     from agents import access
     from tenants import resolve
+    from usage import prices
 
+    prices.forget_all()
     keys.forget_all()
     access.forget_all()
     resolve.forget_all()
