@@ -138,7 +138,7 @@ def cost_of(info: ModelInfo, tokens_in: int, tokens_out: int, cached: int, reaso
 
 
 def _text(number: Decimal | None) -> str | None:
-    return None if number is None else format(number, "f")
+    return None if number is None else format(number.normalize(), "f")
 
 
 async def finish(run: RunLog, outcome: Outcome) -> bool:

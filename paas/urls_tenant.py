@@ -6,7 +6,8 @@ from accounts.api import Me
 from accounts.audit_api import AuditExport, AuditList
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, impersonation, views
+from portal import audit, billing, impersonation, views
+from usage.api import InvoiceDetail, InvoiceList, StatementDetail
 
 api = [
     path("me", Me.as_view()),
@@ -19,6 +20,10 @@ api = [
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
+    # usage and bills
+    path("usage/statement", StatementDetail.as_view()),
+    path("usage/invoices", InvoiceList.as_view()),
+    path("usage/invoices/<str:number>", InvoiceDetail.as_view()),
 ]
 
 urlpatterns = [
@@ -32,6 +37,9 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # usage and bills
+    path("settings/billing/", billing.overview, name="billing"),
+    path("settings/billing/invoices/<str:number>/", billing.invoice),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]

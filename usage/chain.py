@@ -69,7 +69,7 @@ def _seal(tenant_id: uuid.UUID, every: bool) -> int:
     call = _SealSome(F("pk"), Value(BATCH), Value(every))
     sealed = 0
     while True:
-        count = Tenant.objects.filter(pk=tenant_id).values_list(call, flat=True).get()
+        count: int = Tenant.objects.filter(pk=tenant_id).values_list(call, flat=True).get()
         sealed += count
         if count < BATCH:
             return sealed

@@ -82,7 +82,7 @@ def _write(tenant: Tenant, kind: str, reason: str, actor: str, **fields: Any) ->
     entry = UsageRecord.objects.create(
         id=entry_id, tenant=tenant, run_id=entry_id, kind=kind, reason=reason, made_by=actor, **fields
     )
-    said = {"kind": kind, "reason": reason, "currency": entry.currency}
+    said: dict[str, Any] = {"kind": kind, "reason": reason, "currency": entry.currency}
     said |= {"cost": None if entry.cost is None else money.text(entry.cost)}
     said |= {"reverses": str(entry.reverses)} if entry.reverses else {}
     with scope.platform_about(tenant.ref()):

@@ -93,7 +93,7 @@ def months_close() -> int:
     Returns how many were drafted. Bound to the platform. A tenant whose entries are not all sealed comes later.
     """
     now = clock.now()
-    month = clock.month_of(clock.month_of(now) - timedelta(days=1))
+    month = (clock.month_of(now) - timedelta(days=1)).replace(day=1)
     if now < clock.next_month(month) + SETTLED:
         return 0
     entries = statements.entries_of(OuterRef("pk"), month)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from typing import Any
 
 MILLION = Decimal(1_000_000)
 PRICE_PLACES = Decimal("1e-9")
@@ -46,7 +47,8 @@ class Rates:
 
     def kept(self) -> Rates:
         """As an entry of the ledger keeps them."""
-        return replace(self, **{name: price(getattr(self, name)) for name in PRICES})
+        kept: dict[str, Any] = {name: price(getattr(self, name)) for name in PRICES}
+        return replace(self, **kept)
 
     def plus(self, percent: Decimal) -> Rates:
         """With a margin on top, as kept."""
@@ -55,7 +57,9 @@ class Rates:
         with localcontext(EXACT):
             factor = 1 + percent / 100
             found = {name: getattr(self, name) for name in PRICES}
-            raised = {name: None if amount is None else price(amount * factor) for name, amount in found.items()}
+            raised: dict[str, Any] = {
+                name: None if amount is None else price(amount * factor) for name, amount in found.items()
+            }
         return replace(self, **raised)
 
 

@@ -20,6 +20,7 @@ from accounts.models import AuditEvent
 from tenants import scope
 from tests.conftest import Platform
 from tests.services import Services
+from tests.usage.entries import entry
 from usage import chain
 from usage.models import LedgerHead, Seal, UsageRecord
 
@@ -32,18 +33,8 @@ def superuser(db: Platform, services: Services) -> Iterator[psycopg.Connection[A
         yield connected
 
 
-def entry(tenant: Any, **fields: Any) -> UsageRecord:
-    """One entry, as a settled call leaves it."""
-    given = {
-        "run_id": uuid.uuid4(), "provider": "p", "model": "m", "input_tokens": 1000, "output_tokens": 10,
-        "counted": False, "input_price": Decimal(2), "output_price": Decimal(3), "cost": Decimal("0.00203"),
-    }  # fmt: skip
-    with scope.bind(tenant):
-        return UsageRecord.objects.create(tenant_id=tenant.id, **(given | fields))
-
-
 def write(tenant: Any, count: int) -> list[UsageRecord]:
-    return [entry(tenant) for _ in range(count)]
+    return [entry(tenant, agent="") for _ in range(count)]
 
 
 def seal(*, every: bool = False) -> int:

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import scope
 from tenants.models import Tenant
-from usage import chain
+from usage import chain, invoices
 
 
 class Command(BaseCommand):
@@ -29,13 +29,21 @@ class Command(BaseCommand):
                 found = [one for one, _ in chain.verify_all(slug=options["tenant"], newest=options["newest"])]
             except Tenant.DoesNotExist:
                 raise CommandError(f"There is no tenant {options['tenant']!r}.") from None
+            missing = invoices.missing_numbers()
         broken = [verdict for verdict in found if verdict.problem]
         if options["json"]:
-            self.stdout.write(json.dumps({"ledgers": [verdict.view() for verdict in found], "broken": len(broken)}))
+            said = {
+                "ledgers": [verdict.view() for verdict in found],
+                "broken": len(broken),
+                "missing_invoices": missing,
+            }
+            self.stdout.write(json.dumps(said))
         else:
             self._print(found)
         if broken:
             raise CommandError(f"{len(broken)} of {len(found)} ledgers are not whole.")
+        if missing:
+            raise CommandError(f"The invoices are not whole: there is no number {', '.join(map(str, missing))}.")
 
     def _print(self, found: list[chain.Verdict]) -> None:
         width = max((len(verdict.name) for verdict in found), default=0)
