@@ -99,12 +99,11 @@ def overview(request: HttpRequest) -> HttpResponse:
 def invoice(request: HttpRequest, number: str) -> HttpResponse:
     """`/settings/billing/invoices/INV-000001/`: as it prints."""
     found = invoices.invoice_named(number)
-    cancelled = Invoice.objects.filter(tenant_id=found.tenant_id, pk=found.cancels).first()
     context = {
         "page_name": "billing",
         "invoice": found,
         "note": invoices.cancelled_by(found),
-        "cancelled": cancelled,
+        "cancelled": invoices.cancelled(found),
         "issuer": found.billed_to.get("issuer", "").splitlines(),
         "lines": [_use(use, found.currency) for use in found.statement["uses"]],
         "exact": found.statement["exact"],
@@ -136,16 +135,16 @@ def _total(found: Invoice) -> str:
 
 
 def _row(label: str, sub: str, line: Line) -> Row:
-    counts = (f"{count:,}" for count in (line.calls, line.input, line.output))
-    return Row(label, sub, *counts, shown(line.amount, line.currency))
+    calls, read, written = (f"{count:,}" for count in (line.calls, line.input, line.output))
+    return Row(label, sub, calls, read, written, shown(line.amount, line.currency))
 
 
 def _use(use: dict[str, Any], currency: str) -> Row:
     amount = None if use["amount"] is None else Decimal(use["amount"])
-    counts = (f"{use[name]:,}" for name in ("calls", "input_tokens", "output_tokens"))
+    calls, read, written = (f"{use[name]:,}" for name in ("calls", "input_tokens", "output_tokens"))
     label = use["agent"] or use["model"] or _("Corrections")
     sub = f"{use['model']} · {use['provider']}" if use["agent"] and use["model"] else use["provider"]
-    return Row(label, sub, *counts, shown(amount, currency))
+    return Row(label, sub, calls, read, written, shown(amount, currency))
 
 
 def _agent(line: Line) -> str:

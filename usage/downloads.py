@@ -91,7 +91,7 @@ def invoice_view(invoice: Invoice, *, whole: bool = False) -> dict[str, Any]:
     if not whole:
         return shown
     note = invoices.cancelled_by(invoice)
-    cancelled = Invoice.objects.filter(tenant_id=invoice.tenant_id, pk=invoice.cancels).first()
+    cancelled = invoices.cancelled(invoice)
     return {
         **shown,
         "billed_to": invoice.billed_to,

@@ -61,6 +61,12 @@ def cancelled_by(invoice: Invoice) -> Invoice | None:
     return Invoice.objects.filter(tenant_id=invoice.tenant_id, cancels=invoice.id).first()
 
 
+def cancelled(note: Invoice) -> Invoice | None:
+    """The invoice that a credit note takes back."""
+    own = Invoice.objects.filter(tenant_id=note.tenant_id)
+    return own.filter(pk=note.cancels).first() if note.cancels else None
+
+
 def sealed_content(invoice: Invoice) -> bytes:
     """What the digest covers: all that the invoice says, as canonical JSON."""
     said = {
@@ -241,8 +247,8 @@ def wrong_of(tenant: Tenant) -> list[str]:
         if hashlib.sha256(sealed_content(invoice)).digest() != bytes(invoice.digest):
             found.append(f"{invoice.label} is not as it was issued.")
         elif invoice.cancels:
-            cancelled = by_id.get(invoice.cancels)
-            if cancelled is None or negated(cancelled.statement) != invoice.statement:
+            taken_back = by_id.get(invoice.cancels)
+            if taken_back is None or negated(taken_back.statement) != invoice.statement:
                 found.append(f"{invoice.label} does not take back what it says.")
         elif statements.statement_of(tenant.id, invoice.month).frozen(invoice.currency) != invoice.statement:
             found.append(f"{invoice.label} is not what the ledger's entries of its month add up to.")

@@ -27,13 +27,12 @@ def entry(tenant: Any, *, at: datetime | None = None, **fields: Any) -> UsageRec
 
 
 def free(cost: str | None, **fields: Any) -> dict[str, Any]:
-    """Fields of an entry that costs exactly `cost`: one token of output at that price a million."""
+    """Fields of an entry that costs exactly `cost`: a million tokens of output at that price."""
     if cost is None:
         return {"input_price": None, "output_price": None, "cost": None, **fields}
-    price = Decimal(cost) * 1_000_000
     return {
-        "input_tokens": 0, "output_tokens": 1, "input_price": Decimal(0), "output_price": price, "cost": Decimal(cost),
-        **fields,
+        "input_tokens": 0, "output_tokens": 1_000_000, "input_price": Decimal(0), "output_price": Decimal(cost),
+        "cost": Decimal(cost), **fields,
     }  # fmt: skip
 
 
