@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import BinaryField, BooleanField, Exists, F, Func, IntegerField, OuterRef, QuerySet, Value
 
 from accounts import audit
@@ -62,7 +62,13 @@ def seal_all(*, every: bool = False) -> int:
     transaction: killed anywhere, the next one goes on from there.
     """
     waiting = Tenant.objects.filter(_Waits(F("pk"), Value(every))).values_list("pk", flat=True)
-    return sum(_seal(tenant_id, every) for tenant_id in list(waiting))
+    sealed = 0
+    for tenant_id in list(waiting):
+        try:
+            sealed += _seal(tenant_id, every)
+        except DatabaseError:  # one ledger's fault keeps no other waiting
+            log.exception("a ledger could not be sealed", tenant=str(tenant_id))
+    return sealed
 
 
 def _seal(tenant_id: uuid.UUID, every: bool) -> int:

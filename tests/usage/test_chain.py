@@ -98,7 +98,7 @@ def test_every_field_of_an_entry_is_sealed(db: Platform, superuser: psycopg.Conn
             continue
         value = values[field.get_internal_type()]
         with superuser.transaction(force_rollback=True):
-            superuser.execute("ALTER TABLE usage_usagerecord DROP CONSTRAINT usage_corrected_by_the_platform")
+            superuser.execute("ALTER TABLE usage_usagerecord DROP CONSTRAINT usage_signs")
             superuser.execute(f"UPDATE usage_usagerecord SET {field.column} = {value} WHERE id = %s".encode(), [one.pk])
             row = superuser.execute(
                 "SELECT sha256(int8send(1) || usage_content(r)) = s.digest FROM usage_usagerecord r "

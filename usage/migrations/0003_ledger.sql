@@ -59,14 +59,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
           AND NOT EXISTS (SELECT 1 FROM public.usage_seal s WHERE s.tenant_id = p_tenant AND s.record_id = r.id))
 $$;
 
--- Usage is never negative; what takes something back is the platform's to write, whatever a tenant's role may insert.
-ALTER TABLE public.usage_usagerecord
-    ADD CONSTRAINT usage_not_negative CHECK (kind IN ('reversal', 'credit', 'adjustment') OR (
-        input_tokens >= 0 AND output_tokens >= 0 AND cached_tokens >= 0 AND reasoning_tokens >= 0
-        AND tool_calls >= 0 AND (cost IS NULL OR cost >= 0))),
-    ADD CONSTRAINT usage_corrected_by_the_platform CHECK (
-        (kind NOT IN ('reversal', 'credit', 'adjustment') AND reverses IS NULL AND made_by = '')
-        OR (public.bound_tenant() IS NULL AND reason <> '' AND made_by <> '' AND (kind = 'reversal') = (reverses IS NOT NULL)));
+-- Usage is never negative; what takes something back has a reason and somebody who made it. That is the platform's to
+-- write, whatever else a tenant's role may insert.
+ALTER TABLE public.usage_usagerecord ADD CONSTRAINT usage_signs CHECK (
+    CASE WHEN kind IN ('reversal', 'credit', 'adjustment')
+        THEN reason <> '' AND made_by <> '' AND (kind = 'reversal') = (reverses IS NOT NULL)
+        ELSE least(input_tokens, output_tokens, cached_tokens, reasoning_tokens, tool_calls) >= 0
+            AND coalesce(cost, 0) >= 0 AND reverses IS NULL
+    END);
+CREATE POLICY tenants_correct_nothing ON public.usage_usagerecord AS RESTRICTIVE FOR INSERT TO paas_tenant
+    WITH CHECK (kind NOT IN ('reversal', 'credit', 'adjustment'));
 
 -- An invoice that was issued stays as it is; it may only become void. A draft may change and go.
 CREATE FUNCTION public.usage_invoice_frozen() RETURNS trigger
