@@ -133,6 +133,6 @@ def test_a_tenants_role_corrects_nothing(db: Platform) -> None:
         {"input_tokens": -5},
         {"reverses": uuid.uuid4()},
     ):
-        with pytest.raises(DatabaseError, match="usage_|row-level security"):
+        with pytest.raises(DatabaseError, match=r"usage_|row-level security"):
             entry(db.acme, **fields)
     entry(db.acme)
