@@ -17,8 +17,8 @@ from accounts.policies import USAGE_READ
 from core import clock
 from core.errors import PaasError
 from portal.access import actor_of, page
-from usage import invoices, money, statements
-from usage.models import Invoice, LedgerHead
+from usage import chain, invoices, money, statements
+from usage.models import Invoice
 from usage.names import names_of
 from usage.statements import Line, Statement
 
@@ -89,7 +89,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "members": [_row(*_person(line.who, names), line) for _key, line in statement.by("who")],
         "corrections": [(one, _kind(one.kind), shown(one.amount, one.currency)) for one in statement.corrections],
         "invoices": [(one, _total(one)) for one in invoices.issued()[:MONTHS]],
-        "head": LedgerHead.objects.filter(tenant_id=tenant.id).first(),
+        "head": chain.head_of(tenant.id),
     }
     return render(request, "portal/billing.html", context)
 

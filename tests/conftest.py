@@ -129,6 +129,7 @@ def db(platform: Platform, services: Services) -> Iterator[Platform]:
         superuser.execute(
             "SET session_replication_role = replica; " + "; ".join(f"DELETE FROM {name}" for name in names)
         )
+        superuser.execute("UPDATE public.usage_invoicecounter SET last = 0")
         for table, column in (("accounts_membership", "user_id"), ("accounts_user", "id")):
             superuser.execute(
                 f"DELETE FROM public.{table} WHERE NOT {column} = ANY(%s)".encode(),

@@ -219,6 +219,11 @@ def adds_up(entry: UsageRecord) -> bool:
     return abs(entry.cost - computed) <= slack
 
 
+def head_of(tenant_id: uuid.UUID) -> LedgerHead | None:
+    """Up to where a tenant's ledger was found whole; bound to that tenant, or to the platform."""
+    return LedgerHead.objects.filter(tenant_id=tenant_id).first()
+
+
 def check_all(*, newest: bool) -> list[Verdict]:
     """Look at every ledger, move its head forward, and write down what is broken; returns the broken ones.
 

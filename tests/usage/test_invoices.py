@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,15 +24,6 @@ from tests.services import Services
 from tests.usage.entries import entry, free, issued_invoice, last_month, seal
 from usage import chain, corrections, invoices
 from usage.models import Invoice, InvoiceCounter
-
-
-@pytest.fixture(autouse=True)
-def counter(db: Platform, services: Services) -> Iterator[None]:
-    """Numbers count from 1 in every test."""
-    with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as superuser:
-        superuser.execute("UPDATE usage_invoicecounter SET last = 0")
-        yield
-        superuser.execute("UPDATE usage_invoicecounter SET last = 0")
 
 
 def tenant_row(slug: str = "acme") -> Tenant:
