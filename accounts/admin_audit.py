@@ -111,7 +111,7 @@ class ReasonForm(forms.Form):
 class ActAs:
     """Adds "Act as this person" to the page of a user."""
 
-    actions_detail = ("act_as",)
+    actions_detail: tuple[str, ...] = ("act_as",)
 
     @action(description="Act as this person …", url_path="act-as", icon="visibility")  # type: ignore[untyped-decorator]
     def act_as(self, request: Any, object_id: str) -> HttpResponse:

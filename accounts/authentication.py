@@ -19,7 +19,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import acting, impersonation, keys, selectors
+from accounts import acting, impersonation, keys, rates, selectors, tokens
 from accounts.actors import Actor
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 def token_of(headers: Mapping[str, str]) -> str | None:
-    """The API key in `Authorization: Bearer` or `X-API-Key`, if any. Header names are lower case."""
+    """The access token or API key in `Authorization: Bearer` or `X-API-Key`, if any. Header names are lower case."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and value.strip():
         return value.strip()
@@ -38,15 +38,29 @@ def token_of(headers: Mapping[str, str]) -> str | None:
 
 
 async def actor_of_headers(headers: Mapping[str, str], tenant: TenantRef | None) -> Actor:
-    """The Actor of an API key or, on a tenant's host, of a session cookie. Raises not_authenticated."""
+    """The Actor of an access token or API key or, on a tenant's host, of a session cookie.
+
+    Raises not_authenticated, mfa_enrolment_required, and what a token that is not good raises.
+    """
     token = token_of(headers)
     if token is not None:
-        return await keys.actor_of_token(token, tenant)
-    if tenant is not None:
+        actor: Actor | None = await actor_of_bearer(token, tenant)
+    elif tenant is not None:
         actor = await scope.run_in_tenant(tenant, _actor_of_cookie, headers.get("cookie", ""))
-        if actor is not None:
-            return actor
-    raise PaasError("not_authenticated")
+    else:
+        actor = None
+    if actor is None:
+        await rates.admit(None, "anonymous")
+        raise PaasError("not_authenticated")
+    actor.require_factor()
+    return actor
+
+
+async def actor_of_bearer(token: str, tenant: TenantRef | None) -> Actor:
+    """The Actor of an access token or an API key. Raises token_invalid, or as keys.actor_of_token."""
+    if tokens.is_token(token):
+        return await tokens.actor_of_access(token, tenant)
+    return await keys.actor_of_token(token, tenant)
 
 
 def _actor_of_cookie(header: str) -> Actor | None:
@@ -78,7 +92,7 @@ class ActorAuthentication(BaseAuthentication):
         token = token_of(headers)
         binding = scope.current_binding()
         if token is not None:
-            actor = async_to_sync(keys.actor_of_token)(token, binding.tenant)
+            actor = async_to_sync(actor_of_bearer)(token, binding.tenant)
             return actor, actor
         if binding.tenant is None or SESSION_KEY not in request._request.session:
             return None
@@ -110,20 +124,23 @@ class IsActor(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, Actor):
+            rates.admit_now(None, "anonymous")
             raise PaasError("not_authenticated")
+        request.auth.require_factor()
         return True
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """Every error of a DRF view in our one shape."""
-    found = _translated(error)
+    found = translated(error)
     request_id = uuid7().hex
     if found.code == "internal_error":
         log.exception("request failed", exc_info=error, request_id=request_id)
     return Response(found.as_native(request_id), status=found.status, headers=found.headers())
 
 
-def _translated(error: Exception) -> PaasError:
+def translated(error: Exception) -> PaasError:
+    """Whatever a DRF view raised, as an error of ours."""
     if isinstance(error, Http404 | exceptions.NotFound):
         return PaasError("not_found")
     if isinstance(error, exceptions.ParseError):

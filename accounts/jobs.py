@@ -8,6 +8,7 @@ from datetime import timedelta
 from accounts import (
     audit_chain,
     codes,
+    forgotten,  # noqa: F401 - declares the job that writes to who forgot a password
     impersonation,
     mail,  # noqa: F401 - declares the job that sends letters
     sign_up,

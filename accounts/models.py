@@ -242,7 +242,8 @@ class ApiKey(models.Model):
     allowed_models = models.JSONField(default=list, blank=True, help_text="Names of the models it may use; empty: all.")
     allowed_networks = models.JSONField(default=list, blank=True, help_text="Addresses it may come from; empty: any.")
     tokens_per_month = models.BigIntegerField(null=True, blank=True, help_text="Its own budget; empty: the tenant's.")
-    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # A key goes with the person who made it: without their name it would live on as a key of nobody.
+    created_by = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

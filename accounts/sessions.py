@@ -136,9 +136,10 @@ class SessionStore(DatabaseStore):
 
 def end_everything(user_id: Any) -> None:
     """End every session and token of a person, on every host."""
-    from accounts.models import RefreshFamily, Session, User
+    from accounts.models import OneTimeCode, RefreshFamily, Session, User
 
     with scope.platform(), transaction.atomic():
         User.objects.filter(pk=user_id).update(token_version=F("token_version") + 1)
         RefreshFamily.objects.filter(user_id=user_id, revoked_at=None).update(revoked_at=clock.now())
         Session.objects.filter(user_id=user_id).delete()
+        OneTimeCode.objects.filter(user_id=user_id, purpose="handover").delete()

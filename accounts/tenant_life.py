@@ -18,7 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit, codes, mail
+from accounts import audit, codes, identities, mail
 from accounts.models import Membership, OneTimeCode, Role, User
 from core import clock
 from core.errors import PaasError
@@ -226,7 +226,7 @@ def erase_some(tenant_id: uuid.UUID) -> bool:
 
     def finished(tenant: Tenant) -> None:
         with _audited(tenant, "tenant.erased", WORKER):
-            pass
+            identities.tenant_forget(tenant.pk)
 
     with scope.platform():
         erasure.erasure_begin(tenant_id)

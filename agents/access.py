@@ -23,14 +23,24 @@ _known: Remembered[tuple[uuid.UUID, str], AgentSpec | None] = Remembered(TTL_SEC
 
 
 async def agent_for(actor: Actor, slug: str) -> AgentSpec:
-    """The agent `slug` ("" is the tenant's first). Raises permission_denied or agent_not_found."""
+    """The agent `slug` ("" is the first that the actor may use).
+
+    Raises permission_denied, agent_not_found, or model_not_found for an agent whose model the actor's key may not use.
+    """
     actor.require(AGENTS_EXECUTE)
+    if not slug and (actor.agents is not None or actor.models is not None):
+        usable = await scope.run_in_tenant(actor.tenant, selectors.agents_for, actor)
+        if not usable:
+            raise PaasError("agent_not_found", details={"param": "model"})
+        slug = usable[0].slug
     if slug and not SLUG.match(slug):  # no agent has such a name; it takes no place in the memory
         raise PaasError("agent_not_found", details={"param": "model"})
     tenant = actor.tenant
     spec = await _known.get((tenant.id, slug), lambda: scope.run_in_tenant(tenant, selectors.agent_spec, slug))
-    if spec is None:
+    if spec is None or (actor.agents is not None and slug and slug not in actor.agents):
         raise PaasError("agent_not_found", details={"param": "model"})
+    if not actor.may_use(spec.slug, spec.model):
+        raise PaasError("model_not_found", details={"param": "model"})
     return spec
 
 

@@ -25,6 +25,6 @@ class AgentList(APIView):
                 "description": agent.description,
                 "model": agent.current.model if agent.current else "",
             }
-            for agent in selectors.agents()
+            for agent in selectors.agents_for(request.auth)
         ]
         return Response({"agents": found, "count": len(found)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounts.actors import Actor
 from agents.charges import charged_info
 from agents.models import Agent
 from agents.runtime.spec import AgentSpec
@@ -12,6 +13,11 @@ from llm.selectors import provider_ref
 def agents() -> list[Agent]:
     """The tenant's agents that can be used, oldest first."""
     return list(Agent.objects.select_related("current").filter(archived_at=None, current__isnull=False))
+
+
+def agents_for(actor: Actor) -> list[Agent]:
+    """Those of `agents` that the actor may use."""
+    return [one for one in agents() if one.current is not None and actor.may_use(one.slug, one.current.model)]
 
 
 def agent_spec(slug: str) -> AgentSpec | None:
@@ -36,3 +42,8 @@ def agent_spec(slug: str) -> AgentSpec | None:
         provider_name=account.name,
         info=charged_info(account, version.model),
     )
+
+
+def agent_count() -> int:
+    """How many agents the bound tenant has; archived ones do not count."""
+    return Agent.objects.filter(archived_at=None).count()

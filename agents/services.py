@@ -44,6 +44,7 @@ def agent_set(
         agent = Agent.objects.select_related("current").select_for_update(of=("self",)).filter(slug=slug).first()
         created = agent is None
         if agent is None or agent.archived_at is not None:
+            limits.one_at_a_time("agents")
             limits.check_agents(Agent.objects.filter(archived_at=None).count())
         agent = agent or Agent(slug=slug)
         current = agent.current

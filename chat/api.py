@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts import tickets
 from accounts.actors import Actor
+from accounts.authentication import token_of
 from chat import selectors, services
 from core.errors import PaasError
 
@@ -90,7 +91,12 @@ class WebsocketTicket(APIView):
     """`POST /api/v1/ws-ticket`"""
 
     def post(self, request: Request) -> Response:
-        return Response({"ticket": tickets.issue(actor_of(request)), "expires_in": tickets.TTL_SECONDS}, status=201)
+        # Asked for with a session and no key or token, it ends with the session.
+        by_token = token_of({name.lower(): value for name, value in request.headers.items()}) is not None
+        key = None if by_token else request._request.session.session_key
+        return Response(
+            {"ticket": tickets.issue(actor_of(request), key), "expires_in": tickets.TTL_SECONDS}, status=201
+        )
 
 
 class NotFound(APIView):

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import orjson
 import structlog
 
+from accounts import keys
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
 from core.errors import PaasError, from_exception
@@ -29,11 +30,11 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 HEARTBEAT_SECONDS = 15.0
 OPENING_SECONDS = 0.5
-RECHECK_SECONDS = 2.5  # and hosts and keys are remembered for 2 s: a suspension is in force within 5
+RECHECK_SECONDS = 2.5  # and hosts are remembered for 2 s: a suspension is in force within 5
 JSON_HEADERS = ((b"content-type", b"application/json"),)
 SSE_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
+    (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
 
@@ -156,22 +157,26 @@ class HttpRequest:
         await asyncio.sleep(OPENING_SECONDS)
         if not self.started:
             await self._send_part(heartbeat)
-        recheck_at = loop.time() + RECHECK_SECONDS
+        recheck_at = loop.time() + self._recheck_seconds()
         while True:
             await asyncio.sleep(max(0.0, min(self._sent_at + HEARTBEAT_SECONDS, recheck_at) - loop.time()))
             if loop.time() >= recheck_at:
                 if await self._lost_right():
                     self._watch().cancel()  # as if it had left
                     return
-                recheck_at = loop.time() + RECHECK_SECONDS
+                recheck_at = loop.time() + self._recheck_seconds()
             elif loop.time() >= self._sent_at + HEARTBEAT_SECONDS:
                 await self._send_part(heartbeat)
 
+    def _recheck_seconds(self) -> float:
+        """Keys are asked about more often, at no cost: what is known of them lies in memory, for a second."""
+        return RECHECK_SECONDS if token_of(self.headers) is None else min(RECHECK_SECONDS, keys.RECHECK_SECONDS)
+
     async def _lost_right(self) -> bool:
         try:
-            if self.tenant is not None:
-                await resolve.tenant_of_host(self.host)
-            await actor_of_headers(self.headers, self.tenant)
+            # The tenant as it is now, with what it asks of its people.
+            tenant = await resolve.tenant_of_host(self.host) if self.tenant is not None else None
+            await actor_of_headers(self.headers, tenant)
         except PaasError as error:
             return error.status in (401, 403, 404)  # a database away is no reason
         return False

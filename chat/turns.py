@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -78,7 +79,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    run_in_progress, quota_exceeded, database_unavailable, server_stopping.
+    run_in_progress, quota_exceeded, session_limit_reached, database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     here = host.current()
@@ -191,6 +192,8 @@ def _parameters(spec: AgentSpec, request: TurnRequest) -> dict[str, Any]:
 
 
 def _refusal(code: str, counted: int) -> PaasError:
+    if code == "session_limit_reached":
+        return _tomorrow()
     if code != "quota_exceeded":
         return PaasError(code)
     resets_at = clock.next_month(clock.month_of(clock.now()))
@@ -200,6 +203,16 @@ def _refusal(code: str, counted: int) -> PaasError:
         f"The token quota of this month does not cover this message. It resets on {resets_at:%Y-%m-%d} (UTC).",
         retry_after=seconds,
         details={"resets_at": resets_at.isoformat(), "input_tokens": counted},
+    )
+
+
+def _tomorrow() -> PaasError:
+    now = clock.now()
+    resets_at = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return PaasError(
+        "session_limit_reached",
+        retry_after=(resets_at - now).total_seconds(),
+        details={"resets_at": resets_at.isoformat()},
     )
 
 

@@ -12,6 +12,8 @@ import hmac
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class SecretUnreadable(Exception):
@@ -55,3 +57,8 @@ def token_digest(pepper: str, token: str) -> bytes:
     Tokens carry 256 random bits, so a slow hash would add nothing but time (P41).
     """
     return hmac.new(pepper.encode(), token.encode(), hashlib.sha256).digest()
+
+
+def derived_key(secret: str, purpose: str) -> bytes:
+    """32 bytes for `purpose` alone (HKDF-SHA256, RFC 5869): who learns them knows neither `secret` nor other keys."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret.encode())

@@ -41,6 +41,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "ticket_invalid": _auth("This ticket was used already or is older than 30 seconds. Ask for a new one."),
     "token_invalid": _auth("This access token is not valid here, or it has expired. Refresh it, or sign in again."),
     "mfa_required": _auth("Your account has a second factor. Send its six digits or a recovery code as `code`."),
+    "mfa_code_invalid": _auth("This code is not right, or it was used already. Wait for the next one, and try again."),
     "mfa_enrolment_required": ErrorSpec(
         403, "This workspace asks for a second factor. Set one up on the security page first.", "permission_error"
     ),
@@ -57,6 +58,71 @@ ERRORS: dict[str, ErrorSpec] = {
     ),
     "address_not_allowed": ErrorSpec(403, "This API key may not be used from your address.", "permission_error"),
     "impersonation_forbids": ErrorSpec(403, "This cannot be done while you act as somebody else.", "permission_error"),
+    # signing in with somebody else's word
+    "identity_state": ErrorSpec(
+        404,
+        "This sign-in was begun in another browser, was used already, or is older than ten minutes. Begin again.",
+        "not_found_error",
+    ),
+    "identity_cancelled": ErrorSpec(
+        403, "The sign-in was cancelled there, or it was not allowed. Nothing has changed here.", "permission_error"
+    ),
+    "identity_provider_failed": _server(
+        502, "The sign-in service has failed, or sent something that cannot be read. Try again in a moment."
+    ),
+    "identity_provider_unavailable": _server(502, "The sign-in service cannot be reached. Try again in a moment."),
+    "identity_provider_timeout": _server(504, "The sign-in service took too long to answer. Try again in a moment."),
+    "identity_provider_refused": _server(
+        502,
+        "The sign-in service did not accept our request. Begin again; if it stays, ask an administrator to check the "
+        "client id and the client secret.",
+        retryable=False,
+    ),
+    "identity_issuer_mismatch": _server(
+        502,
+        "The sign-in service says that it is another one than was set. Ask an administrator to check the issuer.",
+        retryable=False,
+    ),
+    "identity_address_forbidden": _server(
+        502,
+        "The sign-in service has an address that may not be called from here. Ask an administrator to check it.",
+        retryable=False,
+    ),
+    "identity_token_invalid": _server(
+        502,
+        "The answer of the sign-in service cannot be trusted: it is not signed as it should be, or not meant for this "
+        "sign-in. Begin again.",
+        retryable=False,
+    ),
+    "identity_clock": _server(
+        502,
+        "The answer of the sign-in service has expired or is not valid yet: its clock and ours differ. Tell an "
+        "administrator.",
+        retryable=False,
+    ),
+    "identity_email_unverified": ErrorSpec(
+        403,
+        "The sign-in service does not say that your e-mail address is verified. Verify it there, then begin again.",
+        "permission_error",
+    ),
+    "identity_domain": ErrorSpec(
+        403, "This workspace takes e-mail addresses of other domains from this sign-in service.", "permission_error"
+    ),
+    "identity_not_connected": ErrorSpec(
+        403,
+        "There is somebody with this e-mail address already. Sign in with your password first, then connect this "
+        "sign-in service on your profile. Without a password, ask for one with “Forgot password?”.",
+        "permission_error",
+    ),
+    "identity_uninvited": ErrorSpec(
+        403, "You are no member of this workspace. Ask one of its administrators for an invitation.", "permission_error"
+    ),
+    "identity_not_admitted": ErrorSpec(
+        403, "This account may not sign in here. Ask an administrator for an invitation.", "permission_error"
+    ),
+    "identity_taken": ErrorSpec(
+        409, "This account of the sign-in service is connected to somebody else.", "conflict_error"
+    ),
     # what is asked for
     "tenant_not_found": ErrorSpec(404, "There is no workspace at this address.", "not_found_error"),
     "tenant_deleted": ErrorSpec(
@@ -79,6 +145,7 @@ ERRORS: dict[str, ErrorSpec] = {
     ),
     "last_owner": ErrorSpec(409, "A workspace needs an owner. Make somebody else an owner first.", "conflict_error"),
     "already_exists": ErrorSpec(409, "There is one with this name already.", "conflict_error"),
+    "wrong_status": ErrorSpec(409, "This cannot be done while the workspace is in this state.", "conflict_error"),
     "stream_gone": ErrorSpec(
         410, "This position is not in the stream. Fetch the conversation again.", "not_found_error"
     ),
@@ -92,6 +159,14 @@ ERRORS: dict[str, ErrorSpec] = {
     "quota_exceeded": ErrorSpec(429, "The token quota of this month is used up.", "insufficient_quota"),
     "plan_limit_reached": ErrorSpec(
         403, "The plan of this workspace does not allow more. Remove one, or ask for a larger plan.", "permission_error"
+    ),
+    "session_limit_reached": ErrorSpec(
+        429,
+        "The plan of this workspace allows no more new conversations today. Go on in one that you have.",
+        "insufficient_quota",
+    ),
+    "storage_full": ErrorSpec(
+        413, "The plan of this workspace has no room for this file. Remove others, or ask for a larger plan."
     ),
     "rate_limited": ErrorSpec(429, "Too many requests. Wait a moment.", "rate_limit_error", True),
     "too_many_connections": ErrorSpec(
@@ -170,10 +245,21 @@ class PaasError(Exception):
         return {"error": {"message": self.message, "type": self.openai_type, "param": param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds (at least 1) where the error knows it."""
+        """`Retry-After` in whole seconds (at least 1) where the error knows it; of a rate limit, `RateLimit-*` too."""
         if self.retry_after is None:
             return {}
-        return {"Retry-After": str(max(1, round(self.retry_after)))}
+        wait = str(max(1, round(self.retry_after)))
+        if self.code != "rate_limited" or "limit" not in self.details:
+            return {"Retry-After": wait}
+        # draft-ietf-httpapi-ratelimit-headers-07: requests in the window, what is left of them, seconds until one is.
+        limit, window = self.details["limit"], round(self.details["seconds"])
+        return {
+            "Retry-After": wait,
+            "RateLimit-Policy": f"{limit};w={window}",
+            "RateLimit-Limit": str(limit),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": wait,
+        }
 
 
 def from_exception(error: BaseException) -> PaasError:

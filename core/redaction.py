@@ -6,7 +6,7 @@ import logging
 import re
 
 SECRETS = re.compile(
-    r"\bak_[A-Za-z0-9_\-]{6,}|\bsk-[A-Za-z0-9_\-]{6,}|(?i:\bbearer\s+)[^\s\"',]+|(?i:api[_-]?key[\"']?\s*[:=]\s*[\"']?)[^\s\"',&]+"
+    r"\beyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+|\bak_[A-Za-z0-9_\-]{6,}|\bsk-[A-Za-z0-9_\-]{6,}|(?i:\bbearer\s+)[^\s\"',]+|(?i:api[_-]?key[\"']?\s*[:=]\s*[\"']?)[^\s\"',&]+"
 )
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
-from functools import cache
 
-from django.conf import settings
-
-from core.egress import EgressPolicy
 from llm import wire
 from llm.deltas import OPENAI, Delta, Dialect, Endpoint, ModelRequest
 from llm.registry import ProviderRef
+from tenants.egress import egress_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +47,3 @@ def endpoint_of(account: ProviderRef, default_url: str = "") -> Endpoint:
         allow_private=account.allow_private,
         egress=egress_policy(),
     )
-
-
-def egress_policy() -> EgressPolicy:
-    """What tenants' addresses may be, from Django's settings, both lists and both optional.
-
-    EGRESS_ALLOW names private hosts and networks that tenants may use (core.egress.EgressPolicy.parse says
-    how), EGRESS_DENY public networks that they may not. Raises ValueError for an entry that cannot be read.
-    """
-    return _policy(tuple(getattr(settings, "EGRESS_ALLOW", ())), tuple(getattr(settings, "EGRESS_DENY", ())))
-
-
-@cache
-def _policy(allowed: tuple[str, ...], denied: tuple[str, ...]) -> EgressPolicy:
-    return EgressPolicy.parse(allowed, denied)

@@ -15,8 +15,8 @@ from django.db import transaction
 from accounts import audit
 from core import egress
 from core.errors import PaasError
-from llm.client import egress_policy
 from llm.models import ProviderAccount
+from tenants.egress import egress_policy
 
 
 class ProviderFields(TypedDict, total=False):

@@ -15,11 +15,12 @@ from agents.services import agent_set
 from core.errors import PaasError
 from llm.selectors import provider_named
 from llm.services import provider_create, provider_update
-from paas.declaration import Declaration, TenantDeclaration
+from paas.declaration import Declaration, TenantDeclaration, moment
 from tenants import provisioning, resolve, scope
 from tenants.models import Plan, Tenant
 
 ACTOR = "command:apply"
+KEY_LIMITS = ("agents", "models", "networks", "tokens_per_month", "expires_at")
 
 
 class ApplyError(Exception):
@@ -65,7 +66,7 @@ def _in_transaction(name: str, work: Any, dry_run: bool) -> list[Change]:
         return [replace(change, secret="") for change in changes]  # that key will never exist
     except ValidationError as error:
         raise ApplyError(f"{name}: {' '.join(error.messages)}") from None
-    except PaasError as error:  # more agents than the plan allows
+    except PaasError as error:  # more people or agents than the plan allows, no owner left
         raise ApplyError(f"{name}: {error.message}") from None
     finally:
         resolve.forget_all()
@@ -81,7 +82,8 @@ def _operators(operators: list[dict[str, Any]]) -> Iterator[Change]:
 def _tenant(wanted: TenantDeclaration) -> Iterator[Change]:
     tenant, what = _row(wanted)
     yield Change(wanted.slug, "tenant", wanted.slug, what)
-    for entry in wanted.members:
+    # New owners first: a declaration may hand a tenant over.
+    for entry in sorted(wanted.members, key=lambda member: member["role"] != "owner"):
         what = services.member_set(
             tenant=tenant,
             email=entry["email"],
@@ -136,15 +138,31 @@ def _agent(entry: dict[str, Any]) -> str:
 
 
 def _key(entry: dict[str, Any]) -> tuple[str, str]:
-    found = ApiKey.objects.filter(name=entry["name"], revoked_at=None).first()
+    """What the entry leaves out of a key that exists stays as it is. Keys of the file are nobody's: they live on."""
+    name = entry["name"]
+    found = ApiKey.objects.filter(name=name, revoked_at=None).first()
+    parent = _parent(entry)
+    limits = {field: entry[field] for field in KEY_LIMITS if field in entry}
+    if limits.get("expires_at") is not None:
+        limits["expires_at"] = moment(limits["expires_at"])
+    for field in ("agents", "models", "networks"):
+        if limits.get(field, ()) is None:
+            limits[field] = []
     token = entry.get("token")
     same_token = token is None or (found is not None and bytes(found.digest) == keys.digest(token))
-    if found is not None and same_token and sorted(found.scopes) == sorted(entry["scopes"]):
-        return "unchanged", ""
-    if found is not None and same_token:
-        keys.key_update(key=found, scopes=entry["scopes"], actor=ACTOR)
-        return "updated", ""
+    if found is not None and same_token and ("parent" not in entry or found.parent == parent):
+        changed = keys.key_update(key=found, scopes=entry["scopes"], actor=ACTOR, **limits)
+        return "updated" if changed else "unchanged", ""
     if found is not None:
         keys.key_revoke(key=found, actor=ACTOR)
-    _, made = keys.key_create(name=entry["name"], scopes=entry["scopes"], token=token, actor=ACTOR)
+    _, made = keys.key_create(name=name, scopes=entry["scopes"], token=token, actor=ACTOR, parent=parent, **limits)
     return "updated" if found else "created", "" if token else made
+
+
+def _parent(entry: dict[str, Any]) -> ApiKey | None:
+    if entry.get("parent") is None:
+        return None
+    found = ApiKey.objects.filter(name=entry["parent"], revoked_at=None).first()
+    if found is None:
+        raise ValidationError(f"API key {entry['name']}: there is no key {entry['parent']!r} above it.")
+    return found

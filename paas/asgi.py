@@ -19,13 +19,16 @@ django_application = get_asgi_application()
 from channels.routing import URLRouter
 from django.urls import path
 
+from accounts import key_use
 from chat import host
 from chat.http import HttpRequest
 from chat.transports import openai, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
+from paas.headers import SecureHeaders
 from paas.static_files import serve_static
+from tenants import ratelimit
 from tenants.asgi import TenantBinding, refuse
 
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
@@ -51,14 +54,23 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
 bound = serve_static(TenantBinding(inside))
 
 
+async def served(scope: Any, receive: Any, send: Any) -> None:
+    """What is asked for: health, or something of a host's."""
+    if scope["type"] == "http" and scope["path"] in health.PATHS:
+        await health.answer(scope, send)
+    else:
+        await bound(scope, receive, send)
+
+
+with_headers = SecureHeaders(served)
+
+
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """The whole of it."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
-    elif scope["type"] == "http" and scope["path"] in health.PATHS:
-        await health.answer(scope, send)
     else:
-        await bound(scope, receive, send)
+        await with_headers(scope, receive, send)
 
 
 def settle_memory() -> None:
@@ -77,7 +89,9 @@ async def lifespan(receive: Any, send: Any) -> None:
     async with AsyncExitStack() as stack:
         await receive()
         try:
+            await stack.enter_async_context(ratelimit.opened())
             await stack.enter_async_context(host.opened())
+            await stack.enter_async_context(key_use.writing())
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,17 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "instructions": (str, False),
         "parameters": (dict, False),
     },
-    "api_keys": {"name": (str, True), "scopes": (list, True), "token": (str, False)},
+    "api_keys": {
+        "name": (str, True),
+        "scopes": (list, True),
+        "token": (str, False),
+        "parent": (str, False),
+        "agents": (list, False),
+        "models": (list, False),
+        "networks": (list, False),
+        "tokens_per_month": (int, False),
+        "expires_at": (date, False),
+    },
 }
 _TENANT_TEXTS = {"slug": True, "name": False, "plan": False}
 
@@ -139,11 +150,25 @@ def _field(
     if value is None:
         if needed:
             mistakes.append(f"{where}.{name}: is needed")
-    elif not isinstance(value, kind):
-        expected = {str: "a text", dict: "a mapping", list: "a list", bool: "true or false"}[kind]  # type: ignore[index]
+    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        expected = {
+            str: "a text",
+            dict: "a mapping",
+            list: "a list",
+            bool: "true or false",
+            int: "a whole number",
+            date: "a date, or a date and time",
+        }[kind]  # type: ignore[index]
         mistakes.append(f"{where}.{name}: must be {expected}")
 
 
 def _unknown(entry: Fields, known: set[str], where: str, mistakes: list[str]) -> None:
     prefix = f"{where}." if where else ""
     mistakes += [f"{prefix}{name}: is not known here" for name in sorted(set(map(str, entry)) - known)]
+
+
+def moment(value: date) -> datetime:
+    """A date of the file as a moment: by itself the end of that day, and without a zone, in UTC."""
+    if not isinstance(value, datetime):
+        return datetime.combine(value, time.max, UTC)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -72,3 +72,14 @@ def flag(name: str, default: bool) -> bool:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def rates(name: str, default: dict[str, int]) -> dict[str, int]:
+    """`class=number, ...`: `default` with what is given. Raises ImproperlyConfigured for anything else."""
+    found = dict(default)
+    for word in words(name):
+        kind, _, number_ = word.partition("=")
+        if kind.strip() not in default or not number_.strip().isdecimal():
+            raise ImproperlyConfigured(f"{name} is a list such as read=3000, of: {', '.join(default)}. Not {word!r}.")
+        found[kind.strip()] = int(number_)
+    return found

@@ -2,15 +2,48 @@
 
 from django.urls import include, path, re_path
 
-from accounts.api import Me
+from accounts.api import Me, MySession, MySessions, SignOutEverywhere
 from accounts.audit_api import AuditExport, AuditList
+from accounts.identity_api import ProviderDetail, ProviderList
+from accounts.members_api import (
+    InvitationDetail,
+    InvitationList,
+    InvitationResend,
+    Leave,
+    MemberDetail,
+    MemberList,
+    OwnerTransfer,
+)
+from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from chat import api as chat
-from portal import audit, billing, impersonation, views
+from portal import (
+    audit,
+    billing,
+    branding,
+    forgotten,
+    identity_pages,
+    impersonation,
+    invitations,
+    keys,
+    login_code,
+    members,
+    oidc,
+    platform,
+    profile,
+    security,
+    sign_in,
+    views,
+    workspace,
+)
 from usage.api import InvoiceDetail, InvoiceList, StatementDetail
+from usage.key_api import KeyDetail, KeyList, KeyRotation
 
 api = [
     path("me", Me.as_view()),
+    path("me/sessions", MySessions.as_view()),
+    path("me/sessions/<uuid:session_id>", MySession.as_view()),
+    path("me/sign-out-everywhere", SignOutEverywhere.as_view()),
     path("agents", AgentList.as_view()),
     path("conversations", chat.ConversationList.as_view()),
     path("conversations/<uuid:conversation_id>", chat.ConversationDetail.as_view()),
@@ -24,15 +57,46 @@ api = [
     path("usage/statement", StatementDetail.as_view()),
     path("usage/invoices", InvoiceList.as_view()),
     path("usage/invoices/<str:number>", InvoiceDetail.as_view()),
+    # API keys
+    path("keys", KeyList.as_view()),
+    path("keys/<uuid:key_id>", KeyDetail.as_view()),
+    path("keys/<uuid:key_id>/rotate", KeyRotation.as_view()),
+    # sign-in with providers
+    path("identity-providers", ProviderList.as_view()),
+    path("identity-providers/<uuid:provider_id>", ProviderDetail.as_view()),
+    # people
+    path("members", MemberList.as_view()),
+    path("members/leave", Leave.as_view()),
+    path("members/<uuid:user_id>", MemberDetail.as_view()),
+    path("owner-transfer", OwnerTransfer.as_view()),
+    path("invitations", InvitationList.as_view()),
+    path("invitations/<uuid:invitation_id>", InvitationDetail.as_view()),
+    path("invitations/<uuid:invitation_id>/resend", InvitationResend.as_view()),
 ]
 
 urlpatterns = [
     path("", views.home),
-    path("login/", views.SignIn.as_view(), name="login"),
-    path("logout/", views.sign_out, name="logout"),
+    path("login/", sign_in.sign_in, name="login"),
+    path("logout/", sign_in.sign_out, name="logout"),
+    path("login/platform/", platform.accept),
+    path("login/forgot/", forgotten.ask),
+    path("login/reset/<str:code>/", forgotten.reset),
+    # a person's profile
+    path("profile/", profile.show),
+    path("profile/email/<str:code>/", profile.email),
+    path("profile/sessions/<uuid:session_id>/end/", profile.end_session),
+    path("profile/sessions/end-all/", profile.end_everywhere),
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
+    # sign-in with providers
+    path("login/oidc/", oidc.land),
+    path("login/oidc/<str:key>/", oidc.begin),
+    path("profile/identities/", identity_pages.identities),
+    path("settings/sign-in/", identity_pages.providers),
+    path("settings/sign-in/new/", identity_pages.add),
+    path("settings/sign-in/<uuid:provider_id>/", identity_pages.edit),
+    path("settings/sign-in/<uuid:provider_id>/test/", identity_pages.test),
     # the audit log; an operator who acts as somebody
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
@@ -40,6 +104,34 @@ urlpatterns = [
     # usage and bills
     path("settings/billing/", billing.overview, name="billing"),
     path("settings/billing/invoices/<str:number>/", billing.invoice),
+    # the second factor
+    path("login/code/", login_code.show, name="login_code"),
+    path("login/code/passkey/", login_code.passkey),
+    path("profile/security/", include(security.urls)),
+    # people
+    path("settings/members/", members.people, name="members"),
+    path("settings/members/leave/", members.leave),
+    path("settings/members/transfer/", members.transfer),
+    path("settings/members/<uuid:user_id>/role/", members.role_change),
+    path("settings/members/<uuid:user_id>/remove/", members.remove),
+    path("settings/invitations/<uuid:invitation_id>/resend/", members.resend),
+    path("settings/invitations/<uuid:invitation_id>/revoke/", members.revoke),
+    path("invitations/<str:token>/", invitations.accept),
+    # the workspace itself
+    path("settings/workspace/", workspace.workspace),
+    path("branding.css", branding.style),
+    path("branding/logo", branding.logo),
+    # sign-in for programs
+    path("api/auth/login", Login.as_view()),
+    path("api/auth/login/tenant", LoginTenant.as_view()),
+    path("api/auth/refresh", Refresh.as_view()),
+    path("api/auth/logout", Logout.as_view()),
+    # API keys
+    path("settings/keys/", keys.index, name="keys"),
+    path("settings/keys/new/", keys.new),
+    path("settings/keys/<uuid:key_id>/", keys.change),
+    path("settings/keys/<uuid:key_id>/rotate/", keys.rotate),
+    path("settings/keys/<uuid:key_id>/revoke/", keys.revoke),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]

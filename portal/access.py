@@ -5,24 +5,30 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.utils import translation
 from django.utils.translation import gettext
 
 from accounts.actors import Actor
 from accounts.selectors import actor_of_user
 from core.errors import ERRORS, PaasError
+from tenants import scope
 
+ENROLMENT = "/profile/security/"
 View = Callable[..., HttpResponse]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def page(action: str | None = None) -> Callable[[View], View]:
+def page(action: str | None = None, *, enrolling: bool = False) -> Callable[[View], View]:
     """A page of a tenant for members who may do `action` (None: any member); `request.actor` is who asks.
 
-    An anonymous visitor is sent to sign in and comes back. A PaasError of the view becomes a page that says it.
+    An anonymous visitor is sent to sign in and comes back; who must set up a second factor first is sent there, unless
+    the page is for that (`enrolling`). A PaasError of the view becomes a page that says it.
     """
 
     def declare(view: View) -> View:
@@ -33,6 +39,8 @@ def page(action: str | None = None) -> Callable[[View], View]:
             if actor is None:
                 return redirect_to_login(request.get_full_path())
             request.actor = actor
+            if actor.must_enrol and not enrolling:
+                return redirect(ENROLMENT)
             try:
                 if action is not None:
                     actor.require(action)
@@ -66,3 +74,14 @@ def actor_of(request: HttpRequest) -> Actor:
     actor = request.actor  # type: ignore[attr-defined]
     assert isinstance(actor, Actor)
     return actor
+
+
+async def beside(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`scope.run_bound` for an asynchronous page: in its language too, which does not follow into other threads."""
+    language = translation.get_language()
+
+    def speaking() -> T:
+        with translation.override(language):
+            return fn(*args, **kwargs)
+
+    return await scope.run_bound(speaking)

@@ -33,7 +33,11 @@ WORKSPACE = (
     Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),
     Item("workspace", _("Workspace"), "/settings/workspace/", policies.ADMIN_SETTINGS),
 )
-PERSON = (Item("profile", _("Profile"), "/profile/"),)
+PERSON = (
+    Item("profile", _("Profile"), "/profile/"),
+    Item("security", _("Security"), "/profile/security/"),
+    Item("identities", _("Ways to sign in"), "/profile/identities/"),
+)
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from functools import wraps
 from typing import Any
 
 from django import forms
-from django.conf import settings
-from django.contrib.auth import login
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -19,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts import sign_up, tenant_life
 from accounts.models import SignUp
+from accounts.sign_in import session_begin
 from core.errors import PaasError
 from portal.access import refused
 from tenants import client, naming, provisioning, ratelimit, resolve
@@ -188,7 +187,7 @@ def _new(request: HttpRequest, signup: SignUp, token: str) -> HttpResponse:
         form.refuse(error)
         return _link_page(request, "new", form, signup)
     # The password was chosen a moment ago, behind the link: nobody needs to type it again on the way in.
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    session_begin(request, user, method="sign-up")
     return redirect(request.path)
 
 

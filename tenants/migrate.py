@@ -61,9 +61,14 @@ def wanted_migrations(schema: str) -> Wanted:
     """The (app, name) of every migration that `schema` should have."""
     loader = MigrationLoader(None)
     apps = settings.SHARED_APPS if schema == "public" else settings.TENANT_APPS
-    labels = {app.rsplit(".", 1)[-1] for app in apps}
-    labels = {"procrastinate" if label == "django" else label for label in labels}
+    labels = _labels(apps)
     return {key for key in loader.disk_migrations if key[0] in labels}
+
+
+def _labels(apps: Sequence[str]) -> set[str]:
+    """The names under which these applications' migrations are recorded."""
+    labels = {app.rsplit(".", 1)[-1] for app in apps}
+    return {"procrastinate" if label == "django" else label for label in labels}
 
 
 def is_current(schema: str, wanted: Wanted) -> bool:
@@ -183,7 +188,8 @@ def _migrate_tenant(schema: str) -> None:
 
 
 def _targets(executor: Any) -> list[tuple[str, str]]:
-    return [node for node in executor.loader.graph.leaf_nodes() if node[0] in settings.TENANT_APPS]
+    labels = _labels(settings.TENANT_APPS)
+    return [node for node in executor.loader.graph.leaf_nodes() if node[0] in labels]
 
 
 @contextmanager

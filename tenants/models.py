@@ -128,9 +128,17 @@ class Tenant(TenantMixin):
         super().save(verbosity, *args, **kwargs)
 
     def ref(self) -> TenantRef:
-        """This tenant as a value."""
+        """This tenant as a value. What its plan allows is part of it where the plan was selected with it."""
         return TenantRef(
-            self.id, self.slug, self.name, self.status, self.wrapped_key, self.color, self.logo, self.require_mfa
+            self.id,
+            self.slug,
+            self.name,
+            self.status,
+            self.wrapped_key,
+            self.color,
+            self.logo,
+            self.require_mfa,
+            self.plan.requests_per_minute if Tenant.plan.is_cached(self) else None,
         )
 
 

@@ -8,8 +8,12 @@ is used; clocks of processes do not matter.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -41,7 +45,22 @@ for i = 1, #KEYS do
 end
 return {0, 0}
 """
+# One request less for each of KEYS; ARGV as above.
+GIVE_BACK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+for i = 1, #KEYS do
+    local arrival = tonumber(redis.call('GET', KEYS[i]) or now) - ARGV[3*i-1] / ARGV[3*i-2] * ARGV[3*i]
+    if arrival > now then
+        redis.call('SET', KEYS[i], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
+    else
+        redis.call('DEL', KEYS[i])
+    end
+end
+"""
 TIMEOUT_SECONDS = 1.0
+# A Redis that does not answer is left alone for so long: only one request in that time waits for it (A45).
+AWAY_SECONDS = 2.0
 MOST_LOCAL = 10_000
 
 
@@ -73,30 +92,67 @@ def check(*limits: Limit, fail_closed: bool = False) -> None:
     While Redis is away the process counts by itself (so each process admits the rate), or, with `fail_closed`,
     refuses with redis_unavailable.
     """
+    if _is_away():
+        _without_redis(limits, fail_closed)
+        return
     try:
-        _judge(_clients()[1](keys=_keys(limits), args=_arguments(limits)))
+        _judge(_clients()[1](keys=_keys(limits), args=_arguments(limits)), limits)
     except (RedisError, OSError):
+        _went_away()
         _without_redis(limits, fail_closed)
 
 
-_asynchronous: dict[Any, tuple[Any, Any]] = {}
+def give_back(*limits: Limit) -> None:
+    """Uncount one request that `check` admitted: what turned out harmless. Does nothing while Redis is away."""
+    if limits:
+        with contextlib.suppress(RedisError, OSError):
+            _clients()[0].eval(GIVE_BACK, len(limits), *_keys(limits), *_arguments(limits))
+
+
+_asynchronous: dict[asyncio.AbstractEventLoop, Any] = {}
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    """Connections for `acheck` on the running event loop (the process's lifespan)."""
+    loop = asyncio.get_running_loop()
+    client = redis.asyncio.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+    )
+    _asynchronous[loop] = client.register_script(GCRA)
+    try:
+        yield
+    finally:
+        del _asynchronous[loop]
+        await client.aclose()
 
 
 async def acheck(*limits: Limit, fail_closed: bool = False) -> None:
-    """`check` for code on the event loop."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    if loop not in _asynchronous:
-        client = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-        )
-        _asynchronous.clear()  # loops of tests that are over
-        _asynchronous[loop] = (client, client.register_script(GCRA))
-    try:
-        _judge(await _asynchronous[loop][1](keys=_keys(limits), args=_arguments(limits)))
-    except (RedisError, OSError):
+    """`check` for code on the event loop; in a thread where no connections are `opened`."""
+    script = _asynchronous.get(asyncio.get_running_loop())
+    if script is None:
+        await scope.run_bound(check, *limits, fail_closed=fail_closed)
+        return
+    if _is_away():
         _without_redis(limits, fail_closed)
+        return
+    try:
+        _judge(await script(keys=_keys(limits), args=_arguments(limits)), limits)
+    except (RedisError, OSError):
+        _went_away()
+        _without_redis(limits, fail_closed)
+
+
+_away_until = 0.0
+
+
+def _is_away() -> bool:
+    return time.monotonic() < _away_until
+
+
+def _went_away() -> None:
+    global _away_until
+    _away_until = time.monotonic() + AWAY_SECONDS
 
 
 def _keys(limits: tuple[Limit, ...]) -> list[str]:
@@ -108,14 +164,19 @@ def _arguments(limits: tuple[Limit, ...]) -> list[int]:
     return [number for limit in limits for number in (limit.rate, int(limit.period * 1_000_000), limit.cost)]
 
 
-def _judge(answer: list[int]) -> None:
+def _judge(answer: list[int], limits: tuple[Limit, ...]) -> None:
     if answer[0]:
-        raise _refusal(answer[1] / 1_000_000)
+        raise _refusal(limits[answer[0] - 1], answer[1] / 1_000_000)
 
 
-def _refusal(seconds: float) -> PaasError:
+def _refusal(limit: Limit, seconds: float) -> PaasError:
     wait = max(1, round(seconds + 0.5))
-    return PaasError("rate_limited", f"Too many requests. Try again in {wait} seconds.", retry_after=wait)
+    return PaasError(
+        "rate_limited",
+        f"Too many requests. Try again in {wait} seconds.",
+        retry_after=wait,
+        details={"limit": limit.rate, "seconds": limit.period},
+    )
 
 
 _arrivals: OrderedDict[str, float] = OrderedDict()
@@ -128,8 +189,15 @@ def _without_redis(limits: tuple[Limit, ...], fail_closed: bool) -> None:
     for key, limit in zip(_keys(limits), limits, strict=True):
         arrival = max(_arrivals.get(key, now), now) + limit.period / limit.rate * limit.cost
         if arrival - now > limit.period:
-            raise _refusal(arrival - now - limit.period) from None
+            raise _refusal(limit, arrival - now - limit.period) from None
         _arrivals[key] = arrival
         _arrivals.move_to_end(key)
         while len(_arrivals) > MOST_LOCAL:
             _arrivals.popitem(last=False)
+
+
+def forget_all() -> None:
+    """Forget what was counted without Redis, and that it was away (between tests)."""
+    global _away_until
+    _away_until = 0.0
+    _arrivals.clear()

@@ -47,6 +47,7 @@ class TenantRef:
 
     status: as `Tenant.Status`. wrapped_key: the tenant's data key, wrapped by FIELD_KEYS. color, logo: its branding,
     "" for the platform's own. require_mfa: its members must have a second factor.
+    requests_per_minute: its plan's, where the plan was read with it; None is no limit.
     """
 
     id: uuid.UUID
@@ -57,6 +58,7 @@ class TenantRef:
     color: str = ""
     logo: str = ""
     require_mfa: bool = False
+    requests_per_minute: int | None = field(default=None, compare=False)
 
     @property
     def schema(self) -> str:
@@ -176,6 +178,15 @@ def _call_and_release(fn: Callable[[], T]) -> T:
         raise PaasError("database_unavailable", retry_after=1) from error
     finally:
         connections.close_all()  # back to the pool: a thread that keeps one starves the others (P25)
+
+
+def release() -> None:
+    """Give this thread's connection back before something slow that needs none; inside a transaction, nothing."""
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 async def run_bound(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

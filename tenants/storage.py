@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from pathlib import Path
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage
@@ -27,6 +28,11 @@ class TenantStorage(FileSystemStorage):
 
     def path(self, name: str) -> str:
         return super().path(self._own(posixpath.normpath(name)))
+
+    def stored_bytes(self) -> int:
+        """The size of all files of the bound tenant together."""
+        own = Path(self.location) / str(scope.current_tenant().id)
+        return sum(path.stat().st_size for path in own.rglob("*") if path.is_file())
 
     def url(self, name: str | None) -> str:
         raise NotImplementedError("Files are served by authorised views only, never by a URL of the storage.")

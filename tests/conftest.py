@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Platform:
 
 def in_thread(work: Callable[[], Any]) -> Any:
     """The result of `work` from a thread of its own: ORM set-up that async tests may call directly."""
+    from django.core.cache import caches
     from django.db import connections
 
     def run() -> Any:
@@ -59,6 +61,9 @@ def in_thread(work: Callable[[], Any]) -> Any:
             return work()
         finally:
             connections.close_all()
+            for cache in caches.all(initialized_only=True):
+                for pool in cache._cache._pools.values():  # Django never closes them
+                    pool.disconnect()
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
@@ -96,8 +101,8 @@ def platform(services: Services) -> Platform:
             agent_set(slug="assistant", provider=account, model="demo", actor="test", fields={"name": "Assistant"})
     with scope.platform():
         User.objects.create_user("stranger@nowhere.test", PASSWORD)
-        people = tuple(User.objects.values_list("pk", flat=True))
-    return Platform(made["acme"], made["globex"], people)
+        everybody = tuple(User.objects.values_list("pk", flat=True))
+    return Platform(made["acme"], made["globex"], everybody)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +114,7 @@ def admin_url(services: Services) -> str:
 _TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
 _SHARED_TABLES = (
     "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",
-    "usage_margin", "usage_invoice", "accounts_session", "accounts_auditevent",
+    "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
     "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
@@ -142,15 +147,17 @@ def db(platform: Platform, services: Services) -> Iterator[Platform]:
 
 def forget_caches() -> None:
     """Empty what processes remember for two seconds."""
-    from accounts import keys
+    from accounts import keys, tokens
     from agents import access
-    from tenants import resolve
+    from tenants import ratelimit, resolve
     from usage import prices
 
     prices.forget_all()
     keys.forget_all()
+    tokens.forget_all()
     access.forget_all()
     resolve.forget_all()
+    ratelimit.forget_all()
 
 
 @pytest.fixture
@@ -218,6 +225,40 @@ async def site(db: Platform) -> AsyncIterator[Any]:
 
     async with Site() as running:
         yield running
+
+
+# What writes an audit row that tells of nothing else in the database, or of what the framework stores on its own:
+# reading (exports), a proof that was refused, a session, which the middleware stores behind the view.
+ROWS_ALONE = frozenset(
+    {
+        "accounts.admin_audit.export",
+        "accounts.audit_api.get",
+        "accounts.second_factor.refused",
+        "accounts.sign_in.session_begin",
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _audit_rows_share_a_transaction(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """T26: whatever a test does, an act and its audit row are in one transaction; neither is there without the other."""
+    from django.db import connection
+
+    from accounts import audit
+
+    write, alone = audit.record, set[str]()
+
+    def watched(action: str, *, actor: str, **fields: Any) -> None:
+        caller: Any = sys._getframe(1)
+        name = f"{caller.f_globals['__name__']}.{caller.f_code.co_name}"
+        ours = name.partition(".")[0] not in ("tests", "bench")
+        if ours and actor != audit.NOBODY and not connection.in_atomic_block and name not in ROWS_ALONE:
+            alone.add(name)
+        write(action, actor=actor, **fields)
+
+    monkeypatch.setattr(audit, "record", watched)
+    yield
+    assert not alone, f"these write audit rows outside the transaction of what they tell of: {sorted(alone)}"
 
 
 @pytest.fixture(autouse=True)

@@ -43,6 +43,7 @@ class Site:
                 log_level="warning",
                 lifespan="on",
                 ws="websockets-sansio",
+                proxy_headers=False,  # as launch.web serves it
                 timeout_graceful_shutdown=1,
             )
         )
@@ -78,6 +79,23 @@ class Site:
             assert answer.status == 302, await answer.text()
         client.headers["Origin"] = self.url(slug)
         return client
+
+    async def signed_in_on_platform(self, email: str) -> aiohttp.ClientSession:
+        """A client of the platform host with a session of a person."""
+        from tests.conftest import PASSWORD
+
+        client = self.client()
+        async with client.get("/accounts/login/") as page:
+            assert page.status == 200
+        form = {"email": email, "password": PASSWORD, "csrfmiddlewaretoken": self.csrf(client)}
+        async with client.post("/accounts/login/", data=form, allow_redirects=False) as answer:
+            assert answer.status == 302, await answer.text()
+        client.headers["Origin"] = self.url()
+        return client
+
+    def csrf(self, client: aiohttp.ClientSession, slug: str = "") -> str:
+        """The CSRF token that a client of this host was given."""
+        return client.cookie_jar.filter_cookies(URL(self.url(slug)))["csrftoken"].value
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))

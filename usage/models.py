@@ -35,6 +35,21 @@ class Quota(models.Model):
         return f"{self.level} {self.metric} {self.month:%Y-%m}: {self.used}+{self.reserved} of {self.allowance}"
 
 
+class SessionCount(models.Model):
+    """How many conversations a tenant has begun on one day (UTC); one row a tenant, which turns over at midnight."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    day = models.DateField()
+    begun = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant"], name="session_count_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.begun}"
+
+
 class Reservation(models.Model):
     """Tokens held for one run, and the lease of the process that runs it.
 

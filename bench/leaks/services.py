@@ -16,14 +16,17 @@ from launch.services import start_postgres, start_redis
 
 
 @contextmanager
-def own_services() -> Iterator[Path]:
-    """The folder of both, while they run; the environment names them to whoever reads settings after this."""
+def own_services(*, durable: bool = False) -> Iterator[Path]:
+    """The folder of both, while they run; the environment names them to whoever reads settings after this.
+
+    durable: they write as they do for real, with fsync, so that what waits for the disk does so here too.
+    """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="paas-bench-", dir="/tmp"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        postgres = stack.enter_context(start_postgres(folder / "pg"))
-        cache = stack.enter_context(start_redis(folder / "redis"))
+        postgres = stack.enter_context(start_postgres(folder / "pg", durable=durable))
+        cache = stack.enter_context(start_redis(folder / "redis", durable=durable))
         password = secrets.token_hex(8)
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "paas.settings.dev",
@@ -38,5 +41,6 @@ def own_services() -> Iterator[Path]:
             "LOCAL_MODEL_URL": "",
             "LOG_LEVEL": "ERROR",
             "DATABASE_POOL_SIZE": "24",
+            "RATE_LIMITS": ", ".join(f"{kind}=1000000" for kind in ("turn", "stream", "read", "write", "anonymous")),
         }
         yield folder

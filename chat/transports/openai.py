@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ
 from agents import selectors as agent_selectors
@@ -39,6 +40,7 @@ DONE = b"data: [DONE]\n\n"
 async def door(request: HttpRequest) -> None:
     """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
     actor = await request.actor()
+    await rates.admit(actor, "turn" if request.method == "POST" else "read")
     if request.path == "/v1/models" and request.method == "GET":
         await request.respond(200, await _models(actor))
     elif request.path.startswith("/v1/models/") and request.method == "GET":
@@ -53,7 +55,7 @@ async def door(request: HttpRequest) -> None:
 
 async def _models(actor: Actor) -> dict[str, Any]:
     actor.require(CHAT_READ)
-    found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents)
+    found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents_for, actor)
     return {"object": "list", "data": [_model_view(agent, actor) for agent in found]}
 
 

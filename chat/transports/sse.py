@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 
 from django.conf import settings
 
+from accounts import rates
 from chat import http, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import HttpRequest
@@ -32,6 +33,7 @@ async def door(request: HttpRequest) -> None:
     run_id, what = protocol.parse_uuid(match[1]), match[2]
     _allow(request, "POST" if what == "/cancel" else "GET")
     actor = await request.actor()
+    await rates.admit(actor, {None: "read", "/events": "stream", "/cancel": "write"}[what])
     if what == "/cancel":
         await turns.cancel_turn(actor, run_id)
         await request.respond(202, {"run": {"id": str(run_id)}})
@@ -64,6 +66,7 @@ async def events(tenant: TenantRef, run_id: uuid.UUID, after: int) -> AsyncGener
 
 async def _start(request: HttpRequest) -> None:
     actor = await request.actor()
+    await rates.admit(actor, "turn")
     body = await request.json(settings.MAX_BODY_BYTES)
     started = await turns.start_turn(actor, protocol.turn_request("sse", body))
     if "text/event-stream" in request.headers.get("accept", ""):

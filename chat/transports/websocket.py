@@ -12,7 +12,7 @@ import orjson
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from accounts import tickets
+from accounts import keys, rates, tickets
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
 from chat import protocol, selectors, turns
@@ -36,6 +36,8 @@ MAX_FOLLOWED = 20  # runs at once on one socket
 NOT_SIGNED_IN, FORBIDDEN, TOO_SLOW, TOO_MANY, TOO_BIG, RESTARTING = 4401, 4403, 4008, 4429, 1009, 1012
 TRY_LATER = 1013
 CLOSE_CODES = {401: NOT_SIGNED_IN, 403: FORBIDDEN, 404: FORBIDDEN}
+# frame -> its class of rate limits; the others cost nothing
+RATES = {"turn.start": "turn", "run.follow": "stream", "run.cancel": "write"}
 
 _open: Counter[str] = Counter()
 
@@ -63,10 +65,12 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         self.ticket = parse_qs(self.scope.get("query_string", b"").decode("latin-1")).get("ticket", [""])[0]
         try:
             actor = await self._identify()
+            await rates.admit(actor, "stream")
         except PaasError as error:
             # Accepting first is the only way to give a browser the code and the reason.
             await self.accept()
-            await self.close(CLOSE_CODES.get(error.status, TRY_LATER), error.code)
+            code = TOO_MANY if error.status == 429 else CLOSE_CODES.get(error.status, TRY_LATER)
+            await self.close(code, error.code)
             return
         if _open[actor.label] >= MAX_SOCKETS:
             await self.accept()
@@ -114,6 +118,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _handle(self, frame: dict[str, Any]) -> None:
         assert self.actor is not None
         kind = frame.get("type")
+        if isinstance(kind, str) and kind in RATES:
+            await rates.admit(self.actor, RATES[kind])
         if kind == "ping":
             await self._put({"type": "pong"})
         elif kind == "turn.start":
@@ -228,7 +234,9 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         loop = asyncio.get_running_loop()
         next_beat = loop.time() + HEARTBEAT_SECONDS
         while True:
-            await asyncio.sleep(RECHECK_SECONDS)
+            # Keys are asked about more often: a revoked one is out within two seconds.
+            by_key = self.actor is not None and self.actor.key_id is not None
+            await asyncio.sleep(min(RECHECK_SECONDS, keys.RECHECK_SECONDS) if by_key else RECHECK_SECONDS)
             lost = await self._lost_right()
             if lost is not None:
                 await self._close(CLOSE_CODES[lost.status], lost.code)
@@ -240,7 +248,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _lost_right(self) -> PaasError | None:
         """Why this socket may not stay, by the credential that opened it: its session, key or ticket's owner."""
         try:
-            await resolve.tenant_of_host(self.host_name)
+            self.tenant = await resolve.tenant_of_host(self.host_name)  # with what it asks of its people now
             actor = await self._present_actor()
         except Exception as error:
             found = from_exception(error)
@@ -254,9 +262,10 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _present_actor(self) -> Actor:
         if not self.ticket or self.actor is None:
             return await actor_of_headers(self.headers, self.tenant)
-        actor = await scope.run_in_tenant(self.tenant, tickets.actor_of_label, self.actor.label)
+        actor = await scope.run_in_tenant(self.tenant, tickets.still, self.actor)
         if actor is None:
             raise PaasError("not_authenticated")
+        actor.require_factor()
         return actor
 
     def _spawn(self, work: Any) -> None:

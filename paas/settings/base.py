@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from paas import env
+from paas import env, sign_in_providers
 from paas.admin_site import UNFOLD  # noqa: F401
 
 ROOT = env.ROOT
@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.tokens_api.StrayTokens",
     "portal.impersonation.ImpersonationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -169,14 +170,28 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "type", "USER_ID_CLAIM": "sub"}  # the rest is accounts/tokens.py
+MFA_ADAPTER = "accounts.factors_adapter.FactorsAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_TOTP_TOLERANCE = 1  # a code of the half minute before or after: phones' clocks differ
+MFA_RECOVERY_CODE_DIGITS = 12
 SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_DOMAIN = None  # host-only: never readable on a sibling subdomain (P18)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_DOMAIN = None
-CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"  # not HttpOnly: the chat page's script sends it back as a header
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/chat/"
+
+# Providers that everybody may sign in with; tenants add their own (accounts.IdentityProvider).
+IDENTITY_PROVIDERS = sign_in_providers.from_environment()
+# allauth keeps the rows and knows the vendors; its own views are not routed (docs/adr/0010). Nothing is ever
+# connected because two e-mail addresses are the same (P38, A20).
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = False
 
 # Who may make a workspace for themselves, and how long one that was deleted can be had back.
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN", True)
@@ -209,6 +224,13 @@ EGRESS_DENY = env.words("EGRESS_DENY")
 MAX_MESSAGE_CHARS = 100_000
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
+# Requests a minute of one person or key, by class of route (accounts/rates.py); auth and anonymous: of one address.
+# 0 is no limit. A plan's requests_per_minute limits the whole tenant besides.
+RATE_LIMITS = env.rates(
+    "RATE_LIMITS",
+    {"turn": 600, "stream": 1200, "read": 3000, "write": 1200, "admin": 600, "auth": 60, "anonymous": 600},
+)
+
 # --- Pages -----------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [ROOT / "static"]
@@ -221,11 +243,11 @@ LOCALE_PATHS = [ROOT / "locale"]
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
         "img-src": ["'self'", "data:"],
-        "connect-src": ["'self'", "ws:", "wss:"],
         "frame-ancestors": ["'none'"],
         "form-action": ["'self'"],
         "base-uri": ["'none'"],
@@ -237,6 +259,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ActorAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsActor"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.rates.RouteThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "accounts.authentication.exception_handler",

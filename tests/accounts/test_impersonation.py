@@ -29,6 +29,7 @@ OPERATOR = "operator@platform.test"
 def operator(db: Platform) -> Iterator[User]:
     def make() -> User:
         with scope.platform():
+            User.objects.filter(email=OPERATOR).delete()  # other tests leave theirs
             return User.objects.create_superuser(OPERATOR, PASSWORD)
 
     def remove() -> None:

@@ -150,7 +150,7 @@ class SseStream(Stream):
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         super().__init__()
         assert response.content_type == "text/event-stream"
-        assert response.headers["Cache-Control"] == "no-cache, no-transform"
+        assert response.headers["Cache-Control"] == "no-store, no-transform"
         self.response = response
         self.events = sse_events(response)
         self.seq: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -166,3 +167,68 @@ async def test_a_vendor_that_reports_nonsense(host: Any, actor: Any, ledger: Any
     told = await ask(actor("member"))
     assert told.kinds[-1] in ("run.completed", "run.failed")
     assert not ledger.left_behind()
+
+
+# --- conversations a day -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan(ledger: Any) -> Iterator[Callable[..., None]]:
+    """`plan(sessions_per_day=2)`: acme on a plan of its own with these limits; then on its former one again."""
+    ledger.rows("INSERT INTO tenants_plan (slug, name, max_concurrent_runs) VALUES ('own', 'Own', 50)")
+
+    def change(**limits: int | None) -> None:
+        for name, limit in limits.items():
+            ledger.rows(f"UPDATE tenants_plan SET {name} = %s WHERE slug = 'own'", limit)
+        ledger.rows("UPDATE tenants_tenant SET plan_id = 'own' WHERE slug = 'acme'")
+
+    yield change
+    ledger.rows("UPDATE tenants_tenant SET plan_id = 'pro' WHERE slug = 'acme'")
+    ledger.rows("DELETE FROM tenants_plan WHERE slug = 'own'")
+
+
+async def test_new_conversations_a_day(host: Any, actor: Any, ledger: Any, plan: Any) -> None:
+    """Two of twenty at once; an old conversation and a call without one go on; a larger plan counts at once."""
+    plan(sessions_per_day=2)
+    member = actor("member")
+    outcomes = await asyncio.gather(*(attempt(member) for _ in range(20)))
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, PaasError)]
+    begun = [outcome for outcome in outcomes if not isinstance(outcome, PaasError)]
+    assert (len(begun), {error.code for error in refusals}) == (2, {"session_limit_reached"})
+    error = refusals[0]
+    assert (error.status, error.retry_after is not None and 0 < error.retry_after <= 86_400) == (429, True)
+    assert error.details["resets_at"].endswith("T00:00:00+00:00")
+    assert ledger.value("SELECT count(*) FROM chat_conversation") == 2
+    for run in begun:
+        await read(member.tenant, run.run_id)
+    await ask(member, conversation_id=begun[0].conversation_id)
+    await ask(member, messages=[{"role": "user", "content": "hi"}])
+    assert not ledger.left_behind()
+    plan(sessions_per_day=3)
+    await ask(member)
+    assert (await attempt(member)).code == "session_limit_reached"
+    ledger.rows("UPDATE usage_sessioncount SET day = day - 1")
+    await ask(member)
+    assert ledger.one("SELECT begun FROM usage_sessioncount")["begun"] == 1, "a day begins with none"
+
+
+async def test_a_turn_without_tokens_counts_as_no_conversation(host: Any, actor: Any, ledger: Any, plan: Any) -> None:
+    plan(sessions_per_day=1)
+    ledger.allow(3)
+    assert (await attempt(actor("member"))).code == "quota_exceeded"
+    ledger.allow(None)
+    await ask(actor("member"))
+    plan(sessions_per_day=0)
+    assert (await attempt(actor("owner"))).code == "session_limit_reached"
+    plan(sessions_per_day=None)
+    await ask(actor("owner"))
+
+
+async def test_another_plan_gives_its_tokens_at_once(host: Any, actor: Any, ledger: Any, plan: Any) -> None:
+    await ask(actor("member"))
+    plan(tokens_per_month=7)
+    assert ledger.quota()["allowance"] == 7
+    assert (await attempt(actor("member"))).code == "quota_exceeded"
+    ledger.rows("UPDATE tenants_plan SET tokens_per_month = 1000000 WHERE slug = 'own'")
+    assert ledger.quota()["allowance"] == 1_000_000
+    await ask(actor("member"))

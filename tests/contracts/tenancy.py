@@ -31,13 +31,17 @@ KINDS = ("own", "by_id", "shell", "public")
 
 @dataclass(frozen=True)
 class Declared:
-    """What is expected of a route. ids: what its parameters are ids of. body: what a write sends."""
+    """What is expected of a route. ids: what its parameters are ids of. body: what a write sends. people: of the API,
+    but a key is told that it is no person."""
 
     kind: str
     methods: tuple[str, ...] = ("GET",)
     ids: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
     page: bool = False
+    of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
+    people: bool = False
+    of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
 
 
 ROUTES: dict[str, Declared] = {
@@ -47,7 +51,7 @@ ROUTES: dict[str, Declared] = {
     "/chat/": Declared("shell", page=True),
     "/chat/<uuid:conversation_id>/": Declared("shell", ids={"conversation_id": "conversation"}, page=True),
     "/i18n/setlang/": Declared("public", ("POST",), page=True),
-    "/api/v1/me": Declared("own"),
+    "/api/v1/me": Declared("own", ("GET", "PATCH")),
     "/api/v1/agents": Declared("own"),
     "/api/v1/conversations": Declared("own"),
     "/api/v1/conversations/<uuid:conversation_id>": Declared(
@@ -64,11 +68,107 @@ ROUTES: dict[str, Declared] = {
     # usage and bills
     "/api/v1/usage/statement": Declared("own"),
     "/api/v1/usage/invoices": Declared("own"),
-    "/api/v1/usage/invoices/<str:number>": Declared("by_id", ids={"number": "invoice"}),
+    "/api/v1/usage/invoices/<str:number>": Declared("by_id", ids={"number": "invoice"}, of_tenant=True),
     "/settings/billing/": Declared("own", page=True),
-    "/settings/billing/invoices/<str:number>/": Declared("by_id", ids={"number": "invoice"}, page=True),
+    "/settings/billing/invoices/<str:number>/": Declared("by_id", ids={"number": "invoice"}, page=True, of_tenant=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
+    # people
+    "/api/v1/members": Declared("own"),
+    "/api/v1/members/leave": Declared("own", ("POST",)),
+    "/api/v1/members/<uuid:user_id>": Declared(
+        "by_id", ("PATCH", "DELETE"), {"user_id": "person"}, {"role": "viewer"}, of_tenant=True
+    ),
+    "/api/v1/owner-transfer": Declared("own", ("POST",)),
+    "/api/v1/invitations": Declared("own", ("GET", "POST")),
+    "/api/v1/invitations/<uuid:invitation_id>": Declared(
+        "by_id", ("DELETE",), {"invitation_id": "invitation"}, of_tenant=True
+    ),
+    "/api/v1/invitations/<uuid:invitation_id>/resend": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, of_tenant=True
+    ),
+    "/settings/members/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/members/leave/": Declared("shell", ("GET", "POST"), page=True),
+    "/settings/members/transfer/": Declared("own", ("POST",), page=True),
+    "/settings/members/<uuid:user_id>/role/": Declared(
+        "by_id", ("POST",), {"user_id": "person"}, page=True, of_tenant=True
+    ),
+    "/settings/members/<uuid:user_id>/remove/": Declared(
+        "by_id", ("POST",), {"user_id": "person"}, page=True, of_tenant=True
+    ),
+    "/settings/invitations/<uuid:invitation_id>/resend/": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, page=True, of_tenant=True
+    ),
+    "/settings/invitations/<uuid:invitation_id>/revoke/": Declared(
+        "by_id", ("POST",), {"invitation_id": "invitation"}, page=True, of_tenant=True
+    ),
+    "/invitations/<str:token>/": Declared("public", ("GET", "POST"), {"token": "invitation_link"}, page=True),
+    # the workspace itself
+    "/settings/workspace/": Declared("own", ("GET", "POST"), page=True),
+    "/branding.css": Declared("public", page=True),
+    "/branding/logo": Declared("public", page=True),
+    # signing in; a person's profile
+    "/login/platform/": Declared("public", page=True),
+    "/login/forgot/": Declared("public", ("GET", "POST"), page=True),
+    "/login/reset/<str:code>/": Declared("public", ("GET", "POST"), {"code": "reset_code"}, page=True),
+    "/profile/": Declared("own", ("GET", "POST"), page=True),
+    "/profile/email/<str:code>/": Declared("by_id", ("GET", "POST"), {"code": "email_code"}, page=True),
+    "/profile/sessions/<uuid:session_id>/end/": Declared("by_id", ("POST",), {"session_id": "session"}, page=True),
+    "/profile/sessions/end-all/": Declared("own", ("POST",), page=True),
+    "/api/v1/me/sessions": Declared("own", people=True),
+    "/api/v1/me/sessions/<uuid:session_id>": Declared("by_id", ("DELETE",), {"session_id": "session"}, people=True),
+    "/api/v1/me/sign-out-everywhere": Declared("own", ("POST",), people=True),
+    # the second factor
+    "/login/code/": Declared("public", ("GET", "POST"), page=True),
+    "/login/code/passkey/": Declared("public", ("POST",), page=True),
+    "/profile/security/": Declared("own", page=True),
+    "/profile/security/app/": Declared("own", ("GET", "POST"), page=True),
+    "/profile/security/app/start/": Declared("own", ("POST",), page=True),
+    "/profile/security/app/remove/": Declared("own", ("POST",), page=True),
+    "/profile/security/codes/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/start/": Declared("own", ("POST",), page=True),
+    "/profile/security/passkeys/remove/": Declared("own", ("POST",), page=True),
+    # sign-in for programs
+    "/api/auth/login": Declared("own", ("POST",), body={"email": "rival@globex.test", "password": "wrong-on-purpose"}),
+    "/api/auth/login/tenant": Declared(
+        "own", ("POST",), body={"email": "rival@globex.test", "password": "wrong", "tenant_id": "0" * 32}
+    ),
+    "/api/auth/refresh": Declared("own", ("POST",), body={"refresh_token": "a.b.c"}),
+    "/api/auth/logout": Declared("own", ("POST",)),
+    # API keys
+    "/api/v1/keys": Declared("own", ("GET", "POST")),
+    "/api/v1/keys/<uuid:key_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"key_id": "api_key"}, {"name": "stolen"}, of_tenant=True
+    ),
+    "/api/v1/keys/<uuid:key_id>/rotate": Declared("by_id", ("POST",), {"key_id": "api_key"}, of_tenant=True),
+    "/settings/keys/": Declared("own", page=True),
+    "/settings/keys/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/keys/<uuid:key_id>/": Declared(
+        "by_id", ("GET", "POST"), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    "/settings/keys/<uuid:key_id>/rotate/": Declared(
+        "by_id", ("POST",), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    "/settings/keys/<uuid:key_id>/revoke/": Declared(
+        "by_id", ("POST",), {"key_id": "api_key"}, page=True, of_tenant=True
+    ),
+    # sign-in with providers
+    "/login/oidc/": Declared("public", page=True),
+    "/login/oidc/<str:key>/": Declared("public", ids={"key": "identity_provider"}, page=True),
+    "/profile/identities/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/sign-in/": Declared("own", page=True),
+    "/settings/sign-in/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/sign-in/<uuid:provider_id>/": Declared(
+        "by_id", ("GET", "POST"), {"provider_id": "identity_provider"}, page=True, of_tenant=True
+    ),
+    "/settings/sign-in/<uuid:provider_id>/test/": Declared(
+        "by_id", ("POST",), {"provider_id": "identity_provider"}, page=True, of_tenant=True
+    ),
+    "/api/v1/identity-providers": Declared("own", ("GET", "POST")),
+    "/api/v1/identity-providers/<uuid:provider_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"provider_id": "identity_provider"}, {"name": "stolen"}, of_tenant=True
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
@@ -85,7 +185,7 @@ DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/api/v1/runs"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions"},
     "chat/transports/sse.py": {
-        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel"
+        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
     },
 }  # fmt: skip
 # Frames that a client may send on the websocket -> the field with an id, and of what.

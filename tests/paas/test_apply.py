@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from accounts.models import AuditEvent, Membership, User
+from accounts.models import ApiKey, AuditEvent, Membership, User
 from agents.models import Agent
 from llm.models import ProviderAccount
 from paas.declaration import DeclarationError, parse
@@ -147,3 +148,65 @@ def test_every_mistake_of_a_file_is_named_with_its_place() -> None:
         "tenants[0].slug: is needed",
         "tenants[1]: must be a mapping",
     ]
+
+
+KEYS = """
+  - {{name: top, scopes: ["chat:*", "agents:execute"], agents: [bench], networks: [203.0.113.0/24],
+     tokens_per_month: 5000, expires_at: 2999-01-01}}
+  - {{name: below, scopes: ["chat:read"], parent: top{more}}}
+"""
+
+
+def _with_keys(more: str = "") -> str:
+    text = FILE.format(slug="initech").replace('  api_keys: [{name: ci, scopes: ["*"]}]', "  api_keys:")
+    return text.rstrip() + KEYS.format(more=more)
+
+
+def test_a_file_limits_keys(apply: Any) -> None:
+    """Below one another too; the second time nothing changes, and what is left out stays."""
+    made = changes(apply, _with_keys())
+    assert [one for one in made if one[0] == "api_key"] == [
+        ("api_key", "top", "created"),
+        ("api_key", "below", "created"),
+    ]
+    assert {what for _, _, what in changes(apply, _with_keys())} == {"unchanged"}
+    tenant = _tenant("initech")
+    with scope.bind(tenant):
+        top, below = ApiKey.objects.get(name="top"), ApiKey.objects.get(name="below")
+        assert (top.allowed_agents, top.allowed_networks, top.tokens_per_month) == (["bench"], ["203.0.113.0/24"], 5000)
+        assert top.expires_at.isoformat().startswith("2999-01-01T23:59:59")
+        assert (below.parent_id, below.created_by_id) == (top.pk, None)
+    changed = changes(apply, _with_keys().replace("tokens_per_month: 5000, ", ""))
+    assert {what for _, _, what in changed} == {"unchanged"}
+    changed = changes(apply, _with_keys().replace("5000", "null"))
+    assert ("api_key", "top", "updated") in changed
+    with scope.bind(tenant):
+        assert ApiKey.objects.get(name="top").tokens_per_month is None
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (", agents: [bench, other]", "The key above may not use this: other"),
+        (", networks: [203.0.113.0/24, 8.8.8.8]", "The key above may not come from 8.8.8.8"),
+        (", networks: [203.0.113.1/24]", "no address or network"),
+        (", tokens_per_month: 6000", "The key above has 5000"),
+        (", expires_at: 2999-01-02", "The key above expires"),
+        (", tokens_per_month: true", "must be a whole number"),
+        (", expires_at: tomorrow", "must be a date"),
+    ],
+)
+def test_a_file_cannot_make_a_key_wider_than_the_one_above(apply: Any, more: str, problem: str) -> None:
+    with pytest.raises(CommandError, match=re.escape(problem)):
+        apply(_with_keys(more))
+    assert _tenant("initech") is None, "all of the file or nothing"
+
+
+def test_a_key_needs_the_one_above_to_be_there(apply: Any) -> None:
+    with pytest.raises(CommandError, match="there is no key 'nobody' above it"):
+        apply(_with_keys().replace("parent: top", "parent: nobody"))
+
+
+def _tenant(slug: str) -> Any:
+    with scope.platform():
+        return tenant_by_slug(slug)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, connections
 
 from accounts import tenant_life
-from accounts.models import AuditEvent, Membership
+from accounts.models import AuditEvent, Membership, OneTimeCode
 from tenants import catalog, naming, provisioning, scope
 from tenants.models import Plan, Tenant
 from tests.conftest import Platform
@@ -119,6 +119,49 @@ async def test_a_failure_is_kept_and_taken_up_again(services: Services) -> None:
         await jobs.create(str(tenant.id))
     assert in_thread(lambda: life.fresh(tenant)).failure == ""
     assert in_thread(lambda: life.about(services, tenant)) == ["role", "schema", "active"]
+
+
+ACTS: list[tuple[str, Callable[..., bool], dict[str, str], str]] = [
+    ("active", tenant_life.tenant_suspend, {}, "suspended"),
+    ("suspended", tenant_life.tenant_resume, {}, "active"),
+    ("active", tenant_life.tenant_move, {"slug": "elsewhere"}, "active"),
+    ("active", tenant_life.tenant_delete, {}, "deleting"),
+    ("deleting", tenant_life.tenant_restore, {}, "active"),
+]
+
+
+@pytest.mark.parametrize(("before", "act", "more", "after"), ACTS, ids=[act[1].__name__ for act in ACTS])
+def test_an_act_killed_at_any_statement_is_done_or_not(
+    before: str, act: Callable[..., bool], more: dict[str, str], after: str
+) -> None:
+    """A77: an error at every statement leaves the row, the audit log, the jobs and the letters as they were."""
+    tenant = life.made()
+    if before == "suspended":
+        tenant_life.tenant_suspend(tenant=tenant, actor="test")
+    if before == "deleting":
+        tenant_life.tenant_delete(tenant=tenant, actor="test")
+
+    def whole() -> Any:
+        found = life.fresh(tenant)
+        with scope.platform(), connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM procrastinate_jobs")
+            jobs = cursor.fetchone()
+            return found.status, found.slug, actions(tenant), jobs, OneTimeCode.objects.count()
+
+    state, number = whole(), 0
+    while True:
+        number += 1
+        try:
+            with at_statement(number, _raise):
+                done = act(tenant=life.fresh(tenant), actor="operator:1", **more)
+        except Killed:
+            assert whole() == state, number
+            continue
+        break
+    assert done
+    assert number > 5
+    assert life.fresh(tenant).status == after
+    assert len(actions(tenant)) == len(state[2]) + 1
 
 
 def _take(task: str) -> None:

@@ -38,7 +38,7 @@ def admin(services: Services) -> Iterator[psycopg.Connection[Any]]:
 
 def fall_behind(admin: psycopg.Connection[Any], schema: str) -> None:
     """Take the functions of the chat room out of a schema, as if it had been made by the release before."""
-    admin.execute(f"DELETE FROM {schema}.django_migrations WHERE app = 'chat' AND name = '0002_functions'".encode())
+    admin.execute(f"DELETE FROM {schema}.django_migrations WHERE app = 'chat' AND name >= '0002'".encode())
     for (function,) in admin.execute(
         "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace", [schema]
     ).fetchall():

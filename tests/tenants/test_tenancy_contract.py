@@ -13,6 +13,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from accounts import codes
+from accounts.invitations import invitation_create
+from accounts.models import IdentityProvider, Session, User
+from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
 from tests.conftest import Platform, in_thread
@@ -23,7 +27,6 @@ from tests.usage.entries import free, issued_invoice
 
 EVERYTHING = ROUTES | DOORS
 MARK = "nobody-elses-business"
-OF_THE_TENANT = ("/v1/models", "/api/v1/usage/invoices/", "/settings/billing/invoices/")
 
 
 def test_every_route_is_declared() -> None:
@@ -62,6 +65,7 @@ class Acme:
 
     def state(self) -> Any:
         """All of acme's rows that somebody might have changed."""
+        from accounts.models import Invitation, Membership
         from agents.models import Agent
         from chat.models import Conversation, Message, Run
 
@@ -72,6 +76,9 @@ class Acme:
                     sorted(map(str, Run.objects.values_list("id", "status"))),
                     Message.objects.count(),
                     Agent.objects.count(),
+                    sorted(map(str, Membership.objects.values_list("user_id", "role"))),
+                    sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
+                    list(IdentityProvider.objects.values_list("id", "name", "client_id")),
                 )
 
         return in_thread(read)
@@ -80,14 +87,18 @@ class Acme:
 @pytest.fixture
 async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
+    from accounts.keys import key_create
     from agents.services import agent_set
     from chat.models import Conversation
     from llm.selectors import provider_named
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
 
+    made: dict[str, str] = {}
+
     def set_up() -> None:
         with scope.bind(db.acme):
+            made["api_key"] = str(key_create(name=MARK, scopes=["chat:read"], actor="test")[0].pk)
             provider: Any = provider_named("scripted")
             agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
 
@@ -117,6 +128,9 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "live_run": live,
             "agent_slug": secret_agent,
             "invoice": invoice,
+            **in_thread(lambda: someone(db.acme)),
+            **in_thread(lambda: owners_links(db.acme)),
+            **made,
         },
         owner,
         db.acme,
@@ -133,6 +147,33 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
+
+
+def someone(tenant: Any) -> dict[str, str]:
+    """A person of acme, an invitation that waits, and a token that is none."""
+    with scope.bind(tenant):
+        owner = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert owner is not None
+        made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
+        viewer = User.objects.get(email="viewer@acme.test")
+        return {"person": str(viewer.pk), "invitation": str(made.pk), "invitation_link": uuid.uuid4().hex}
+
+
+def owners_links(tenant: Any) -> dict[str, str]:
+    """The session of acme's owner, and codes that were mailed to them."""
+    with scope.bind(tenant):
+        owner = User.objects.get(email="owner@acme.test")
+        session = Session.objects.filter(user=owner).latest("created_at")
+        provider = IdentityProvider.objects.create(
+            tenant_id=tenant.id, name="SSO", issuer="https://login.invalid", client_id=MARK, enabled=False
+        )
+        about: dict[str, Any] = {"seconds": 3600, "user": owner, "tenant_id": tenant.id}
+        return {
+            "session": str(session.public_id),
+            "identity_provider": str(provider.pk),
+            "email_code": codes.issue("email", email="elsewhere@acme.test", **about),
+            "reset_code": codes.issue("password", **about),
+        }
 
 
 def _cookie(client: aiohttp.ClientSession, site: Site, slug: str, name: str) -> str:
@@ -203,10 +244,11 @@ async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acm
         for who in outsiders
         for method in methods_of(declared, all_=who == "rival")
         if declared.kind == "by_id"
-        # An agent and an invoice are their tenant's, not a person's.
-        and not (route.startswith(OF_THE_TENANT) and who in ("colleague", "acme's key"))
-        # Keys open no page, whatever is asked for there.
-        and not (declared.page and who.endswith("key"))
+        # An agent is its tenant's, not a person's; so are people, invitations and API keys.
+        and not (route.startswith("/v1/models") and who in ("colleague", "acme's key"))
+        and not (declared.of_tenant and who in ("colleague", "acme's key"))
+        # Keys open no page and have no profile, whatever is asked for there.
+        and not ((declared.page or declared.people) and who.endswith("key"))
     )
     assert wrong == []
     assert acme.state() == before
@@ -240,7 +282,8 @@ async def test_lists_hold_nothing_of_others(acme: Acme, outsiders: Any) -> None:
             client, _ = outsiders[who]
             status, said = await call(client, "GET", route, None)
             # Pages are for people: a key is sent to sign-in.
-            assert status == (302 if declared.page and who == "rival's key" else 200), f"{route} as {who}: {said}"
+            by_key = 302 if declared.page else 403 if declared.people else 200
+            assert status == (by_key if who == "rival's key" else 200), f"{route} as {who}: {said}"
             assert not any(secret in said for secret in secrets), f"{route} as {who}"
     _, own = await call(acme.owner, "GET", "/api/v1/conversations", None)
     assert MARK in own
@@ -294,7 +337,7 @@ async def test_the_platforms_host_has_none_of_it(acme: Acme, site: Site, api_key
         for route, declared in EVERYTHING.items():
             path = tenancy.filled(route, declared, acme.ids)
             status, said = await call(site.client(), "GET", path, None, **headers)
-            assert status in (302, 401, 404, 405), f"{route}: {status}"
+            assert status in (302, 401, 404, 405) or route == "/", f"{route}: {status}"
             assert MARK not in said
     rival = site.client(token=api_key("globex"))
     status, said = await call(rival, "GET", f"/v1/models/{acme.ids['agent_slug']}", None)

@@ -32,7 +32,7 @@ OLD = (
 def _sql_of_the_migration() -> str:
     out = io.StringIO()
     with scope.owner():
-        call_command("sqlmigrate", "usage", "0003", stdout=out)
+        call_command("sqlmigrate", "usage", "0005", stdout=out)
     return re.sub(r"^(BEGIN|COMMIT);$", "", out.getvalue(), flags=re.M)
 
 

@@ -18,6 +18,9 @@ export function cookie(name: string): string {
   return '';
 }
 
+/** The token that proves that a request comes from this page; behind TLS its cookie has a name that no other host may set. */
+export const csrfToken = (): string => cookie('__Host-csrftoken') || cookie('csrftoken');
+
 /** The tenant's native API over fetch: the session is the cookie, CSRF is a header, errors are Failures. */
 export class Api {
   readonly #fetch: typeof fetch;
@@ -72,7 +75,7 @@ export class Api {
       method: 'POST',
       headers: {
         'Content-Type': 'application/x-www-form-urlencoded',
-        'X-CSRFToken': cookie('csrftoken'),
+        'X-CSRFToken': csrfToken(),
       },
       body: new URLSearchParams({ language, next: location.pathname }).toString(),
       credentials: 'same-origin',
@@ -84,7 +87,7 @@ export class Api {
 
   async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const headers: Record<string, string> = { Accept: 'application/json' };
-    if (method !== 'GET') headers['X-CSRFToken'] = cookie('csrftoken');
+    if (method !== 'GET') headers['X-CSRFToken'] = csrfToken();
     if (body !== undefined) headers['Content-Type'] = 'application/json';
     let response: Response;
     try {

@@ -1,4 +1,4 @@
-import { cookie } from '../api/client';
+import { csrfToken } from '../api/client';
 import type { MessageKey } from '../i18n/catalog';
 import { useT } from '../i18n/language';
 import { useObservable } from '../store/observable';
@@ -67,7 +67,7 @@ export function Preferences() {
           className={app.shell.settingsUrl ? undefined : 'ml-auto'}
           onSubmit={(event) => {
             const token = event.currentTarget.elements.namedItem('csrfmiddlewaretoken');
-            if (token instanceof HTMLInputElement) token.value = cookie('csrftoken');
+            if (token instanceof HTMLInputElement) token.value = csrfToken();
             app.signingOut();
           }}
         >

@@ -30,6 +30,14 @@ describe('Api', () => {
     expect(reading.fetcher.mock.calls[0]![1]?.headers).not.toHaveProperty('X-CSRFToken');
   });
 
+  it('prefers the cookie that no other host may set', async () => {
+    const jar = vi.spyOn(document, 'cookie', 'get').mockReturnValue('csrftoken=tossed; __Host-csrftoken=own');
+    const { api, fetcher } = make(answer(200, {}));
+    await api.rename('a', 'x');
+    expect(fetcher.mock.calls[0]![1]?.headers).toMatchObject({ 'X-CSRFToken': 'own' });
+    jar.mockRestore();
+  });
+
   it('reads the platform’s errors with wait and request id', async () => {
     const error = { code: 'quota_exceeded', message: 'used up', details: { resets_at: 'x' }, request_id: 'r1' };
     const { api } = make(answer(429, { error }, { 'Retry-After': '30' }));

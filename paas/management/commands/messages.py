@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         import polib  # of the development packages: catalogues are compiled where they are changed
 
-        catalogue = polib.pofile(str(CATALOGUE))
+        catalogue = polib.pofile(str(CATALOGUE), check_for_duplicates=True)
         known = {entry.msgid for entry in catalogue if entry.translated()}
         wanted = set(sentences())
         problems = [f"not translated: {one!r}" for one in sorted(wanted - known)]

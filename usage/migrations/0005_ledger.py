@@ -8,13 +8,13 @@ from django.db import migrations, models
 
 from tenants.db import rls
 
-SQL = (Path(__file__).parent / "0003_ledger.sql").read_text()
+SQL = (Path(__file__).parent / "0005_ledger.sql").read_text()
 
 
 class Migration(migrations.Migration):
     dependencies = [
         ("tenants", "0004_plans_and_names"),
-        ("usage", "0002_rls_and_functions"),
+        ("usage", "0004_sessions_per_day"),
     ]
 
     operations = [

@@ -1,0 +1,36 @@
+"""Which addresses tenants may have us call, as the operator set it."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import cache
+
+from django.conf import settings
+from yarl import URL
+
+from core.egress import EgressPolicy
+
+
+def egress_policy() -> EgressPolicy:
+    """What tenants' addresses may be, from Django's settings, both lists and both optional.
+
+    EGRESS_ALLOW names private hosts and networks that tenants may use (core.egress.EgressPolicy.parse says
+    how), EGRESS_DENY public networks that they may not. Raises ValueError for an entry that cannot be read.
+    """
+    return _policy(tuple(getattr(settings, "EGRESS_ALLOW", ())), tuple(getattr(settings, "EGRESS_DENY", ())))
+
+
+def is_allow_listed(url: URL) -> bool:
+    """Whether the operator allows the URL's host by its name or number, so that it need not be public, nor use TLS."""
+    host, policy = url.raw_host or "", egress_policy()
+    if policy.allows_host(host, url.port):
+        return True
+    try:
+        return policy.allows_address(ipaddress.ip_address(host), url.port)
+    except ValueError:
+        return False
+
+
+@cache
+def _policy(allowed: tuple[str, ...], denied: tuple[str, ...]) -> EgressPolicy:
+    return EgressPolicy.parse(allowed, denied)

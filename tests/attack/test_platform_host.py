@@ -1,0 +1,127 @@
+"""Every address of the platform's host x every identity (T4), the console's pages among them (A66, A68)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+
+from django.conf import settings
+from yarl import URL
+
+from tests.attack.knocking import METHODS, Door, complaint, lines, socket_says, to_sign_in
+from tests.conftest import Platform
+from tests.contracts import access, tenancy
+from tests.contracts.access import DOORS, TENANT, Access, Identity
+from tests.site import Site
+from tests.tenants.test_tenancy_contract import Acme, acme  # noqa: F401  # the fixture, with things to lose
+
+
+def platform_path(route: str) -> str:
+    """A route of the platform's host with something for each of its parameters."""
+    path = re.sub(r"\(\?P<app_label>(\w+)[^)]*\)", r"\1", route)
+    path = re.sub(r"\(\?P<url>[^)]*\)", "nothing-here", path)
+    path = re.sub(r"<path:content_type_id>", "1", path)
+    path = re.sub(r"<(?:uuid|path|slug):\w+>", str(uuid.uuid4()), path)
+    return re.sub(r"<int:\w+>", "1", re.sub(r"<str:\w+>", "x" * 43, path))
+
+
+def console_complaint(route: str, who: Identity, status: int, to: str) -> str:
+    """A66, A68: the console is an operator's; staff without rights see its empty front and no model."""
+    if status >= 500:
+        return "failed"
+    if who.name == "operator":
+        listed = re.fullmatch(r"/admin/(\w+/\w+/)?", route) and "password" not in route
+        return "refused" if (listed and status != 200) or (to and to_sign_in(to)) else ""
+    # Whoever belongs to the staff meets Django's redirect from former addresses of its pages, before any right is asked.
+    former = route.endswith("<path:object_id>/") or route.startswith(("/admin/(?P<url>", "/admin/r/"))
+    if who.name == "staff" and (route in access.STAFF or (former and status != 200)):
+        return ""
+    out = status in (403, 404, 405) or (status in (301, 302) and URL(to).path in ("/admin/login/", "/admin/"))
+    return "" if out else "let in"
+
+
+def skipped(declared: Access, who: Identity, method: str) -> bool:
+    return method in declared.skip and declared.allows(method, who)
+
+
+def console_methods(route: str, who: Identity) -> tuple[str, ...]:
+    """What to try there: to write as those who are signed in without the right; the rest looks, not at every row."""
+    if who.name in ("owner", "staff"):
+        return ("GET",) if "logout" in route else ("GET", "POST")
+    return ("GET",) if who.name in ("anonymous", "operator") or "object_id" not in route else ()
+
+
+async def test_every_address_of_the_platforms_host_as_everybody(
+    callers: list[Identity], site: Site, no_limits: None
+) -> None:
+    """T4, A66: including every page of the console, as a customer's owner among others."""
+    door = Door(site, "")
+
+    async def one(route: str, declared: Access, who: Identity, method: str) -> str:
+        status, to = await door.ask(who, method, platform_path(route), {}, form=True)
+        if declared.kind == "console":
+            wrong = console_complaint(route, who, status, to)
+        else:
+            wrong = complaint(declared, method, who, status, to, by_id="<" in route)
+        if not wrong and door.leads_away(to, declared.leads):
+            wrong = "led away"
+        return f"{method} {route} as {who.name}: {wrong} ({status} {to})" if wrong else ""
+
+    tried = []
+    for route in access.routes_of(settings.ROOT_URLCONF):
+        declared = access.platform_access(route)
+        assert declared is not None
+        for who in callers:
+            if declared.kind == "console":
+                methods = console_methods(route, who)
+            else:
+                strong = who.name in ("anonymous", "owner")
+                methods = tuple(method for method in METHODS if strong or method in declared.needs)
+            tried += [one(route, declared, who, method) for method in methods if not skipped(declared, who, method)]
+    assert len(tried) > 300
+    wrong = [said for said in await asyncio.gather(*tried) if said]
+    assert not wrong, lines(wrong)
+
+
+async def test_a_tenants_host_has_none_of_the_platforms_pages(
+    db: Platform, callers: list[Identity], people: list[Identity], site: Site
+) -> None:
+    """A66: the console's addresses and the rest of the platform's do not exist there, for the owner and an operator."""
+    door = Door(site, "acme")
+    asking = [one for one in people if one.name in ("owner", "operator's session", "key *")]
+    own = set(TENANT)
+    routes = [route for route in access.routes_of(settings.ROOT_URLCONF) if route not in own]
+    tried = [(who, platform_path(route)) for route in routes for who in asking]
+    answers = await asyncio.gather(*(door.ask(who, "GET", path) for who, path in tried))
+    wrong = [(who.name, path, *answer) for (who, path), answer in zip(tried, answers, strict=True) if answer[0] != 404]
+    assert not wrong, lines(wrong)
+
+
+async def test_the_doors_on_the_platforms_host(
+    people: list[Identity],
+    acme: Acme,
+    site: Site,
+    no_limits: None,
+) -> None:
+    """A11: there a key stands for its tenant on /v1, within its scopes; sessions stand for nothing, and the rest is
+    not there."""
+    door, unknown = Door(site, ""), tenancy.unknown_ids(acme.ids)
+    wrong = []
+    for route, declared in DOORS.items():
+        for who in people:
+            if who.name == "rival's key":  # it stands for globex, whose agents are others
+                continue
+            is_key = who.token.startswith("ak_")  # an access token is good on its own tenant's host only
+            seen = Identity(who.name, who.actions if is_key else None, False, who.session, who.token)
+            for method in declared.needs:
+                writes = method != "GET" and declared.allows(method, seen)
+                path = tenancy.filled(route, tenancy.DOORS[route], unknown if writes else acme.ids)
+                status, to = await door.ask(who, method, path, {} if writes else access.BODIES.get(route, {}))
+                if not route.startswith("/v1/"):
+                    said = "" if status in (401, 404) else "there"
+                else:
+                    said = complaint(declared, method, seen, status, to, by_id=bool(tenancy.DOORS[route].ids))
+                wrong += [f"{method} {route} as {who.name}: {said} ({status})"] if said else []
+    assert not wrong, lines(wrong)
+    assert await socket_says(site, "", people[0]) == (4404, "not_found")

@@ -1,0 +1,332 @@
+"""Who may do what at every address: what the attack matrix expects (T4, A22, A66).
+
+One line a route says who it is for and which action of `accounts.policies` each of its methods needs; what every
+identity may and may not do follows from that line and from `policies.TABLE`. Ids and bodies are those of
+`tests/contracts/tenancy.py`. Routes are read from the URLconfs, the doors' sources, the socket and the worker's
+tasks, so what is new fails until somebody has said here for whom it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts.policies import (
+    ADMIN_AUDIT,
+    ADMIN_KEYS,
+    ADMIN_MEMBERS,
+    ADMIN_OWNER,
+    ADMIN_SETTINGS,
+    AGENTS_EXECUTE,
+    CHAT_READ,
+    CHAT_WRITE,
+    KEY_ACTIONS,
+    actions_of_role,
+    actions_of_scopes,
+)
+
+# Who a route is for:
+#   public   everybody, also nobody at all
+#   page     people of the tenant with a session; anybody else is sent to sign in
+#   api      people and programs of the tenant; anybody else is told so with 401
+#   signed   whoever is signed in on the platform's host
+#   console  operators, on the platform's host
+KINDS = ("public", "page", "api", "signed", "console")
+ANY = ""  # any member, or any key
+OPERATOR = "operator"  # on the platform's host, in an action's place: an operator with a session
+PERSON = "person"  # beside actions: who asks is a person; a key is refused, whatever its scopes are
+
+
+@dataclass(frozen=True)
+class Access:
+    """kind: as above. needs: method -> the actions that it takes, as words (and PERSON). leads: hosts a redirect may lead to besides
+    its own ("platform", "tenant", "elsewhere"). skip: methods that nobody who may use them tries here (each has a test
+    of its own), because they would end the very identity that asks. proof: writing asks for the password too; without it, 401.
+    """
+
+    kind: str
+    needs: dict[str, str] = field(default_factory=dict)
+    leads: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    proof: bool = False
+
+    def allows(self, method: str, who: Identity) -> bool:
+        """Whether `who` gets past the door with `method`."""
+        if self.kind == "public":
+            return True
+        if who.actions is None or (self.kind in ("page", "signed") and not who.browser):
+            return False
+        return set(self.needs[method].split()) <= who.actions
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Somebody who knocks. actions: with PERSON for people; None for who is nobody here. browser: comes with a session,
+    so may open pages. token: an API key, or an access token of a person."""
+
+    name: str
+    actions: frozenset[str] | None = None
+    browser: bool = False
+    session: str = ""
+    token: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with every request, CSRF token included: nobody is refused for the lack of one."""
+        cookies = [f"{settings.CSRF_COOKIE_NAME}={CSRF}"]
+        if self.session:
+            cookies.append(f"{settings.SESSION_COOKIE_NAME}={self.session}")
+        found = {"Cookie": "; ".join(cookies), "X-CSRFToken": CSRF, "Accept": "text/html, application/json"}
+        return found | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
+
+
+CSRF = "c" * 32
+
+
+def public(*methods: str, leads: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Access:
+    return Access("public", dict.fromkeys(methods or ("GET",), ANY), leads, skip)
+
+
+def page(skip: tuple[str, ...] = (), proof: bool = False, **needs: str) -> Access:
+    return Access("page", needs, (), skip, proof)
+
+
+def api(skip: tuple[str, ...] = (), **needs: str) -> Access:
+    return Access("api", needs, (), skip)
+
+
+def signed(skip: tuple[str, ...] = (), proof: bool = False, **needs: str) -> Access:
+    return Access("signed", needs, (), skip, proof)
+
+
+TENANT: dict[str, Access] = {
+    "/": public(),
+    "/login/": public("GET", "POST"),
+    "/logout/": public("POST", skip=("POST",)),
+    "/chat/": page(GET=ANY),
+    "/chat/<uuid:conversation_id>/": page(GET=ANY),
+    "/i18n/setlang/": public("POST"),
+    "/api/v1/me": api(GET=ANY, PATCH=PERSON),
+    "/api/v1/agents": api(GET=CHAT_READ),
+    "/api/v1/conversations": api(GET=CHAT_READ),
+    "/api/v1/conversations/<uuid:conversation_id>": api(
+        GET=CHAT_READ, PATCH=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
+    ),
+    "/api/v1/conversations/<uuid:conversation_id>/restore": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/api/v1/conversations/<uuid:conversation_id>/messages": api(GET=CHAT_READ),
+    "/api/v1/ws-ticket": api(POST=ANY),
+    "/api/v1/audit": api(GET=ADMIN_AUDIT),
+    "/api/v1/audit/export": api(GET=ADMIN_AUDIT),
+    "/settings/audit/": page(GET=ADMIN_AUDIT),
+    "/impersonate/": public(),
+    "/impersonate/end/": public("POST", skip=("POST",)),
+    # signing in; a person's profile
+    "/login/platform/": public(leads=("platform",)),
+    "/login/forgot/": public("GET", "POST"),
+    "/login/reset/<str:code>/": public("GET", "POST"),
+    "/profile/": page(GET=ANY, POST=ANY),
+    "/profile/email/<str:code>/": page(GET=ANY, POST=ANY),
+    "/profile/sessions/<uuid:session_id>/end/": page(POST=ANY),
+    "/profile/sessions/end-all/": page(POST=ANY, skip=("POST",)),
+    "/api/v1/me/sessions": api(GET=PERSON),
+    "/api/v1/me/sessions/<uuid:session_id>": api(DELETE=PERSON),
+    "/api/v1/me/sign-out-everywhere": api(POST=PERSON, skip=("POST",)),
+    "/login/code/": public("GET", "POST"),
+    "/login/code/passkey/": public("POST"),
+    "/login/oidc/": public(),
+    "/login/oidc/<str:key>/": public(leads=("elsewhere",)),
+    "/profile/identities/": page(GET=ANY, POST=ANY),
+    "/profile/security/": page(GET=ANY),
+    "/profile/security/app/": page(GET=ANY, POST=ANY, proof=True),
+    "/profile/security/app/start/": page(POST=ANY, proof=True),
+    "/profile/security/app/remove/": page(POST=ANY, proof=True),
+    "/profile/security/codes/": page(POST=ANY, proof=True),
+    "/profile/security/passkeys/": page(POST=ANY, proof=True),
+    "/profile/security/passkeys/start/": page(POST=ANY, proof=True),
+    "/profile/security/passkeys/remove/": page(POST=ANY, proof=True),
+    # sign-in for programs
+    "/api/auth/login": public("POST"),
+    "/api/auth/login/tenant": public("POST"),
+    "/api/auth/refresh": public("POST"),
+    "/api/auth/logout": public("POST", skip=("POST",)),
+    # people and invitations
+    "/api/v1/members": api(GET=ADMIN_MEMBERS),
+    "/api/v1/members/<uuid:user_id>": api(PATCH=ADMIN_MEMBERS, DELETE=ADMIN_MEMBERS),
+    "/api/v1/members/leave": api(POST=PERSON, skip=("POST",)),
+    "/api/v1/owner-transfer": api(POST=ADMIN_OWNER),
+    "/api/v1/invitations": api(GET=ADMIN_MEMBERS, POST=ADMIN_MEMBERS),
+    "/api/v1/invitations/<uuid:invitation_id>": api(DELETE=ADMIN_MEMBERS),
+    "/api/v1/invitations/<uuid:invitation_id>/resend": api(POST=ADMIN_MEMBERS),
+    "/invitations/<str:token>/": public("GET", "POST", leads=("platform",)),
+    "/settings/members/": page(GET=ADMIN_MEMBERS, POST=ADMIN_MEMBERS),
+    "/settings/members/<uuid:user_id>/remove/": page(POST=ADMIN_MEMBERS),
+    "/settings/members/<uuid:user_id>/role/": page(POST=ADMIN_MEMBERS),
+    "/settings/members/leave/": page(GET=ANY, POST=ANY, skip=("POST",)),
+    "/settings/members/transfer/": page(POST=ADMIN_OWNER),
+    "/settings/invitations/<uuid:invitation_id>/resend/": page(POST=ADMIN_MEMBERS),
+    "/settings/invitations/<uuid:invitation_id>/revoke/": page(POST=ADMIN_MEMBERS),
+    # keys
+    "/api/v1/keys": api(GET=ADMIN_KEYS, POST=ADMIN_KEYS),
+    "/api/v1/keys/<uuid:key_id>": api(GET=ADMIN_KEYS, PATCH=ADMIN_KEYS, DELETE=ADMIN_KEYS),
+    "/api/v1/keys/<uuid:key_id>/rotate": api(POST=ADMIN_KEYS),
+    "/settings/keys/": page(GET=ADMIN_KEYS),
+    "/settings/keys/new/": page(GET=ADMIN_KEYS, POST=ADMIN_KEYS),
+    "/settings/keys/<uuid:key_id>/": page(GET=ADMIN_KEYS, POST=ADMIN_KEYS),
+    "/settings/keys/<uuid:key_id>/revoke/": page(POST=ADMIN_KEYS),
+    "/settings/keys/<uuid:key_id>/rotate/": page(POST=ADMIN_KEYS),
+    # the workspace and its sign-in
+    "/branding.css": public(),
+    "/branding/logo": public(),
+    "/settings/workspace/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/api/v1/identity-providers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/api/v1/identity-providers/<uuid:provider_id>": api(
+        GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS
+    ),
+    "/settings/sign-in/": page(GET=ADMIN_SETTINGS),
+    "/settings/sign-in/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/settings/sign-in/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/settings/sign-in/<uuid:provider_id>/test/": page(POST=ADMIN_SETTINGS),
+    "/api/": public(),
+}
+DOORS: dict[str, Access] = {
+    "/v1/models": api(GET=CHAT_READ),
+    "/v1/models/<slug>": api(GET=CHAT_READ),
+    "/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/api/v1/runs": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/api/v1/runs/<run>": api(GET=CHAT_READ),
+    "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
+    "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+}
+# Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},
+    "/api/v1/runs": {"agent": "assistant", "message": "x"},
+}
+FRAMES: dict[str, str] = {
+    "turn.start": f"{CHAT_WRITE} {AGENTS_EXECUTE}",
+    "run.follow": CHAT_READ,
+    "run.unfollow": ANY,
+    "run.cancel": f"{CHAT_WRITE} {CHAT_READ}",
+    "ping": ANY,
+}
+PLATFORM: dict[str, Access] = {
+    "/": public(),
+    "/i18n/setlang/": public("POST"),
+    "/signup/": public("GET", "POST"),
+    "/signup/slug/": public(),
+    "/signup/<str:token>/": public("GET", "POST"),
+    "/restore/<str:code>/": public("GET", "POST"),
+    "/admin/login/": public("GET", "POST"),
+    # signing in; a person's workspaces and profile
+    "/accounts/login/": public("GET", "POST"),
+    "/accounts/logout/": public("POST", skip=("POST",)),
+    "/accounts/handover/": signed(GET=ANY),
+    "/accounts/forgot/": public("GET", "POST"),
+    "/accounts/reset/<str:code>/": public("GET", "POST"),
+    "/accounts/profile/": signed(GET=ANY, POST=ANY),
+    "/accounts/profile/email/<str:code>/": signed(GET=ANY, POST=ANY),
+    "/accounts/profile/sessions/<uuid:session_id>/end/": signed(POST=ANY),
+    "/accounts/profile/sessions/end-all/": signed(POST=ANY, skip=("POST",)),
+    "/accounts/login/code/": public("GET", "POST"),
+    "/accounts/login/code/passkey/": public("POST"),
+    "/accounts/oidc/": public(),
+    "/accounts/oidc/<str:key>/": public(leads=("elsewhere",)),
+    "/accounts/oidc/callback/<str:whose>/": public(),
+    "/accounts/profile/identities/": signed(GET=ANY, POST=ANY),
+    "/accounts/profile/security/": signed(GET=ANY),
+    "/accounts/profile/security/app/": signed(GET=ANY, POST=ANY, proof=True),
+    "/accounts/profile/security/app/start/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/app/remove/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/codes/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/passkeys/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/passkeys/start/": signed(POST=ANY, proof=True),
+    "/accounts/profile/security/passkeys/remove/": signed(POST=ANY, proof=True),
+    "/workspaces/": signed(GET=ANY),
+    # the operator's API
+    "/api/v1/tenants": api(GET=OPERATOR, POST=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>": api(GET=OPERATOR, PATCH=OPERATOR, DELETE=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/progress": api(GET=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/suspend": api(POST=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/resume": api(POST=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/restore": api(POST=OPERATOR),
+    # sign-in for programs
+    "/api/auth/login": public("POST"),
+    "/api/auth/login/tenant": public("POST"),
+    "/api/auth/refresh": public("POST"),
+    "/api/auth/logout": public("POST", skip=("POST",)),
+    "/api/": public(),
+}
+# Everything else below /admin/ is the console's; what it shows is named, so that no tenant's content gets in (A68).
+CONSOLE = Access("console", {"GET": ANY, "POST": ANY})
+# Below /admin/, what any member of the staff may open who has no right to a single model.
+STAFF = (
+    "/admin/",
+    "/admin/password_change/",
+    "/admin/password_change/done/",
+    "/admin/logout/",
+    "/admin/jsi18n/",
+    "/admin/search/",  # of the side bar: the names of pages that they may open
+)
+CONSOLE_MODELS = {
+    "accounts.auditevent",
+    "accounts.impersonation",
+    "accounts.user",
+    "procrastinate.procrastinatejob",
+    "tenants.plan",
+    "tenants.tenant",
+    "usage.quota",
+    "usage.reservation",
+    "usage.usagerecord",
+}
+# Every task of the worker and what declares it in tenants/jobs.py: `job` is a tenant's work, `platform_job` the
+# platform's, `every` the platform's by the clock.
+JOBS: dict[str, str] = {
+    "accounts.end_impersonations": "every",
+    "accounts.password_reset": "platform_job",
+    "accounts.purge": "every",
+    "accounts.verify_audit": "every",
+    "accounts.verify_newest_audit": "every",
+    "chat.end_abandoned_runs": "every",
+    "mail.send": "platform_job",
+    "tenant.create": "platform_job",
+    "tenant.erase": "platform_job",
+    "tenants.resume": "every",
+}
+
+
+def platform_access(route: str) -> Access | None:
+    """What is declared for a route of the platform's host; None for a new one."""
+    declared = PLATFORM.get(route)
+    return CONSOLE if declared is None and route.startswith("/admin/") else declared
+
+
+def routes_of(urlconf: str) -> Iterator[str]:
+    """Every route below a URLconf, as `/signup/<str:token>/`; regular expressions as they are written."""
+
+    def walk(patterns: list[Any], before: str) -> Iterator[str]:
+        for pattern in patterns:
+            text = before + re.sub(r"[\^$]|\\Z", "", str(pattern.pattern))
+            if isinstance(pattern, URLResolver):
+                yield from walk(pattern.url_patterns, text)
+            elif isinstance(pattern, URLPattern):
+                yield text
+
+    yield from walk(get_resolver(urlconf).url_patterns, "/")
+
+
+def of_role(role: str) -> frozenset[str]:
+    """What `policies.TABLE` gives to a role."""
+    return actions_of_role(role) | {PERSON}
+
+
+def of_scope(scope: str) -> frozenset[str]:
+    """What a key with this one scope may do."""
+    return actions_of_scopes([scope])
+
+
+SINGLE_SCOPES = sorted(KEY_ACTIONS)
