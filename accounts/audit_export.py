@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,7 +11,7 @@ from django.http import StreamingHttpResponse
 from accounts import audit_selectors
 from accounts.audit_selectors import Row, Search
 from accounts.models import AuditEvent
-from core import clock
+from core import clock, spreadsheets
 from tenants import scope
 from tenants.scope import Binding
 
@@ -21,23 +19,13 @@ BATCH = 500
 COLUMNS = (
     "seq", "at", "action", "actor", "actor_name", "target", "target_name", "address", "data", "id", "digest",
 )  # fmt: skip
-FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
-
-
-def cell(text: str) -> str:
-    """`text` for a cell of a spreadsheet, which takes what begins so for a formula, or for the next cell (A70)."""
-    first = text.lstrip(" \u00a0\u3000")[:1]
-    return f"'{text}" if first and first in "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20" else text
+FORMATS = {"csv": spreadsheets.CONTENT_TYPE, "jsonl": "application/x-ndjson"}
 
 
 def csv_lines(rows: list[dict[str, Any]]) -> bytes:
     """Lines of a CSV file; every cell that came from people is neutralised."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    for row in rows:
-        shown = {**row, "data": orjson.dumps(row["data"]).decode() if row["data"] else ""}
-        writer.writerow([cell(str(shown[name])) for name in COLUMNS])
-    return out.getvalue().encode()
+    texts = [{**row, "data": orjson.dumps(row["data"]).decode() if row["data"] else ""} for row in rows]
+    return spreadsheets.lines([str(row[name]) for name in COLUMNS] for row in texts)
 
 
 def json_lines(rows: list[dict[str, Any]]) -> bytes:
@@ -62,8 +50,7 @@ async def parts(search: Search, format_: str, where: Binding) -> AsyncIterator[b
     tenant = where.tenant is not None
     encode: Callable[[list[dict[str, Any]]], bytes] = csv_lines if format_ == "csv" else json_lines
     if format_ == "csv":
-        # The mark tells spreadsheets that it is UTF-8.
-        yield ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
+        yield spreadsheets.heading(COLUMNS)
     before: tuple[Any, ...] | None = None
     while True:
         with scope.use(where):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from accounts.actors import Actor
+from agents.charges import charged_info
 from agents.models import Agent
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
-from llm.catalog import model_info
 from llm.selectors import provider_ref
 
 
@@ -40,7 +40,7 @@ def agent_spec(slug: str) -> AgentSpec | None:
         parameters=version.parameters,
         provider=provider_ref(account),
         provider_name=account.name,
-        info=model_info(account.kind, version.model, account.models),
+        info=charged_info(account, version.model),
     )
 
 

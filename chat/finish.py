@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,6 +19,7 @@ from core.errors import PaasError
 from core.ids import uuid7
 from llm.catalog import ModelInfo
 from tenants.db import aio
+from usage.money import Counts, Rates, call_cost
 
 if TYPE_CHECKING:
     from chat.host import LiveRun
@@ -27,8 +28,6 @@ log = structlog.get_logger(__name__)
 
 FINISH_SQL = "SELECT finish_turn(%s, %s)"
 RETRY_SECONDS = 0.5
-MILLION = Decimal(1_000_000)
-STORED_PLACES = Decimal("1e-12")
 MOST_TOKENS = 10**9  # of one run; the longest contexts are a thousandth of it
 MESSAGE_STATUS = {"completed": "complete", "cancelled": "stopped", "failed": "failed"}
 
@@ -115,7 +114,7 @@ def usage_of(transcript: Transcript, input_estimate: int, info: ModelInfo) -> di
     else:
         tokens_in, tokens_out = (input_estimate if transcript.deltas else 0), transcript.deltas
         cached = reasoning = 0
-    cost = cost_of(info, tokens_in, tokens_out, cached)
+    cost = cost_of(info, tokens_in, tokens_out, cached, reasoning)
     return {
         "record_id": uuid7(),
         "input_tokens": tokens_in,
@@ -126,24 +125,20 @@ def usage_of(transcript: Transcript, input_estimate: int, info: ModelInfo) -> di
         "input_price": _text(info.input_price),
         "output_price": _text(info.output_price),
         "cached_price": _text(info.cached_price),
+        "reasoning_price": _text(info.reasoning_price),
         "currency": info.currency,
         "cost": _text(cost),
     }
 
 
-def cost_of(info: ModelInfo, tokens_in: int, tokens_out: int, cached: int) -> Decimal | None:
-    """The price of a call to the 12 places that are stored, or None when the model is unpriced. Cached input
-    without a price of its own costs as much as other input."""
-    if info.input_price is None or info.output_price is None:
-        return None
-    cached_price = info.input_price if info.cached_price is None else info.cached_price
-    cached = min(cached, tokens_in)
-    cost = ((tokens_in - cached) * info.input_price + cached * cached_price + tokens_out * info.output_price) / MILLION
-    return cost.quantize(STORED_PLACES, ROUND_HALF_UP) if -int(cost.as_tuple().exponent) > 12 else cost
+def cost_of(info: ModelInfo, tokens_in: int, tokens_out: int, cached: int, reasoning: int = 0) -> Decimal | None:
+    """The price of a call to the 12 places that are stored, or None when the model is unpriced; see usage/money.py."""
+    rates = Rates(info.input_price, info.output_price, info.cached_price, info.reasoning_price)
+    return call_cost(rates, Counts(tokens_in, tokens_out, cached, reasoning))
 
 
 def _text(number: Decimal | None) -> str | None:
-    return None if number is None else format(number, "f")
+    return None if number is None else format(number.normalize(), "f")
 
 
 async def finish(run: RunLog, outcome: Outcome) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from agents.charges import charged_info
 from agents.runtime.events import (
     REASONING_DELTA,
     RUN_CANCELLED,
@@ -30,7 +31,7 @@ from chat.log import RunLog, decode_events
 from chat.models import Run
 from core.errors import PaasError
 from core.ids import uuid7
-from llm.catalog import ModelInfo, model_info
+from llm.catalog import ModelInfo
 from tenants import scope
 from tenants.db import aio
 from tenants.scope import TenantRef
@@ -84,7 +85,7 @@ async def _end(
 def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo]:
     run = Run.objects.select_related("version__provider", "agent").get(id=run_id)
     account = run.version.provider
-    return run, model_info(account.kind, run.version.model, account.models)
+    return run, charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
 
 
 async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int, list[Event]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache
 from pathlib import Path
@@ -33,7 +34,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
 }
 
 _TOKENS = ("context_tokens", "max_output_tokens")
-_PRICES = ("input_price", "output_price", "cached_price")
+_PRICES = ("input_price", "output_price", "cached_price", "reasoning_price", "embedding_price", "tool_price")
 # What may follow a catalogued family name and still be the same model at the same price: a date, or a word
 # for the newest edition. Not a size after a colon, as Ollama names what it runs itself. A fine-tuned
 # OpenAI model (`ft:<model>:<owner>::<id>`) has the price of its family whatever follows.
@@ -45,6 +46,8 @@ class ModelInfo:
     """Limits in tokens and prices per million tokens in `currency`; None is unknown.
 
     cached_price: of input tokens that the vendor read from its cache; None: input_price holds for them.
+    reasoning_price: of output tokens that are thinking; None: output_price holds for them. embedding_price: of the
+    input of an embeddings model. tool_price: of one call of a tool.
     Where a vendor's price rises with the length of the input, the lowest step is given.
     """
 
@@ -54,6 +57,9 @@ class ModelInfo:
     output_price: Decimal | None = None
     cached_price: Decimal | None = None
     currency: str = "USD"
+    reasoning_price: Decimal | None = None
+    embedding_price: Decimal | None = None
+    tool_price: Decimal | None = None
 
     @property
     def priced(self) -> bool:
@@ -69,14 +75,30 @@ def model_info(provider_kind: str, model: str, overrides: Mapping[str, Any] | No
 
     Raises ValueError when the override of this model is malformed (ProviderAccount.clean refuses those).
     """
-    found = _catalogued(provider_kind, model)
+    listed = _catalogued(provider_kind, model)
+    found = listed[2] if listed else UNKNOWN
     own = (overrides or {}).get(model)
     return found if own is None else replace(found, **override_fields(model, own))
 
 
+def listed_at(provider_kind: str, model: str) -> tuple[str, str] | None:
+    """(vendor, name) under which the list has `model` for an account of this kind: the key of its price's history."""
+    found = _catalogued(provider_kind, model)
+    return found[:2] if found else None
+
+
+def listing() -> tuple[date, str, list[tuple[str, str, ModelInfo]]]:
+    """The list's day, its source, and every (vendor, name, what is known) of it."""
+    document = orjson.loads(CATALOG_FILE.read_bytes())
+    vendors: dict[str, list[dict[str, Any]]] = document["vendors"]
+    found = [(vendor, name, _info(row)) for vendor, rows in vendors.items() for row in rows for name in row["names"]]
+    return date.fromisoformat(document["as_of"]), document["source"], found
+
+
 def known_models(provider_kind: str) -> list[str]:
     """The ids that the catalogue has for a kind, sorted: suggestions for people, not a limit."""
-    return sorted({name for vendor in VENDORS.get(provider_kind, ()) for name in _index(vendor)[0] if ":" not in name})
+    rows = [item for vendor in VENDORS.get(provider_kind, ()) for item in _index(vendor)[0].items()]
+    return sorted({name for name, row in rows if ":" not in name and "embedding_price" not in row})
 
 
 def override_fields(model: str, entry: Any) -> dict[str, Any]:
@@ -100,10 +122,13 @@ def override_fields(model: str, entry: Any) -> dict[str, Any]:
         else:
             raise ValueError(f"{model}: there is no field {name!r}; use {', '.join((*_TOKENS, *_PRICES))} or currency.")
     prices = [name for name in _PRICES if fields.get(name) is not None]
-    if "currency" in fields and not {"input_price", "output_price"} <= set(prices):
+    if "currency" in fields and "embedding_price" in prices and "input_price" not in prices:
+        fields |= {"input_price": None, "output_price": None}  # catalogued ones may be in another currency
+    elif "currency" in fields and not {"input_price", "output_price"} <= set(prices):
         raise ValueError(f"{model}: a currency needs input_price and output_price beside it.")
     if {"input_price", "output_price"} <= set(prices):
         fields.setdefault("cached_price", None)  # a catalogued cache price belongs to the catalogued prices
+        fields.setdefault("reasoning_price", None)
         fields.setdefault("currency", "USD")
     return fields
 
@@ -131,20 +156,17 @@ def _price(model: str, name: str, value: Any) -> Decimal | None:
 
 
 @lru_cache(maxsize=2048)
-def _catalogued(kind: str, model: str) -> ModelInfo:
+def _catalogued(kind: str, model: str) -> tuple[str, str, ModelInfo] | None:
     name = model.lower()
     for vendor in VENDORS.get(kind, ()):
         exact, prefixes = _index(vendor)
-        row = exact.get(name)
-        if row is None:
-            for prefix, candidate in prefixes:
-                rest = name.removeprefix(prefix)
-                if rest != name and (prefix.startswith("ft:") or _EDITION.fullmatch(rest)):
-                    row = candidate
-                    break
-        if row is not None:
-            return _info(row)
-    return UNKNOWN
+        if name in exact:
+            return vendor, name, _info(exact[name])
+        for prefix, row in prefixes:
+            rest = name.removeprefix(prefix)
+            if rest != name and (prefix.startswith("ft:") or _EDITION.fullmatch(rest)):
+                return vendor, row["names"][0], _info(row)
+    return None
 
 
 def _info(row: Mapping[str, Any]) -> ModelInfo:

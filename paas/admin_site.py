@@ -46,10 +46,19 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Bills",
+                "items": [
+                    {"title": "Ledger", "icon": "receipt_long", "link": "/admin/usage/usagerecord/"},
+                    {"title": "Invoices", "icon": "request_quote", "link": "/admin/usage/invoice/"},
+                    {"title": "Prices", "icon": "sell", "link": "/admin/usage/price/"},
+                    {"title": "Margins", "icon": "percent", "link": "/admin/usage/margin/"},
+                    {"title": "Verification", "icon": "verified", "link": "/admin/usage/ledgerhead/"},
+                ],
+            },
+            {
                 "title": "Activity",
                 "items": [
                     {"title": "Runs", "icon": "bolt", "link": "/admin/usage/reservation/"},
-                    {"title": "Usage records", "icon": "receipt_long", "link": "/admin/usage/usagerecord/"},
                     {"title": "Quotas", "icon": "speed", "link": "/admin/usage/quota/"},
                     {"title": "Audit log", "icon": "policy", "link": "/admin/accounts/auditevent/"},
                     {

@@ -19,6 +19,7 @@ from agents.api import AgentList
 from chat import api as chat
 from portal import (
     audit,
+    billing,
     branding,
     forgotten,
     identity_pages,
@@ -35,6 +36,7 @@ from portal import (
     views,
     workspace,
 )
+from usage.api import InvoiceDetail, InvoiceList, StatementDetail
 from usage.key_api import KeyDetail, KeyList, KeyRotation
 
 api = [
@@ -51,6 +53,10 @@ api = [
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
+    # usage and bills
+    path("usage/statement", StatementDetail.as_view()),
+    path("usage/invoices", InvoiceList.as_view()),
+    path("usage/invoices/<str:number>", InvoiceDetail.as_view()),
     # API keys
     path("keys", KeyList.as_view()),
     path("keys/<uuid:key_id>", KeyDetail.as_view()),
@@ -95,6 +101,9 @@ urlpatterns = [
     path("settings/audit/", audit.log, name="audit"),
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
+    # usage and bills
+    path("settings/billing/", billing.overview, name="billing"),
+    path("settings/billing/invoices/<str:number>/", billing.invoice),
     # the second factor
     path("login/code/", login_code.show, name="login_code"),
     path("login/code/passkey/", login_code.passkey),

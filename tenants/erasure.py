@@ -24,7 +24,18 @@ from tenants.models import Tenant
 
 STEPS = ("access", "schema", "role", "files", "rows")
 # Shared rows that outlive their tenant. All others with a key to it are deleted, those of tables to come too.
-KEPT = frozenset({"accounts.AuditEvent", "usage.UsageRecord", "tenants.RetiredSlug"})
+KEPT = frozenset(
+    {
+        "accounts.AuditEvent",
+        "tenants.RetiredSlug",
+        "usage.Invoice",
+        "usage.LedgerHead",
+        "usage.Margin",
+        "usage.Price",
+        "usage.Seal",
+        "usage.UsageRecord",
+    }
+)
 TABLES_AT_ONCE = 10
 ROWS_AT_ONCE = 5_000
 

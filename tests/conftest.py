@@ -113,7 +113,8 @@ def admin_url(services: Services) -> str:
 
 _TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
 _SHARED_TABLES = (
-    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_sessioncount", "accounts_session", "accounts_auditevent",
+    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",
+    "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
     "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
@@ -133,6 +134,7 @@ def db(platform: Platform, services: Services) -> Iterator[Platform]:
         superuser.execute(
             "SET session_replication_role = replica; " + "; ".join(f"DELETE FROM {name}" for name in names)
         )
+        superuser.execute("UPDATE public.usage_invoicecounter SET last = 0")
         for table, column in (("accounts_membership", "user_id"), ("accounts_user", "id")):
             superuser.execute(
                 f"DELETE FROM public.{table} WHERE NOT {column} = ANY(%s)".encode(),
@@ -148,7 +150,9 @@ def forget_caches() -> None:
     from accounts import keys, tokens
     from agents import access
     from tenants import ratelimit, resolve
+    from usage import prices
 
+    prices.forget_all()
     keys.forget_all()
     tokens.forget_all()
     access.forget_all()

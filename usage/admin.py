@@ -6,7 +6,8 @@ from django.contrib import admin
 from unfold.decorators import display
 
 from tenants.admin import ReadOnlyAdmin
-from usage.models import Quota, Reservation, UsageRecord
+from usage import admin_billing  # noqa: F401 - registers the ledger, prices and invoices
+from usage.models import Quota, Reservation
 
 
 @admin.register(Reservation)
@@ -34,23 +35,6 @@ class RunAdmin(ReadOnlyAdmin):
     @display(description="seconds")  # type: ignore[untyped-decorator]
     def seconds(self, run: Reservation) -> str:
         return f"{(run.settled_at - run.created_at).total_seconds():.1f}" if run.settled_at else "—"
-
-
-@admin.register(UsageRecord)
-class UsageRecordAdmin(ReadOnlyAdmin):
-    list_display = (
-        "at",
-        "tenant",
-        "provider",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "cost",
-        "currency",
-        "counted",
-    )
-    list_filter = ("tenant", "model", "counted")
-    search_fields = ("run_id", "model")
 
 
 @admin.register(Quota)

@@ -197,6 +197,12 @@ SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = False
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN", True)
 DELETION_GRACE_DAYS = env.number("DELETION_GRACE_DAYS", 14)
 
+# --- Bills -----------------------------------------------------------------------------------------
+# Who bills, as it stands on every invoice; lines are separated by \n.
+INVOICE_ISSUER = env.text("INVOICE_ISSUER", "Agent PaaS").replace("\\n", "\n")
+# Whether a month's invoices are issued as soon as it is over; otherwise they are drafts until an operator issues them.
+INVOICES_AUTOMATIC = env.flag("INVOICES_AUTOMATIC", False)
+
 # --- Mail ------------------------------------------------------------------------------------------
 # Without a server, mails are files in VAR_DIR/mail.
 EMAIL_HOST = env.text("EMAIL_HOST", "")

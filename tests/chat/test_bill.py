@@ -11,13 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents import access
 from agents.runtime.spec import Transcript
 from chat import turns
 from chat.finish import cost_of, usage_of
+from core import clock
 from llm.catalog import ModelInfo
 from llm.deltas import ReasoningDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
+from tenants import scope
 from tests.chat.talk import ask, read, start
+from tests.conftest import Platform, in_thread
+from tests.usage.test_prices import margin, put
+from usage import chain, statements
 
 PRICES = {"input_price": "0.15", "output_price": "0.60", "cached_price": "0.075"}
 price = st.decimals(0, 1_000_000, places=9, allow_nan=False, allow_infinity=False)
@@ -160,3 +166,81 @@ async def test_the_records_add_up_to_the_counter(host: Any, actor: Any, agent: A
     assert ledger.quota()["used"] == total
     assert ledger.value("SELECT count(*) FROM usage_usagerecord") == 16
     assert not ledger.left_behind()
+
+
+async def test_a_turn_is_charged_at_the_price_of_its_moment(
+    host: Any, actor: Any, agents: Any, ledger: Any, db: Platform
+) -> None:
+    """With a margin, and with prices for cached and reasoning tokens; the entry holds what it was charged at."""
+    slug = agents("m", provider={"kind": "scripted"})
+
+    def set_up() -> None:
+        put("scripted", "m", input="1", output="10", cached="0.1", reasoning="20")
+        margin("25", tenant_id=db.acme.id)
+
+    in_thread(set_up)
+    access.forget_all()
+    ScriptedModel.enqueue([ReasoningDelta("hm"), "a", UsageReport(1000, 400, 900, 300)])
+    told = await ask(actor("member"), agent=slug)
+    (record,) = ledger.usage(told.run_id)
+    assert [record[f"{name}_price"] for name in ("input", "output", "cached", "reasoning")] == [
+        Decimal("1.25"), Decimal("12.5"), Decimal("0.125"), Decimal(25),
+    ]  # fmt: skip
+    assert (
+        record["cost"]
+        == (100 * Decimal("1.25") + 900 * Decimal("0.125") + 100 * Decimal("12.5") + 300 * Decimal(25)) / 10**6
+    )
+    assert record["agent"] == slug
+    in_thread(lambda: put("scripted", "m", input=None, output=None, cached=None, reasoning=None, at=clock.now()))
+    access.forget_all()
+    ScriptedModel.enqueue(["a", UsageReport(1000, 400, 0, 0)])
+    told = await ask(actor("member"), agent=slug)
+    (record,) = ledger.usage(told.run_id)
+    assert (record["cost"], record["input_price"]) == (None, None)
+
+
+async def test_the_ledger_is_the_vendors_own_count(
+    host: Any, actor: Any, agent: Any, ledger: Any, vendor: Any, db: Platform
+) -> None:
+    """T8: sixty answers that end in every way, some stopped on the way; then both books are compared, the ledger is
+    sealed and whole, and the statement says the same."""
+    models = ("bench-0-0-20", "bench-0-1-60", "fault-cut-3", "reasoning-4", "length-6", "fault-500", "fault-nousage-7")
+    prices = {"input_price": "0.15", "output_price": "0.60"}
+    slugs = [agent(model, models={model: prices}) for model in models]
+    member = actor("member")
+
+    async def one(number: int) -> None:
+        slug = slugs[number % len(slugs)]
+        if number % 7 == 1 and number % 2:
+            started = await start(member, agent=slug)
+            await read(member.tenant, started.run_id, limit=4)
+            await turns.cancel_turn(member, started.run_id)
+            await read(member.tenant, started.run_id)
+        else:
+            await ask(member, agent=slug)
+
+    for batch in range(0, 63, 9):
+        await asyncio.gather(*(one(number) for number in range(batch, batch + 9)))
+    answers = vendor.stats.document()["answers"]
+    complete = {"done", "cut", "error"}
+    for model in models:
+        of_model = [answer for answer in answers if answer["model"] == model]
+        booked = ledger.rows("SELECT * FROM usage_usagerecord WHERE model = %s", model)
+        paid = [answer for answer in of_model if answer["state"] != "refused"]
+        assert len(booked) == len(paid), model
+        stopped = any(answer["state"] not in complete for answer in of_model)
+        given, counted = sum(one["tokens"] for one in paid), sum(row["output_tokens"] for row in booked)
+        # Of an answer that was stopped the vendor has handed more to the socket than was ever read.
+        assert counted == given if not stopped else counted <= given, model
+    assert not ledger.left_behind()
+
+    def audit() -> tuple[Any, Any]:
+        with scope.platform():
+            chain.seal_all()
+            (verdict,) = [one for one, _ in chain.verify_all(slug="acme")]
+            return verdict, statements.statement_of(db.acme.id, clock.month_of(clock.now()))
+
+    verdict, statement = await asyncio.to_thread(audit)
+    assert (verdict.problem, verdict.seq) == ("", ledger.value("SELECT count(*) FROM usage_usagerecord"))
+    assert statement.totals()[0].exact == ledger.value("SELECT sum(cost) FROM usage_usagerecord")
+    assert ledger.quota()["used"] == sum(line.input + line.output for line in statement.lines)

@@ -65,6 +65,12 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/audit": Declared("own"),
     "/api/v1/audit/export": Declared("own"),
     "/settings/audit/": Declared("own", page=True),
+    # usage and bills
+    "/api/v1/usage/statement": Declared("own"),
+    "/api/v1/usage/invoices": Declared("own"),
+    "/api/v1/usage/invoices/<str:number>": Declared("by_id", ids={"number": "invoice"}, of_tenant=True),
+    "/settings/billing/": Declared("own", page=True),
+    "/settings/billing/invoices/<str:number>/": Declared("by_id", ids={"number": "invoice"}, page=True, of_tenant=True),
     "/impersonate/": Declared("public", page=True),
     "/impersonate/end/": Declared("public", ("POST",), page=True),
     # people

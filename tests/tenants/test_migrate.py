@@ -50,10 +50,12 @@ def drift(platform: Platform) -> list[tuple[str, str]]:
         return catalog.drift(connection.connection, [platform.acme.schema, platform.globex.schema])
 
 
-def test_nothing_to_do_is_said_by_saying_nothing(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_do_is_said_by_saying_nothing(db: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == []
+    call_command("sync_prices")
+    capsys.readouterr()
     call_command("migrate_all")
-    assert capsys.readouterr().out == "every schema is up to date\n"
+    assert capsys.readouterr().out == "every schema is up to date\nthe price history is up to date\n"
 
 
 def test_nothing_to_do_costs_as_many_queries_with_many_tenants(

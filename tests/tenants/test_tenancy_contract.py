@@ -23,6 +23,7 @@ from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
 from tests.site import Site
+from tests.usage.entries import free, issued_invoice
 
 EVERYTHING = ROUTES | DOORS
 MARK = "nobody-elses-business"
@@ -102,6 +103,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
 
     in_thread(set_up)
+    invoice = in_thread(lambda: issued_invoice(db, model=MARK, **free("1.50"))).label
     owner = await site.signed_in("owner", "acme")
     conversations, runs = [], []
     for _ in range(2):
@@ -125,6 +127,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "run": runs[0],
             "live_run": live,
             "agent_slug": secret_agent,
+            "invoice": invoice,
             **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
             **made,

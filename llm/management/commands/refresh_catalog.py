@@ -7,7 +7,8 @@ list comes with a new version of it. Only the vendors that we have providers for
   genai-prices only knows from resellers, at their prices, so Qwen is not in the list and stays unpriced;
 - prices are what the vendor asks on the given day, in US dollars (genai-prices converts Zhipu's yuan); where
   they depend on the hour, the dearest; where they rise with the input's length, the lowest step;
-- what is no chat model (images, speech, embeddings, completions of old) is left out.
+- of embeddings models the price of the input is taken (`embedding_price`); what is neither a chat nor an embeddings
+  model (images, speech, completions of old) is left out.
 
 LIMITS adds what genai-prices does not know. `--check` writes nothing and fails when the file would change.
 """
@@ -25,7 +26,7 @@ from llm.catalog import CATALOG_FILE
 
 VENDORS = ("zhipuai", "zai", "openai", "deepseek", "moonshotai")
 _PRICES = {"input_price": "input_mtok", "output_price": "output_mtok", "cached_price": "cache_read_mtok"}
-_NO_CHAT = frozenset({"image", "audio", "tts", "transcribe", "realtime", "embedding", "whisper", "sora", "ocr"})
+_NO_CHAT = frozenset({"image", "audio", "tts", "transcribe", "realtime", "whisper", "sora", "ocr"})
 _NO_CHAT |= {
     "text-",
     "ada",
@@ -91,9 +92,12 @@ def _rows(provider: Any, day: datetime.date) -> list[dict[str, Any]]:
     for model in provider.models:
         names, families = _names(model.match)
         names = sorted({name.lower() for name in (*names, *families, model.id) if not name.endswith("-")})
-        if any(word in name for name in names for word in _NO_CHAT):
+        embeds = any("embedding" in name for name in names)
+        if not embeds and any(word in name for name in names for word in _NO_CHAT):
             continue
-        row: dict[str, Any] = {"names": names, **_prices(model, day)}
+        row: dict[str, Any] = {"names": names, **(_embedding_price if embeds else _prices)(model, day)}
+        if embeds and len(row) == 1:
+            continue
         if families:
             row["families"] = sorted({family.lower().rstrip("-") for family in families})
         limits = LIMITS.get(model.id.lower(), (None, None))
@@ -116,6 +120,12 @@ def _prices(model: Any, day: datetime.date) -> dict[str, str]:
     if found["input_price"] is None or found["output_price"] is None:
         return {}
     return {name: str(price) for name, price in found.items() if price is not None}
+
+
+def _embedding_price(model: Any, day: datetime.date) -> dict[str, str]:
+    noon = datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
+    price = _base(model.get_prices(noon), "input_mtok")
+    return {} if price is None else {"embedding_price": str(price)}
 
 
 def _base(price: Any, name: str) -> Decimal | None:

@@ -22,6 +22,7 @@ class Command(BaseCommand):
         if env.text("DATABASE_ADMIN_URL", ""):
             call_command("init_database", stdout=self.stdout)
         migrate_all(self.stdout.write)
+        call_command("sync_prices", stdout=self.stdout)
         if options["demo"]:
             from tenants.models import Tenant
 
