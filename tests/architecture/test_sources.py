@@ -169,3 +169,14 @@ def test_nobody_imports_the_wiring() -> None:
         for module, name in imported(ast.parse(text)):
             allowed = module == "paas.env" or (module == "paas" and name == "env")
             assert allowed or module.split(".")[0] != "paas", f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("sheet", sorted((ROOT / "static" / "portal").glob("*.css")), ids=lambda path: path.name)
+def test_style_sheets_close_what_they_open(sheet: Path) -> None:
+    """A browser says nothing about a brace that is missing: it drops what follows, or puts it under a condition."""
+    depth = 0
+    for number, line in enumerate(sheet.read_text().splitlines(), 1):
+        assert depth == 0 or not line.startswith("/*"), f"line {number} begins a section inside a rule"
+        depth += line.count("{") - line.count("}")
+        assert depth >= 0, f"line {number}"
+    assert depth == 0
