@@ -22,7 +22,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit, mail, members, sign_in
 from accounts.actors import Actor
 from accounts.codes import digest
-from accounts.models import Invitation, Membership, Role, User
+from accounts.key_rights import RELATED, chain_of
+from accounts.models import ApiKey, Invitation, Membership, Role, User
 from accounts.policies import ADMIN_MEMBERS
 from core import clock
 from core.errors import PaasError
@@ -71,7 +72,7 @@ def invitation_create(*, actor: Actor, email: str, role: str) -> Invitation:
             email=address,
             role=wanted,
             digest=digest(token),
-            invited_by_id=actor.user_id,
+            invited_by_id=actor.user_id or _maker(tenant, actor),
             expires_at=now + VALID_FOR,
         )
         audit.record(
@@ -114,6 +115,12 @@ def invitation_revoke(*, actor: Actor, invitation_id: uuid.UUID) -> None:
         invitation.revoked_at = clock.now()
         invitation.save(update_fields=["revoked_at"])
         audit.record("invitation.revoked", actor=actor.label, target=str(invitation.id), email=invitation.email)
+
+
+def _maker(tenant: TenantRef, actor: Actor) -> uuid.UUID | None:
+    """Who made the key, or the nearest one above it that somebody made: with them the invitation goes."""
+    key = ApiKey.objects.select_related(*RELATED).filter(tenant_id=tenant.id, pk=actor.key_id).first()
+    return next((one.created_by_id for one in chain_of(key) or () if one.created_by_id), None) if key else None
 
 
 def _address(email: str) -> str:
