@@ -7,7 +7,6 @@ nothing about whether the address has an account somewhere, and the letter is th
 
 from __future__ import annotations
 
-import re
 import secrets
 import uuid
 from datetime import timedelta
@@ -35,9 +34,6 @@ HOUR = 3600.0
 PER_TENANT, PER_MAILBOX = 60, 5  # letters an hour
 PER_PARTY = ratelimit.Limit("invitation", rate=60, period=60.0)  # looks at a link, from one address
 ANSWERS = ratelimit.Limit("invitation-answer", rate=30, period=600.0)  # answers to one, from one address
-
-# A workspace's name is free text, and the letter goes to somebody who never asked for one: no addresses in it.
-PLAIN_NAME = re.compile(r"^[^./:@\\<>]{1,80}\Z")
 
 
 # --- by who invites ------------------------------------------------------------------------------------
@@ -156,7 +152,7 @@ def _send(tenant: TenantRef, invitation: Invitation, token: str, actor: Actor) -
         "invitation",
         to=invitation.email,
         language=(inviter.language if inviter else "") or get_language() or "",
-        workspace=tenant.name if PLAIN_NAME.match(tenant.name) else tenant.slug,
+        workspace=mail.plain_name(tenant.name, tenant.slug),
         inviter=actor.email,
         url=f"{resolve.tenant_url(tenant.slug)}/invitations/{token}/",
     )
