@@ -115,6 +115,7 @@ def invitation_revoke(*, actor: Actor, invitation_id: uuid.UUID) -> None:
 
 def _maker(tenant: TenantRef, actor: Actor) -> uuid.UUID | None:
     """Who made the key, or the nearest one above it that somebody made: with them the invitation goes."""
+    assert actor.key_id is not None
     key = ApiKey.objects.select_related(*RELATED).filter(tenant_id=tenant.id, pk=actor.key_id).first()
     return next((one.created_by_id for one in chain_of(key) or () if one.created_by_id), None) if key else None
 
