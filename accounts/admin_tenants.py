@@ -240,7 +240,7 @@ class TenantAdmin(ModelAdmin):
         if not change:
             made = tenant_life.tenant_request(
                 slug=values["slug"], name=values["name"], plan=values["plan"].slug,
-                owner=tenant_life.owner_named(values["owner"]), actor=label, careful=False,
+                owner=tenant_life.owner_named(values["owner"], actor=label), actor=label, careful=False,
             )  # fmt: skip
             obj.__dict__.update(made.__dict__)
             return

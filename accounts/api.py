@@ -18,11 +18,14 @@ from core.errors import PaasError
 
 
 def _person(request: Request) -> tuple[Actor, uuid.UUID]:
-    """The Actor and the person that it is. Raises permission_denied for an API key: it has no profile."""
+    """The Actor and the person that it is. Raises permission_denied for an API key, which has no profile, and
+    impersonation_forbids for an operator who acts as the person, whose profile is theirs alone."""
     actor = request.auth
     assert isinstance(actor, Actor)
     if actor.user_id is None:
         raise PaasError("permission_denied", "An API key has no profile and no sessions.")
+    if actor.impersonator is not None:
+        raise PaasError("impersonation_forbids")
     return actor, actor.user_id
 
 

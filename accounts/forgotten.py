@@ -59,7 +59,7 @@ def _send(email: str, language: str, tenant_id: str) -> None:
     with transaction.atomic():
         codes.revoke(PURPOSE, user)
         code = codes.issue(PURPOSE, seconds=SECONDS, user=user, tenant_id=tenant.id if tenant else None)
-        where = tenant.name or tenant.slug if tenant else "Agent PaaS"
+        where = mail.plain_name(tenant.name, tenant.slug) if tenant else "Agent PaaS"
         spoken = user.language or language
         mail.send("password_reset", to=email, language=spoken, name=where, url=f"{way}/reset/{code}/")
 

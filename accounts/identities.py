@@ -90,7 +90,7 @@ def _into_tenant(provider: Provider, identity: Identity, user: User | None) -> U
     elif Membership.objects.filter(tenant_id=tenant.id, user_id=user.pk).exists():
         return user
     with members.changing():
-        invitation, known = _invitation(identity), user is not None
+        invitation, known = _invitation(provider, identity), user is not None
         if user is not None:  # once removed, an invitation leads back: a provider's word alone does not
             if invitation is None:
                 raise PaasError("identity_not_admitted")
@@ -168,11 +168,16 @@ def _check_domain(provider: Provider, identity: Identity) -> None:
         raise PaasError("identity_domain")
 
 
-def _invitation(identity: Identity) -> Invitation | None:
-    """An open one for exactly this verified address. Runs within `members.changing`."""
+def _invitation(provider: Provider, identity: Identity) -> Invitation | None:
+    """An open one for exactly this verified address. Runs within `members.changing`.
+
+    To become an owner takes the link in the letter, or a provider of the platform: a tenant's own is run by its
+    admins, who make no owners.
+    """
     if not identity.email_verified:
         return None
-    return members.open_invitations(scope.current_tenant()).filter(email=identity.email).first()
+    found = members.open_invitations(scope.current_tenant()).filter(email=identity.email)
+    return (found.exclude(role=Role.OWNER) if provider.tenant_id is not None else found).first()
 
 
 def _is_member(email: str) -> bool:

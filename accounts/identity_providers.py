@@ -27,6 +27,7 @@ from tenants.egress import egress_policy, is_allow_listed
 
 MOST = 10  # of one tenant
 MOST_DOMAINS = 50
+LETS_IN = ("issuer", "client_id", "email_domains", "enabled")  # with a join role: what decides who comes in
 DOMAIN = re.compile(r"^(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}\Z")
 # Nobody becomes an owner because a provider says so.
 JOIN_ROLES = (Role.VIEWER, Role.MEMBER, Role.ADMIN)
@@ -153,7 +154,7 @@ def own_providers() -> list[IdentityProvider]:
 
 
 def provider_create(*, actor: Actor, **fields: Unpack[Fields]) -> IdentityProvider:
-    """Add one. Raises ValidationError by field, permission_denied (a join role needs admin:members)."""
+    """Add one. Raises ValidationError by field, permission_denied (who joins needs admin:members)."""
     row = IdentityProvider(tenant_id=actor.tenant.id)
     _set(row, fields, actor)
     if IdentityProvider.objects.filter(tenant_id=actor.tenant.id).count() >= MOST:
@@ -235,7 +236,7 @@ def _told(row: IdentityProvider) -> dict[str, Any]:
 
 
 def _set(row: IdentityProvider, fields: Fields, actor: Actor) -> None:
-    join_role = row.join_role
+    join_role, before = row.join_role, [getattr(row, name) for name in LETS_IN]
     values: dict[str, Any] = dict(fields)
     if not values.get("client_secret"):
         values.pop("client_secret", None)
@@ -246,7 +247,8 @@ def _set(row: IdentityProvider, fields: Fields, actor: Actor) -> None:
     if errors:
         raise ValidationError(errors)
     row.full_clean(exclude=["tenant"])
-    if row.join_role != join_role and row.join_role:
+    other = row.enabled and before != [getattr(row, name) for name in LETS_IN]
+    if row.join_role and (row.join_role != join_role or other):
         actor.require(ADMIN_MEMBERS)  # it lets people in
 
 

@@ -7,7 +7,6 @@ nothing about whether the address has an account somewhere, and the letter is th
 
 from __future__ import annotations
 
-import re
 import secrets
 import uuid
 from datetime import timedelta
@@ -22,7 +21,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit, mail, members, sign_in
 from accounts.actors import Actor
 from accounts.codes import digest
-from accounts.models import Invitation, Membership, Role, User
+from accounts.key_rights import RELATED, chain_of
+from accounts.models import ApiKey, Invitation, Membership, Role, User
 from accounts.policies import ADMIN_MEMBERS
 from core import clock
 from core.errors import PaasError
@@ -34,9 +34,6 @@ HOUR = 3600.0
 PER_TENANT, PER_MAILBOX = 60, 5  # letters an hour
 PER_PARTY = ratelimit.Limit("invitation", rate=60, period=60.0)  # looks at a link, from one address
 ANSWERS = ratelimit.Limit("invitation-answer", rate=30, period=600.0)  # answers to one, from one address
-
-# A workspace's name is free text, and the letter goes to somebody who never asked for one: no addresses in it.
-PLAIN_NAME = re.compile(r"^[^./:@\\<>]{1,80}\Z")
 
 
 # --- by who invites ------------------------------------------------------------------------------------
@@ -71,7 +68,7 @@ def invitation_create(*, actor: Actor, email: str, role: str) -> Invitation:
             email=address,
             role=wanted,
             digest=digest(token),
-            invited_by_id=actor.user_id,
+            invited_by_id=actor.user_id or _maker(tenant, actor),
             expires_at=now + VALID_FOR,
         )
         audit.record(
@@ -116,6 +113,13 @@ def invitation_revoke(*, actor: Actor, invitation_id: uuid.UUID) -> None:
         audit.record("invitation.revoked", actor=actor.label, target=str(invitation.id), email=invitation.email)
 
 
+def _maker(tenant: TenantRef, actor: Actor) -> uuid.UUID | None:
+    """Who made the key, or the nearest one above it that somebody made: with them the invitation goes."""
+    assert actor.key_id is not None
+    key = ApiKey.objects.select_related(*RELATED).filter(tenant_id=tenant.id, pk=actor.key_id).first()
+    return next((one.created_by_id for one in chain_of(key) or () if one.created_by_id), None) if key else None
+
+
 def _address(email: str) -> str:
     address = email.strip().lower()
     try:
@@ -149,7 +153,7 @@ def _send(tenant: TenantRef, invitation: Invitation, token: str, actor: Actor) -
         "invitation",
         to=invitation.email,
         language=(inviter.language if inviter else "") or get_language() or "",
-        workspace=tenant.name if PLAIN_NAME.match(tenant.name) else tenant.slug,
+        workspace=mail.plain_name(tenant.name, tenant.slug),
         inviter=actor.email,
         url=f"{resolve.tenant_url(tenant.slug)}/invitations/{token}/",
     )

@@ -114,12 +114,22 @@ def key_create(
 
 
 def key_update(*, key: ApiKey, actor: str, **changes: Unpack[Changes]) -> bool:
-    """Change what a key is called or may do; false when it is so already. Raises ValidationError, TooWide."""
-    own, name = _limits(limits_of(key), dict(changes)), changes.get("name", key.name).strip()
-    if name == key.name and _alike(own, limits_of(key)):
-        return False
-    key.name = name
+    """Change what a key is called or may do; false when it is so already. Raises ValidationError, TooWide, not_found.
+
+    The key is read again, locked: of two changes at once none undoes what the other narrowed.
+    """
     with transaction.atomic():
+        locked = ApiKey.objects.select_for_update().filter(revoked_at=None)
+        if key.parent_id is not None:  # first the parent, as whoever makes a child of it does
+            locked.filter(pk=key.parent_id).first()
+        found = locked.filter(pk=key.pk).first()
+        if found is None:
+            raise PaasError("not_found")
+        key = found
+        own, name = _limits(limits_of(key), dict(changes)), changes.get("name", key.name).strip()
+        if name == key.name and _alike(own, limits_of(key)):
+            return False
+        key.name = name
         _check(own, key.parent)
         _store(key, own)
         _check_row(key)
@@ -130,10 +140,14 @@ def key_update(*, key: ApiKey, actor: str, **changes: Unpack[Changes]) -> bool:
 
 
 def key_rotate(*, key: ApiKey, actor: str) -> str:
-    """A new token for the key, which alone is good from now on; the key keeps its id, limits and children."""
+    """A new token for the key, which alone is good from now on; the key keeps its id, limits and children.
+
+    Raises not_found for one that was revoked meanwhile.
+    """
     token = new_token()
     with transaction.atomic():
-        ApiKey.objects.filter(pk=key.pk).update(digest=digest(token), hint=token[:8])
+        if not ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(digest=digest(token), hint=token[:8]):
+            raise PaasError("not_found")
         audit.record("api_key.rotated", actor=actor, target=str(key.pk), name=key.name)
     return token
 

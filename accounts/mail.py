@@ -4,6 +4,7 @@ away. A mail server that hangs holds up no page (A45)."""
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +17,14 @@ from core import crypto
 from tenants import jobs
 
 JOB = "mail.send"
+
+# A workspace's name is free text of its owner's, and letters speak for the platform: no addresses in it.
+PLAIN_NAME = re.compile(r"^[^./:@\\<>]{1,80}\Z")
+
+
+def plain_name(name: str, slug: str) -> str:
+    """What letters to others than its owners call a workspace."""
+    return name if PLAIN_NAME.match(name) else slug
 
 
 def send(template: str, *, to: str, language: str = "", **context: Any) -> None:

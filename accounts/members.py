@@ -138,7 +138,7 @@ def _set_role(tenant: TenantRef, membership: Membership, role: Role, actor: Acto
     if lowered:
         # An admin may still invite whom an admin may: everybody but owners.
         beyond = Q(role=Role.OWNER) if role == Role.ADMIN else Q()
-        _withdraw(tenant, membership.user_id, actor, beyond)
+        _withdraw(tenant, actor, beyond & Q(invited_by_id=membership.user_id))
 
 
 def owner_transfer(*, actor: Actor, user_id: uuid.UUID, step_down: bool = False) -> Membership:
@@ -199,7 +199,7 @@ def member_remove(*, actor: Actor, user_id: uuid.UUID, keep_keys: bool = False) 
         require_grant(actor, membership.role)
         _take_out(tenant, membership)
         kept = _end_keys(tenant, user_id, actor, keep_keys)
-        withdrawn = _withdraw(tenant, user_id, actor)
+        withdrawn = _withdraw_all(tenant, membership, actor)
         audit.record(
             "member.removed",
             actor=actor.label,
@@ -220,6 +220,7 @@ def member_leave(*, actor: Actor) -> None:
         membership = _membership(tenant, actor.user_id)
         _take_out(tenant, membership)
         _end_keys(tenant, actor.user_id, actor, keep=False)
+        _withdraw_all(tenant, membership, actor)
         audit.record("member.left", actor=actor.label, target=str(actor.user_id), email=actor.email)
 
 
@@ -252,9 +253,14 @@ def _end_keys(tenant: TenantRef, user_id: uuid.UUID, actor: Actor, keep: bool) -
     return 0
 
 
-def _withdraw(tenant: TenantRef, user_id: uuid.UUID, actor: Actor, which: Q | None = None) -> int:
-    """Take back the person's open invitations: who goes leaves no door behind. Returns how many."""
-    found = Invitation.objects.filter(which or Q(), tenant_id=tenant.id, invited_by_id=user_id)
+def _withdraw_all(tenant: TenantRef, membership: Membership, actor: Actor) -> int:
+    """Take back what the person sent and what was sent to them: who goes leaves no door behind. Returns how many."""
+    return _withdraw(tenant, actor, Q(invited_by_id=membership.user_id) | Q(email=membership.user.email))
+
+
+def _withdraw(tenant: TenantRef, actor: Actor, which: Q) -> int:
+    """Take back those open invitations; returns how many."""
+    found = Invitation.objects.filter(which, tenant_id=tenant.id)
     count = 0
     for invitation in found.filter(accepted_at=None, revoked_at=None):
         count += 1

@@ -169,6 +169,7 @@ def email_change(*, code: str, user_id: Any) -> str:
             codes.redeem(EMAIL_PURPOSE, code)
             with scope.platform():
                 User.objects.filter(pk=user_id).update(email=address)
+            codes.revoke("password", user)  # a link that lies in the former mailbox
             # The address of somebody else is not repeated in the log of a tenant: it is this person's alone.
             audit.record("person.email_changed", actor=f"user:{user_id}", target=str(user_id))
             mail.send("email_changed", to=before, language=user.language, email=address)

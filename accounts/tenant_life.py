@@ -58,10 +58,10 @@ def tenant_request(
     return tenant
 
 
-def owner_named(email: str) -> User:
+def owner_named(email: str, *, actor: str) -> User:
     """The person with this address; one that is new gets a row, and a password by the link for a forgotten one.
 
-    Runs bound to the platform. Raises ValidationError for what is no address.
+    Runs bound to the platform, in a transaction. Raises ValidationError for what is no address.
     """
     address = email.strip().lower()
     found = User.objects.filter(email=address).first()
@@ -74,6 +74,7 @@ def owner_named(email: str) -> User:
     except ValidationError as error:
         raise ValidationError({"owner": error.messages}) from None
     user.save()
+    audit.record("person.created", actor=actor, target=str(user.pk), by="operator")
     return user
 
 

@@ -119,7 +119,8 @@ class TenantList(OperatorView):
         with _said_by_field(), transaction.atomic():
             made = tenant_life.tenant_request(
                 slug=asked["slug"].lower(), name=asked["name"], plan=asked["plan"],
-                owner=tenant_life.owner_named(asked["owner"]), actor=self.label(request), careful=False,
+                owner=tenant_life.owner_named(asked["owner"], actor=self.label(request)),
+                actor=self.label(request), careful=False,
             )  # fmt: skip
         where = f"/api/v1/tenants/{made.id}"
         return Response(view(_found(made.id)), status=202, headers={"Location": where})

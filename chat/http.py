@@ -178,7 +178,8 @@ class HttpRequest:
             tenant = await resolve.tenant_of_host(self.host) if self.tenant is not None else None
             await actor_of_headers(self.headers, tenant)
         except PaasError as error:
-            return error.status in (401, 403, 404)  # a database away is no reason
+            # A database away is no reason. 429 is what callers get whom no credential names, when they are too many.
+            return error.status in (401, 403, 404, 429)
         return False
 
     async def close(self) -> None:

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import profile
+from accounts import acting, profile
 from accounts.sign_in import MAX_PASSWORD
 from core.errors import PaasError
 from portal.access import page, refused
@@ -31,8 +31,18 @@ View = Callable[..., HttpResponse]
 
 
 def own_page(view: View) -> View:
-    """A page for any member of the tenant, or for anybody who is signed in on the platform host."""
-    in_tenant = page()(view)
+    """A page for any member of the tenant, or for anybody who is signed in on the platform host.
+
+    Closed to an operator who acts as them: what is on it is of all hosts, and the person's own.
+    """
+
+    @wraps(view)
+    def personal(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if acting.current() is not None:
+            raise PaasError("impersonation_forbids")
+        return view(request, *args, **kwargs)
+
+    in_tenant = page()(personal)
 
     @wraps(view)
     def inside(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -254,6 +254,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
             found = from_exception(error)
             if found.code == "internal_error":
                 log.exception("a socket's right could not be checked")
+            if found.status == 429:  # what callers get whom no credential names, when they are too many
+                found = PaasError("not_authenticated")
             return found if found.status in CLOSE_CODES else None  # a database away is no reason
         if self.actor is not None:
             self.actor = actor

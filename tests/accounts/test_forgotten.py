@@ -20,6 +20,7 @@ from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
 from tenants import scope
+from tenants.models import Tenant
 from tests.accounts.visitors import events, form, letters, link_in, path_in, person, put_back, said, try_password
 from tests.conftest import PASSWORD, Platform, in_thread
 from tests.site import Site
@@ -106,6 +107,22 @@ async def test_from_the_question_to_the_new_password(
     assert (await try_password(site, browser, slug, MEMBER, NEW))[0] == 302
     assert len(events("password.reset", db.acme if slug else None)) == 1
     assert (await letters())[-1][:2] == (MEMBER, "Your password was changed")
+
+
+async def test_a_name_with_an_address_in_it_is_not_repeated(site: Site, member: Any, db: Platform) -> None:
+    """A workspace's owner writes nothing of theirs into the platform's letter about somebody's password."""
+
+    def call(name: str) -> None:
+        with scope.platform():
+            Tenant.objects.filter(pk=db.acme.id).update(name=name)
+
+    in_thread(lambda: call("Locked! Go to https://evil.test/ now"))
+    try:
+        ((_, subject, body),) = await mailed(site, "acme", "/login/forgot/", MEMBER)
+    finally:
+        in_thread(lambda: call("Acme"))
+    assert subject == "A new password for acme"
+    assert "evil" not in body
 
 
 @pytest.mark.parametrize(("slug", "path", "door"), DOORS)

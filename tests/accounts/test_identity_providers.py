@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from accounts import codes, forgotten, identities, identity_providers
+from accounts import codes, forgotten, identities, identity_providers, invitations
 from accounts.identities import Identity, mailbox_proven, tenant_forget
 from accounts.identity_providers import own_provider, provider_create, provider_delete, provider_update, value_of
-from accounts.models import AuditEvent, IdentityProvider, Session, User
+from accounts.models import AuditEvent, IdentityProvider, Invitation, Session, User
 from core.errors import PaasError
 from tenants import scope
 from tests.accounts.idp import DISCOVERY, Idp
@@ -181,6 +182,41 @@ def test_an_erased_tenant_leaves_no_identities(db: Platform, actor: Callable[[st
     with scope.platform():
         tenant_forget(db.acme.id)
         assert [account.user.email for account in SocialAccount.objects.all()] == ["rival@globex.test"]  # type: ignore[attr-defined]
+
+
+def test_nobody_becomes_an_owner_by_a_tenants_own_provider(db: Platform, actor: Callable[[str], Any]) -> None:
+    """Admins run it: what it says of an address opens an invitation to be an admin, and none to be an owner."""
+    who = actor("admin")
+    with scope.bind(db.acme):
+        own = value_of(provider_create(actor=who, **GOOD))
+        for role in ("owner", "admin"):
+            invitations.invitation_create(actor=actor("owner"), email=f"{role}@people.test", role=role)
+        with pytest.raises(PaasError) as caught:
+            identities.person_entering(own, Identity("o", "owner@people.test", True))
+        assert caught.value.code == "identity_uninvited"
+        user = identities.person_entering(own, Identity("a", "admin@people.test", True))
+        assert user.memberships.get().role == "admin"
+    with scope.platform():
+        assert Invitation.objects.get(accepted_at=None).role == "owner"
+        Invitation.objects.all().delete()
+
+
+def test_who_lets_people_in_may_manage_people(db: Platform, actor: Callable[[str], Any]) -> None:
+    """A provider with which people join: with the right to settings alone nobody says who they are."""
+    settings_only = replace(actor("admin"), actions=frozenset({"admin:settings"}))
+    with scope.bind(db.acme):
+        row = provider_create(actor=actor("admin"), **GOOD, join_role="admin", email_domains=["acme.test"])
+        other = {"issuer": "https://login.other.example", "client_secret": "x"}
+        for change in (other, {"email_domains": []}, {"client_id": "d"}, {"join_role": "member"}):
+            with pytest.raises(PaasError) as caught:
+                provider_update(row=own_provider(row.pk), actor=settings_only, **change)  # type: ignore[misc]
+            assert caught.value.code == "permission_denied"
+        provider_update(row=own_provider(row.pk), actor=settings_only, enabled=False)
+        with pytest.raises(PaasError) as caught:
+            provider_update(row=own_provider(row.pk), actor=settings_only, enabled=True)
+        assert caught.value.code == "permission_denied"
+        provider_update(row=own_provider(row.pk), actor=settings_only, name="Another")
+        provider_update(row=own_provider(row.pk), actor=settings_only, join_role="")
 
 
 # --- whose address it is -------------------------------------------------------------------------------

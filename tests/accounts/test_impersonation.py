@@ -98,7 +98,7 @@ def later(minutes: float) -> Iterator[None]:
 
 
 async def test_it_looks_and_changes_nothing(db: Platform, site: Site, operator: User) -> None:
-    """A67: reads as the person; no write, no key, no settings, whatever the person's role."""
+    """A67: reads as the person; no write, no profile, no key, no settings, whatever the person's role."""
     client = await acting(site, operator)
     async with client.get("/api/v1/me") as answer:
         me = await answer.json()
@@ -110,6 +110,9 @@ async def test_it_looks_and_changes_nothing(db: Platform, site: Site, operator: 
         ("POST", "/api/v1/ws-ticket"),
         ("PATCH", f"/api/v1/conversations/{uuid.uuid4()}"),
         ("DELETE", f"/api/v1/conversations/{uuid.uuid4()}"),
+        ("GET", "/profile/"),
+        ("GET", "/profile/identities/"),
+        ("GET", "/api/v1/me/sessions"),
         ("POST", "/profile/"),
         ("POST", "/settings/keys/"),
         ("POST", "/login/"),

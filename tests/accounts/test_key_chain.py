@@ -75,6 +75,24 @@ def test_a_child_has_no_more_than_the_keys_above(bound: Platform) -> None:
     keys.key_update(key=child, actor="test", scopes=BOTH)
 
 
+def test_who_renames_a_key_does_not_widen_it(bound: Platform) -> None:
+    """A25: of two changes at once the later one is of the key as the first left it, and none brings a key back."""
+    key, _ = make("shared", BOTH)
+    seen = ApiKey.objects.get(pk=key.pk)
+    keys.key_update(key=key, actor="test", scopes=["chat:read"], networks=["10.0.0.0/8"])
+    assert keys.key_update(key=seen, actor="test", name="renamed")
+    now = ApiKey.objects.get(pk=key.pk)
+    assert (now.name, now.scopes, now.allowed_networks) == ("renamed", ["chat:read"], ["10.0.0.0/8"])
+    keys.key_revoke(key=key, actor="test")
+    for change in (
+        lambda: keys.key_update(key=seen, actor="test", name="x"),
+        lambda: keys.key_rotate(key=seen, actor="test"),
+    ):
+        with pytest.raises(PaasError) as error:
+            change()
+        assert error.value.code == "not_found"
+
+
 def test_a_parent_that_is_narrowed_takes_it_from_its_children(bound: Platform) -> None:
     parent, _ = make("parent")
     child, _ = make("child", BOTH, parent=parent)

@@ -261,7 +261,7 @@ def test_a_name_is_free_again_after_its_key_was_revoked(db: Platform) -> None:
         with pytest.raises(ValidationError):
             keys.key_create(name="ci", scopes=["*"], actor="test")
         keys.key_revoke(key=key, actor="test")
-        keys.key_create(name="ci", scopes=["*"], actor="test")
+        key, _ = keys.key_create(name="ci", scopes=["*"], actor="test")
         with pytest.raises(ValidationError):
             keys.key_update(key=key, scopes=["nonsense"], actor="test")
 

@@ -438,3 +438,27 @@ def test_who_goes_leaves_no_door_behind(people: Platform) -> None:
     assert within(people.acme, open_) == []
     written = [row.data["email"] for row in events(people.acme, "invitation.revoked")]
     assert (written[0], sorted(written)) == ("a@new.test", ["a@new.test", "b@new.test", "c@new.test"])
+
+
+def test_who_goes_leaves_no_door_open_by_a_key_or_to_themselves(people: Platform) -> None:
+    """Invitations that their keys sent, and those to their own address, end too; who leaves goes as who is removed."""
+    for way in ("remove", "leave"):
+        email = f"{way}@acme.test"
+        busy = join(people.acme, email, "admin")
+        actor = as_(people.acme, email)
+
+        def invite(email: str, actor: Any, user: User) -> None:
+            key, _ = keys.key_create(name=email, scopes=["admin:members"], created_by=user.pk, actor="test")
+            by_key = keys.actor_of_key(key.pk)
+            assert by_key is not None
+            invitations.invitation_create(actor=by_key, email=f"key-{email}", role="admin")
+            invitations.invitation_create(actor=actor, email=f"own-{email}", role="member")
+            Invitation.objects.filter(email=f"own-{email}").update(invited_by_id=None, email=email)
+
+        within(people.acme, invite, email, actor, busy)
+        if way == "remove":
+            remove(people, OWNER, email)
+        else:
+            within(people.acme, members.member_leave, actor=actor)
+        left = within(people.acme, lambda: list(Invitation.objects.filter(revoked_at=None).values_list("email")))
+        assert left == []

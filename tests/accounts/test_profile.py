@@ -296,3 +296,19 @@ async def test_an_address_that_became_somebodys_meanwhile(site: Site, member: An
     status, text, _ = await form(site, client, "acme", f"/profile/email/{in_thread(issue)}/")
     assert (status, "already_exists" in text) == (409, True)
     assert person(MEMBER).pk == member.pk
+
+
+def test_a_new_address_ends_the_links_to_the_old_one(member: Any, db: Platform) -> None:
+    """A15: whoever still reads the former mailbox sets no password by a link that is there."""
+
+    def change() -> None:
+        with scope.platform():
+            user = User.objects.get(pk=member.pk)
+            old = codes.issue("password", seconds=60, user=user)
+            code = codes.issue(profile.EMAIL_PURPOSE, seconds=60, user=user, email="moved@acme.test")
+            profile.email_change(code=code, user_id=user.pk)
+            with pytest.raises(PaasError) as caught:
+                codes.peek("password", old)
+            assert caught.value.code == "link_invalid"
+
+    in_thread(change)

@@ -93,10 +93,13 @@ async def test_from_creation_to_restoration(desk: aiohttp.ClientSession, site: S
 
     def owner() -> Any:
         with scope.platform():
-            return Membership.objects.get(tenant_id=made["id"]).user
+            user = Membership.objects.select_related("user").get(tenant_id=made["id"]).user
+            rows = AuditEvent.objects.filter(tenant=None, action="person.created", target=str(user.pk))
+            return user, [(row.actor, row.data["by"]) for row in rows]
 
-    person = in_thread(owner)
+    person, written = in_thread(owner)
     assert (person.email, person.has_usable_password()) == ("chief@fresh.test", False)
+    assert written == [(f"operator:{operator.pk}", "operator")]
 
     steps: list[tuple[str, str, dict[str, Any], str]] = [
         ("PATCH", one, {"name": "Fresher", "plan": "enterprise", "slug": "fresher"}, "active"),

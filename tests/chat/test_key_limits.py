@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from accounts import keys
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Session
 from chat import http
 from chat.transports import websocket
 from llm.providers.scripted import ScriptedModel
@@ -150,6 +151,37 @@ async def test_a_revoked_key_is_out_within_two_seconds(site: Any, api_key: Calla
         assert not stream.answer.ends
         assert (await ask(program, "GET", "/v1/models"))[0] == 401
         assert await answer_to(persons, {"type": "ping"}) == {"type": "pong"}
+    await stream.leave()
+    gate.set()
+
+
+async def test_who_is_out_is_out_whatever_their_address_asks(
+    site: Any, api_key: Callable[..., str], db: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P36, P40: an address that has used up what unknown callers may ask keeps no socket and no stream open by it."""
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["a", gate])
+    token = api_key()
+    stream = await SseDoor(site, token).ask("assistant")
+    await stream.until(lambda answer: answer.pieces)
+    program, person = site.client("acme", token=token), await site.signed_in("member")
+
+    def end() -> None:
+        revoke(db)
+        with scope.bind(db.acme):
+            Session.objects.all().delete()
+
+    async with opened(program) as socket, opened(person) as persons:
+        monkeypatch.setitem(settings.RATE_LIMITS, "anonymous", 1)
+        statuses = [(await ask(site.client("acme"), "GET", "/v1/models"))[0] for _ in range(2)]
+        assert statuses == [401, 429]
+        in_thread(end)
+        async with asyncio.timeout(15):
+            assert await close_of(socket) == (4401, "not_authenticated")
+            assert await close_of(persons) == (4401, "not_authenticated")
+            with pytest.raises(Exception, match=r"."):
+                await stream.rest()
+        assert not stream.answer.ends
     await stream.leave()
     gate.set()
 
