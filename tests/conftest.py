@@ -53,7 +53,6 @@ class Platform:
 
 def in_thread(work: Callable[[], Any]) -> Any:
     """The result of `work` from a thread of its own: ORM set-up that async tests may call directly."""
-    from django.core.cache import caches
     from django.db import connections
 
     def run() -> Any:
@@ -61,9 +60,6 @@ def in_thread(work: Callable[[], Any]) -> Any:
             return work()
         finally:
             connections.close_all()
-            for cache in caches.all(initialized_only=True):
-                for pool in cache._cache._pools.values():  # Django never closes them
-                    pool.disconnect()
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
