@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.services import Services
+from tests.services import Services, shared_folder
 
 _services: Services | None = None
+_shared: Path | None = None  # the controller's, for its workers
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the services and Django in every process that runs tests (not in xdist's controller)."""
-    global _services
-    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+    global _services, _shared
+    worker = getattr(config, "workerinput", None)
+    if getattr(config.option, "numprocesses", None) and worker is None:
+        _shared = shared_folder()
         return
-    _services = Services()
+    _services = Services(Path(worker["shared"]) if worker else None)
     import django
 
     django.setup()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist is about to start a worker."""
+    node.workerinput["shared"] = str(_shared)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _services is not None:
-        from django.db import connections
-
-        connections.close_all()
-        connections["default"].close_pool()
+        disconnect()
         _services.stop()
+    if _shared is not None:
+        shutil.rmtree(_shared, ignore_errors=True)
+
+
+def disconnect() -> None:
+    """Close this process's connections to PostgreSQL."""
+    from django.db import connections
+
+    connections.close_all()
+    connections["default"].close_pool()
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +89,20 @@ CAST = {"owner": "owner", "admin": "admin", "member": "member", "viewer": "viewe
 
 @pytest.fixture(scope="session")
 def platform(services: Services) -> Platform:
-    """Migrated once; tenants with the cast: owner, admin, member, viewer of acme, rival (owner of globex), and
+    """Migrated once a run; tenants with the cast: owner, admin, member, viewer of acme, rival (owner of globex), and
     stranger, who is a person but no member anywhere."""
+    from accounts.models import User
+    from tenants import scope
+    from tenants.models import Tenant
+
+    services.fill(cast, disconnect)
+    with scope.platform():
+        refs = {tenant.slug: tenant.ref() for tenant in Tenant.objects.all()}
+        return Platform(refs["acme"], refs["globex"], tuple(User.objects.values_list("pk", flat=True)))
+
+
+def cast() -> None:
+    """Fill an empty database; see `platform`."""
     from django.core.management import call_command
 
     from accounts.models import User
@@ -84,10 +114,8 @@ def platform(services: Services) -> Platform:
 
     call_command("init_database", verbosity=0)
     migrate_all(lambda line: None)
-    made = {}
     for slug in ("acme", "globex"):
         tenant = provisioning.tenant_create(slug=slug, name=slug.title(), plan="pro")
-        made[slug] = tenant.ref()
         with scope.platform():
             people = CAST if slug == "acme" else {"rival": "owner"}
             for name, role in people.items():
@@ -97,8 +125,6 @@ def platform(services: Services) -> Platform:
             agent_set(slug="assistant", provider=account, model="demo", actor="test", fields={"name": "Assistant"})
     with scope.platform():
         User.objects.create_user("stranger@nowhere.test", PASSWORD)
-        everybody = tuple(User.objects.values_list("pk", flat=True))
-    return Platform(made["acme"], made["globex"], everybody)
 
 
 @pytest.fixture(scope="session")
