@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
+from tests.cleaning import Cleaner
 from tests.services import Services, shared_folder
 
 _services: Services | None = None
@@ -133,35 +133,18 @@ def admin_url(services: Services) -> str:
     return services.postgres.url_for("paas", "postgres", "").replace(":@", "@")
 
 
-_TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
-_SHARED_TABLES = (
-    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_sessioncount", "accounts_session", "accounts_auditevent",
-    "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
-    "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
-    "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
-)  # fmt: skip
+@pytest.fixture(scope="session")
+def cleaner(platform: Platform, services: Services) -> Iterator[Cleaner]:
+    made = Cleaner(services, platform)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def db(platform: Platform, services: Services) -> Iterator[Platform]:
+def db(platform: Platform, cleaner: Cleaner) -> Iterator[Platform]:
     """The platform, emptied afterwards of what a test wrote (the cast and the agents `assistant` stay)."""
     yield platform
-    from redis import Redis
-
-    with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as superuser:
-        names = [f"public.{table}" for table in _SHARED_TABLES]
-        names += [f"{ref.schema}.{table}" for ref in (platform.acme, platform.globex) for table in _TENANT_TABLES]
-        # A fifth of the time that TRUNCATE takes; as a replica, no trigger (append-only) and no key stands in the way.
-        superuser.execute(
-            "SET session_replication_role = replica; " + "; ".join(f"DELETE FROM {name}" for name in names)
-        )
-        for table, column in (("accounts_membership", "user_id"), ("accounts_user", "id")):
-            superuser.execute(
-                f"DELETE FROM public.{table} WHERE NOT {column} = ANY(%s)".encode(),
-                [list(platform.people)],
-            )
-    with Redis.from_url(services.redis.url) as redis:
-        redis.flushdb()
+    cleaner.clean()
     forget_caches()
 
 
