@@ -18,6 +18,9 @@ class ProcessRedisCache(RedisCache):
     request that looked at its session opened a connection to Redis for it.
     """
 
+    _servers: list[str]
+    _options: dict[str, Any]
+
     @cached_property
     def _cache(self) -> RedisCacheClient:
         return _client(tuple(self._servers), tuple(sorted(self._options.items())))
