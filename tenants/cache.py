@@ -1,10 +1,34 @@
-"""Cache keys and Redis keys that carry the bound tenant (P16)."""
+"""Cache keys and Redis keys that carry the bound tenant (P16), and the cache's connections."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+from django.utils.functional import cached_property
+
 from tenants import scope
+
+
+class ProcessRedisCache(RedisCache):
+    """Django's cache with one pool of connections a process.
+
+    Django keeps a cache object, and with it a pool, for every thread, and a request has a thread of its own: each
+    request that looked at its session opened a connection to Redis for it.
+    """
+
+    _servers: list[str]
+    _options: dict[str, Any]
+
+    @cached_property
+    def _cache(self) -> RedisCacheClient:
+        return _client(tuple(self._servers), tuple(sorted(self._options.items())))
+
+
+@cache
+def _client(servers: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> RedisCacheClient:
+    return RedisCacheClient(list(servers), **dict(options))
 
 
 def make_key(key: Any, key_prefix: str, version: int) -> str:

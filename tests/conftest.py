@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.services import Services
+from tests.cleaning import Cleaner
+from tests.services import Services, shared_folder
 
 _services: Services | None = None
+_shared: Path | None = None  # the controller's, for its workers
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the services and Django in every process that runs tests (not in xdist's controller)."""
-    global _services
-    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+    global _services, _shared
+    worker = getattr(config, "workerinput", None)
+    if getattr(config.option, "numprocesses", None) and worker is None:
+        _shared = shared_folder()
         return
-    _services = Services()
+    _services = Services(Path(worker["shared"]) if worker else None)
     import django
 
     django.setup()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist is about to start a worker."""
+    node.workerinput["shared"] = str(_shared)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _services is not None:
-        from django.db import connections
-
-        connections.close_all()
-        connections["default"].close_pool()
+        disconnect()
         _services.stop()
+    if _shared is not None:
+        shutil.rmtree(_shared, ignore_errors=True)
+
+
+def disconnect() -> None:
+    """Close this process's connections to PostgreSQL."""
+    from django.db import connections
+
+    connections.close_all()
+    connections["default"].close_pool()
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +71,6 @@ class Platform:
 
 def in_thread(work: Callable[[], Any]) -> Any:
     """The result of `work` from a thread of its own: ORM set-up that async tests may call directly."""
-    from django.core.cache import caches
     from django.db import connections
 
     def run() -> Any:
@@ -61,9 +78,6 @@ def in_thread(work: Callable[[], Any]) -> Any:
             return work()
         finally:
             connections.close_all()
-            for cache in caches.all(initialized_only=True):
-                for pool in cache._cache._pools.values():  # Django never closes them
-                    pool.disconnect()
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
@@ -75,8 +89,20 @@ CAST = {"owner": "owner", "admin": "admin", "member": "member", "viewer": "viewe
 
 @pytest.fixture(scope="session")
 def platform(services: Services) -> Platform:
-    """Migrated once; tenants with the cast: owner, admin, member, viewer of acme, rival (owner of globex), and
+    """Migrated once a run; tenants with the cast: owner, admin, member, viewer of acme, rival (owner of globex), and
     stranger, who is a person but no member anywhere."""
+    from accounts.models import User
+    from tenants import scope
+    from tenants.models import Tenant
+
+    services.fill(cast, disconnect)
+    with scope.platform():
+        refs = {tenant.slug: tenant.ref() for tenant in Tenant.objects.all()}
+        return Platform(refs["acme"], refs["globex"], tuple(User.objects.values_list("pk", flat=True)))
+
+
+def cast() -> None:
+    """Fill an empty database; see `platform`."""
     from django.core.management import call_command
 
     from accounts.models import User
@@ -88,10 +114,8 @@ def platform(services: Services) -> Platform:
 
     call_command("init_database", verbosity=0)
     migrate_all(lambda line: None)
-    made = {}
     for slug in ("acme", "globex"):
         tenant = provisioning.tenant_create(slug=slug, name=slug.title(), plan="pro")
-        made[slug] = tenant.ref()
         with scope.platform():
             people = CAST if slug == "acme" else {"rival": "owner"}
             for name, role in people.items():
@@ -101,8 +125,6 @@ def platform(services: Services) -> Platform:
             agent_set(slug="assistant", provider=account, model="demo", actor="test", fields={"name": "Assistant"})
     with scope.platform():
         User.objects.create_user("stranger@nowhere.test", PASSWORD)
-        everybody = tuple(User.objects.values_list("pk", flat=True))
-    return Platform(made["acme"], made["globex"], everybody)
 
 
 @pytest.fixture(scope="session")
@@ -111,37 +133,18 @@ def admin_url(services: Services) -> str:
     return services.postgres.url_for("paas", "postgres", "").replace(":@", "@")
 
 
-_TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
-_SHARED_TABLES = (
-    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",
-    "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
-    "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
-    "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
-    "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
-)  # fmt: skip
+@pytest.fixture(scope="session")
+def cleaner(platform: Platform, services: Services) -> Iterator[Cleaner]:
+    made = Cleaner(services, platform)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def db(platform: Platform, services: Services) -> Iterator[Platform]:
+def db(platform: Platform, cleaner: Cleaner) -> Iterator[Platform]:
     """The platform, emptied afterwards of what a test wrote (the cast and the agents `assistant` stay)."""
     yield platform
-    from redis import Redis
-
-    with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as superuser:
-        names = [f"public.{table}" for table in _SHARED_TABLES]
-        names += [f"{ref.schema}.{table}" for ref in (platform.acme, platform.globex) for table in _TENANT_TABLES]
-        # A fifth of the time that TRUNCATE takes; as a replica, no trigger (append-only) and no key stands in the way.
-        superuser.execute(
-            "SET session_replication_role = replica; " + "; ".join(f"DELETE FROM {name}" for name in names)
-        )
-        superuser.execute("UPDATE public.usage_invoicecounter SET last = 0")
-        for table, column in (("accounts_membership", "user_id"), ("accounts_user", "id")):
-            superuser.execute(
-                f"DELETE FROM public.{table} WHERE NOT {column} = ANY(%s)".encode(),
-                [list(platform.people)],
-            )
-    with Redis.from_url(services.redis.url) as redis:
-        redis.flushdb()
+    cleaner.clean()
     forget_caches()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from launch.services import PostgresService, RedisService, start_postgres, start_redis
@@ -14,14 +17,23 @@ FIELD_KEY = "dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="
 
 
 class Services:
-    """Starts both and sets the environment that the settings read."""
+    """Starts both and sets the environment that the settings read.
 
-    def __init__(self) -> None:
+    shared: a folder that all workers of one run have, with the password of their databases (`share`).
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self.shared = shared
         self.folder = Path(tempfile.mkdtemp(prefix="paas-test-", dir="/tmp"))
         self.folder.chmod(0o755)
+        password = secrets.token_hex(8)
+        if shared is not None:
+            password = (shared / "password").read_text()
+            (self.folder / "pg").mkdir()
+            (self.folder / "pg" / "superuser").touch(mode=0o600)
+            (self.folder / "pg" / "superuser").write_text(password)
         self.postgres: PostgresService = start_postgres(self.folder / "pg")
         self.redis: RedisService = start_redis(self.folder / "redis")
-        password = secrets.token_hex(8)
         self.environment = {
             "DJANGO_SETTINGS_MODULE": "paas.settings.test",
             "DATABASE_ADMIN_URL": self.postgres.admin_url,
@@ -38,7 +50,45 @@ class Services:
         }
         os.environ.update(self.environment)
 
+    def fill(self, build: Callable[[], None], disconnect: Callable[[], None]) -> None:
+        """The database as `build` makes it: by the first worker that asks, of which the others get a copy.
+
+        disconnect: closes this process's connections, for PostgreSQL is stopped in between.
+        """
+        if self.shared is None:
+            build()
+            return
+        data, copy = self.postgres.cluster.data, self.shared / "data"
+        with (self.shared / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            built = copy.exists()
+            if not built:
+                build()
+            disconnect()
+            self.postgres.stop()
+            if not built:
+                unfinished = self.shared / "unfinished"
+                _copy(data, unfinished)
+                unfinished.rename(copy)
+        if built:
+            shutil.rmtree(data)
+            _copy(copy, data)
+        self.postgres = start_postgres(self.folder / "pg")
+
     def stop(self) -> None:
         self.redis.stop()
         self.postgres.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def shared_folder() -> Path:
+    """A folder for `Services(shared)` of several processes."""
+    folder = Path(tempfile.mkdtemp(prefix="paas-tests-", dir="/tmp"))
+    (folder / "password").touch(mode=0o600)
+    (folder / "password").write_text(secrets.token_hex(16))
+    return folder
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """With owners and rights: the server may be another user's."""
+    subprocess.run(["cp", "-Rp", str(folder), str(to)], check=True)

@@ -150,10 +150,11 @@ HOT_POOL_SIZE = env.number("HOT_POOL_SIZE", 4)
 REDIS_URL = env.text("REDIS_URL")
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "tenants.cache.ProcessRedisCache",
         "LOCATION": REDIS_URL,
         "KEY_FUNCTION": "tenants.cache.make_key",
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        # What limits the connections is how many requests are worked on at once: a pool that is full would fail some.
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2, "max_connections": 10_000},
     }
 }
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"

@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.core.cache import cache
 from yarl import URL
 
 from accounts.models import User
@@ -57,8 +56,6 @@ def session_of(tenant: Any, email: str) -> str:
             store[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
             store[HASH_SESSION_KEY] = user.get_session_auth_hash()
             store.create()
-        for pool in cache._cache._pools.values():  # type: ignore[attr-defined]  # this thread's own, which ends here
-            pool.disconnect()
         return str(store.session_key)
 
     return str(in_thread(make))

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -25,7 +25,7 @@ from llm.models import ProviderAccount
 from tenants import scope
 from tenants.cache import make_key, tenant_key
 from tenants.scope import TenantNotBound, bind
-from tests.conftest import Platform
+from tests.conftest import Platform, in_thread
 
 SECRET = "sk-0123456789-not-to-be-seen"
 
@@ -107,6 +107,14 @@ def test_each_tenant_has_a_data_key_of_its_own_under_the_platforms(platform: Pla
 
 
 # --- cache -------------------------------------------------------------------------------------------
+
+
+def test_threads_share_the_connections_of_the_cache(platform: Platform) -> None:
+    """A request has a thread of its own, and opens no connection for that."""
+    here: Any = caches["default"]
+    there: Any = in_thread(lambda: caches["default"])
+    assert there is not here
+    assert there._cache._get_connection_pool(write=True) is here._cache._get_connection_pool(write=True)
 
 
 def test_a_cache_key_names_its_owner(platform: Platform) -> None:

@@ -1,0 +1,68 @@
+"""What empties the platform after every test that wrote into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from redis import Redis
+
+if TYPE_CHECKING:
+    from tests.conftest import Platform
+    from tests.services import Services
+
+_TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
+_SHARED_TABLES = (
+    "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",
+    "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
+    "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
+    "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
+    "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
+)  # fmt: skip
+
+
+class Cleaner:
+    """One connection to each service for the whole run: a new one plans thirty statements for each test anew."""
+
+    def __init__(self, services: Services, platform: Platform) -> None:
+        self._services = services
+        self._people = list(platform.people)
+        tables = [f"public.{table}" for table in _SHARED_TABLES]
+        tables += [f"{ref.schema}.{table}" for ref in (platform.acme, platform.globex) for table in _TENANT_TABLES]
+        deletes = [f"DELETE FROM {table};" for table in tables]
+        deletes.append("UPDATE public.usage_invoicecounter SET last = 0;")
+        deletes.append("DELETE FROM public.accounts_membership WHERE NOT user_id = ANY(people);")
+        deletes.append("DELETE FROM public.accounts_user WHERE NOT id = ANY(people);")
+        self._function = f"CREATE FUNCTION pg_temp.clean(people uuid[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN {' '.join(deletes)} END $$"
+        self._superuser: psycopg.Connection | None = None
+        self._redis: Redis | None = None
+
+    def clean(self) -> None:
+        """The cast and the agents `assistant` stay."""
+        try:
+            self._delete()
+        except psycopg.OperationalError:
+            self._disconnect()  # the test has stopped PostgreSQL, or cut every connection
+            self._delete()
+        if self._redis is None:
+            self._redis = Redis.from_url(self._services.redis.url)
+        self._redis.flushdb()
+
+    def close(self) -> None:
+        self._disconnect()
+        if self._redis is not None:
+            self._redis.close()
+            self._redis = None
+
+    def _delete(self) -> None:
+        if self._superuser is None:
+            self._superuser = psycopg.connect(self._services.postgres.admin_url, dbname="paas", autocommit=True)
+            # As a replica, no trigger (append-only) and no key stands in the way.
+            self._superuser.execute("SET session_replication_role = replica")
+            self._superuser.execute(self._function.encode())
+        self._superuser.execute("SELECT pg_temp.clean(%s)", [self._people])
+
+    def _disconnect(self) -> None:
+        if self._superuser is not None:
+            self._superuser.close()
+            self._superuser = None
