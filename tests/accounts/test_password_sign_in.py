@@ -161,7 +161,11 @@ def test_a_browser_that_is_known_has_so_many_tries_too(db: Platform, hashed: lis
     assert codes[-1] == "rate_limited"
 
 
-@pytest.mark.parametrize("cookie", ["x", "x" * 5000, signing.dumps(["a"], salt="other"), "\x00"])
+@pytest.mark.parametrize(
+    "cookie",
+    ["x", "x" * 5000, signing.dumps(["a"], salt="other"), "\x00"],
+    ids=["text", "long", "signed-for-something-else", "nul"],  # what is signed holds the second
+)
 def test_a_made_up_device_is_none(db: Platform, hashed: list[str], cookie: str) -> None:
     with scope.bind(db.acme):
         for _ in range(30):

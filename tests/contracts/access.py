@@ -26,6 +26,7 @@ from accounts.policies import (
     CHAT_READ,
     CHAT_WRITE,
     KEY_ACTIONS,
+    USAGE_READ,
     actions_of_role,
     actions_of_scopes,
 )
@@ -191,6 +192,12 @@ TENANT: dict[str, Access] = {
     "/settings/sign-in/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/test/": page(POST=ADMIN_SETTINGS),
+    # usage and bills
+    "/api/v1/usage/statement": api(GET=USAGE_READ),
+    "/api/v1/usage/invoices": api(GET=USAGE_READ),
+    "/api/v1/usage/invoices/<str:number>": api(GET=USAGE_READ),
+    "/settings/billing/": page(GET=USAGE_READ),
+    "/settings/billing/invoices/<str:number>/": page(GET=USAGE_READ),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {
@@ -279,6 +286,10 @@ CONSOLE_MODELS = {
     "procrastinate.procrastinatejob",
     "tenants.plan",
     "tenants.tenant",
+    "usage.invoice",
+    "usage.ledgerhead",
+    "usage.margin",
+    "usage.price",
     "usage.quota",
     "usage.reservation",
     "usage.usagerecord",
@@ -296,6 +307,10 @@ JOBS: dict[str, str] = {
     "tenant.create": "platform_job",
     "tenant.erase": "platform_job",
     "tenants.resume": "every",
+    "usage.invoices": "every",
+    "usage.seal": "every",
+    "usage.verify": "every",
+    "usage.verify_newest": "every",
 }
 
 

@@ -91,6 +91,16 @@ async def test_levels_together(money: Money, ledger: Ledger) -> None:
     assert {(row["used"], row["reserved"]) for row in ledger.rows("SELECT * FROM usage_quota")} == {(30, 200)}
 
 
+async def test_the_first_turns_of_a_month_do_not_wait_for_each_other_in_a_ring(money: Money, ledger: Ledger) -> None:
+    """Counters of people and agents exist already, the tenant's is made now, by whoever comes first."""
+    for _ in range(15):
+        ledger.rows("DELETE FROM usage_quota")
+        who = {level: uuid.uuid4() for level in ("user", "key", "agent")}
+        for level, subject in who.items():
+            ledger.allow(10**6, level=level, subject=subject)
+        assert await asyncio.gather(*(money.reserve(**who) for _ in range(20))) == [90] * 20
+
+
 async def test_what_is_settled_can_be_used_again(money: Money, ledger: Ledger) -> None:
     ledger.allow(200)
     run = uuid.uuid4()
