@@ -24,7 +24,7 @@ from tests.site import Site
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 EVERYTHING = TENANT | DOORS
-AT_ONCE = 8
+AT_ONCE = 16
 # What nobody may see who is not acme's: tests/tenants/test_tenancy_contract.py writes it into everything.
 MARK = "nobody-elses-business"
 
