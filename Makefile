@@ -19,7 +19,7 @@ run: ## Start everything; Ctrl-C stops it (PORT=8000, VAR_DIR=var)
 	@exec $(WITH) requirements.txt -- -m launch run
 
 test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
-	@exec $(WITH) requirements-dev.txt -- -m pytest -n 3 --dist worksteal $(ARGS)
+	@exec $(WITH) requirements-dev.txt -- -m pytest -n 4 --dist worksteal $(ARGS)
 
 check: ## Format, lint, types, import rules, migrations
 	@$(WITH) requirements-dev.txt
