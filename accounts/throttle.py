@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from core.crypto import token_digest
+from core.errors import PaasError
 from tenants import client, ratelimit, scope
 from tenants.ratelimit import Limit
 
@@ -32,6 +35,7 @@ DEVICE_COOKIE = "device"
 DEVICE_SECONDS = 180 * 24 * 3600
 DEVICE_PEOPLE = 4  # so many share a browser
 REMEMBERED_SECONDS = 30 * 24 * 3600
+MOST_HELD = 10_000  # networks that a process remembers to have used up their tries
 SALT = "accounts.device"
 
 
@@ -59,8 +63,42 @@ def admit(email: str, device: str) -> Try:
         returned = [Limit(f"sign-in-pair:{pair}", *PER_PAIR)]
         if not _is_remembered(pair):
             returned.append(Limit(f"sign-in-mail:{mailbox}", *PER_MAILBOX))
-        ratelimit.check(Limit(f"sign-in-net:{network}", *PER_NETWORK), *returned, fail_closed=True)
+        try:
+            ratelimit.check(Limit(f"sign-in-net:{network}", *PER_NETWORK), *returned, fail_closed=True)
+        except PaasError as error:
+            if (error.details.get("limit"), error.details.get("seconds")) == PER_NETWORK:
+                _hold(network, error.retry_after or 0)
+            raise
     return Try(mailbox, pair, tuple(returned))
+
+
+_held: OrderedDict[str, float] = OrderedDict()  # network -> until when (monotonic) no try of its is admitted
+
+
+def _hold(network: str, seconds: float) -> None:
+    _held[network] = time.monotonic() + seconds - 1  # the time to wait is rounded up
+    _held.move_to_end(network)
+    while len(_held) > MOST_HELD:
+        _held.popitem(last=False)
+
+
+def held(device: str) -> PaasError | None:
+    """What `admit` would say to the present client, from memory and without a look at the address that is tried.
+
+    None: nothing is known, or a browser is asking that somebody signed in with. So whoever shares a network with a
+    flood and comes with a new browser waits, even where the network is known to their address.
+    """
+    until = _held.get(client.network_of(client.current().address))
+    left = until - time.monotonic() if until is not None else 0
+    if left <= 0 or _read(device)[0]:
+        return None
+    wait = round(left + 1)
+    return PaasError("rate_limited", f"Too many requests. Try again in {wait} seconds.", retry_after=wait)
+
+
+def forget_all() -> None:
+    """Forget which networks are held (between tests)."""
+    _held.clear()
 
 
 def succeeded(admitted: Try) -> None:

@@ -19,7 +19,7 @@ django_application = get_asgi_application()
 from channels.routing import URLRouter
 from django.urls import path
 
-from accounts import key_use
+from accounts import key_use, sign_in_gate
 from chat import host
 from chat.http import HttpRequest
 from chat.transports import openai, sse
@@ -47,6 +47,8 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await openai.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif path_.startswith("/api/v1/runs"):
         await sse.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
+    elif (refused := sign_in_gate.refusal(scope)) is not None:
+        await sign_in_gate.answer(scope, receive, send, refused)
     else:
         await django_application(scope, receive, send)
 

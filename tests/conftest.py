@@ -150,7 +150,7 @@ def db(platform: Platform, cleaner: Cleaner) -> Iterator[Platform]:
 
 def forget_caches() -> None:
     """Empty what processes remember for two seconds."""
-    from accounts import keys, tokens
+    from accounts import keys, throttle, tokens
     from agents import access
     from tenants import ratelimit, resolve
     from usage import prices
@@ -158,6 +158,7 @@ def forget_caches() -> None:
     prices.forget_all()
     keys.forget_all()
     tokens.forget_all()
+    throttle.forget_all()
     access.forget_all()
     resolve.forget_all()
     ratelimit.forget_all()

@@ -216,7 +216,8 @@ def test_given_services_replace_the_embedded_ones_and_web_processes_share_the_po
         start_redis(tmp_path / "elsewhere-redis") as redis,
     ):
         platform = start(DATABASE_URL=postgres.admin_url, REDIS_URL=redis.url, WEB_WORKERS="2").ready()
-        assert sorted(platform.children()) == ["web1", "web2", "worker"]
+        wanted = ["web1", "web2", "worker"]
+        until(lambda: sorted(platform.children()) == wanted, f"{wanted}; the worker may be a moment later")
         pids = {identity.pid for identity in platform.children().values()}
         assert {int(platform.get("/pid")[1]) for _ in range(20)} <= pids
         assert not (platform.var / "postgres").exists()
