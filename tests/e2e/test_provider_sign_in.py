@@ -38,7 +38,7 @@ async def test_set_up_connect_and_sign_in(
         await page.goto(f"{visitor.url}/settings/sign-in/")
         await visitor.shot("providers")
         await page.goto(f"{visitor.url}/profile/")
-        await visitor.at("identities").click()
+        await page.locator("nav a[href='/profile/identities/']").click()
         await page.get_by_label("Your password").fill(PASSWORD)
         await visitor.shot("identities")
         await page.get_by_role("button", name="Connect Acme SSO").click()

@@ -70,7 +70,8 @@ async def test_a_profile_by_keyboard(site: Site, browser: Browser, db: Any, lang
     context = await browser.new_context(locale=language, viewport=PHONE)
     page = await context.new_page()
     await page.goto(site.url("acme") + "/login/?next=/profile/")
-    await page.keyboard.type(MEMBER)  # the first field has the focus
+    await page.wait_for_function("document.activeElement.name === 'email'")  # the first field has the focus
+    await page.keyboard.type(MEMBER)
     await page.keyboard.press("Tab")
     await page.keyboard.type(PASSWORD)
     await page.keyboard.press("Enter")
