@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """xdist is about to start a worker."""
     node.workerinput["shared"] = str(_shared)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """As the web process does once it stands (paas/asgi.py): what start-up made is not looked through again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
