@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.services import Services
 
 _TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
+_KEPT_TABLES = ("llm_provideraccount", "agents_agent", "agents_agentversion")
 _SHARED_TABLES = (
     "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",
     "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
@@ -33,12 +34,38 @@ class Cleaner:
         deletes.append("UPDATE public.usage_invoicecounter SET last = 0;")
         deletes.append("DELETE FROM public.accounts_membership WHERE NOT user_id = ANY(people);")
         deletes.append("DELETE FROM public.accounts_user WHERE NOT id = ANY(people);")
+        both = f"IN ('{platform.acme.id}', '{platform.globex.id}')"
+        kept = {
+            "public.tenants_plan": "true",
+            "public.tenants_tenant": f"live.id {both}",
+            "public.tenants_domain": f"live.tenant_id {both}",
+            "public.accounts_user": "live.id = ANY(people)",
+            "public.accounts_membership": "live.user_id = ANY(people)",
+        }
+        kept |= {f"{ref.schema}.{table}": "true" for ref in (platform.acme, platform.globex) for table in _KEPT_TABLES}
+        for number, (table, ours) in enumerate(kept.items()):
+            deletes.append(
+                f"DELETE FROM {table} live WHERE {ours} AND NOT EXISTS (SELECT 1 FROM pg_temp.kept_{number} kept WHERE kept = live);"
+            )
+            deletes.append(
+                f"INSERT INTO {table} SELECT * FROM pg_temp.kept_{number} kept WHERE NOT EXISTS (SELECT 1 FROM {table} live WHERE live = kept);"
+            )
         self._function = f"CREATE FUNCTION pg_temp.clean(people uuid[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN {' '.join(deletes)} END $$"
         self._superuser: psycopg.Connection | None = None
         self._redis: Redis | None = None
+        with psycopg.connect(services.postgres.admin_url, dbname="paas") as superuser:
+            self._kept = [
+                (
+                    table,
+                    superuser.execute(f"SELECT coalesce(jsonb_agg(t), '[]')::text FROM {table} t".encode()).fetchone()[
+                        0
+                    ],
+                )
+                for table in kept
+            ]
 
     def clean(self) -> None:
-        """The cast and the agents `assistant` stay."""
+        """The plans, the two tenants, the cast, and the agents `assistant` are as they were at first."""
         try:
             self._delete()
         except psycopg.OperationalError:
@@ -59,6 +86,11 @@ class Cleaner:
             self._superuser = psycopg.connect(self._services.postgres.admin_url, dbname="paas", autocommit=True)
             # As a replica, no trigger (append-only) and no key stands in the way.
             self._superuser.execute("SET session_replication_role = replica")
+            for number, (table, rows) in enumerate(self._kept):
+                self._superuser.execute(
+                    f"CREATE TEMP TABLE kept_{number} AS SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s)".encode(),
+                    [rows],
+                )
             self._superuser.execute(self._function.encode())
         self._superuser.execute("SELECT pg_temp.clean(%s)", [self._people])
 

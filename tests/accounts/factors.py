@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from types import SimpleNamespace
 from typing import Any
 
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+import pytest
+from allauth.mfa.totp.internal import auth
 from yarl import URL
 
 from accounts import second_factor
@@ -15,11 +17,18 @@ from tenants import scope
 from tests.conftest import PASSWORD, in_thread
 
 LABEL = "user:test"
+HALF_MINUTE = int(time.time()) // 30
+
+
+@pytest.fixture
+def one_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's half minute does not end while a test looks at its app."""
+    monkeypatch.setattr(auth, "time", SimpleNamespace(time=lambda: HALF_MINUTE * 30 + 15))
 
 
 def app_code(secret: str, steps: int = 0) -> str:
-    """What an app shows now, or some half minutes later."""
-    return str(format_hotp_value(hotp_value(secret.replace(" ", ""), int(time.time()) // 30 + steps)))
+    """What an app shows in `one_half_minute`, or some half minutes later."""
+    return str(auth.format_hotp_value(auth.hotp_value(secret.replace(" ", ""), HALF_MINUTE + steps)))
 
 
 def set_up_app(email: str, tenant: Any = None) -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,33 +13,18 @@ import pytest
 from django.conf import settings
 
 from accounts.actors import Actor
-from accounts.models import AuditEvent, Invitation, Membership, User
+from accounts.models import AuditEvent, Membership, User
 from accounts.selectors import actor_of_user
 from core import crypto
 from core.errors import PaasError
 from tenants import scope
-from tests.conftest import CAST, PASSWORD, Platform, in_thread
+from tests.conftest import PASSWORD, Platform, in_thread
 
 
 @pytest.fixture
-def people(db: Platform) -> Iterator[Platform]:
-    """acme and globex; afterwards the cast is as it was and everybody else is gone."""
-    yield db
-
-    def put_back() -> None:
-        with scope.platform():
-            cast = {f"{name}@acme.test": (db.acme.id, role) for name, role in CAST.items()}
-            cast["rival@globex.test"] = (db.globex.id, "owner")
-            Membership.objects.exclude(user__email__in=cast).delete()
-            for email, (tenant_id, role) in cast.items():
-                user = User.objects.get(email=email)
-                User.objects.filter(pk=user.pk).update(is_active=True)
-                user.memberships.exclude(tenant_id=tenant_id).delete()
-                Membership.objects.update_or_create(tenant_id=tenant_id, user=user, defaults={"role": role})
-            Invitation.objects.all().delete()
-            User.objects.exclude(email__in=[*cast, "stranger@nowhere.test"]).delete()
-
-    in_thread(put_back)
+def people(db: Platform) -> Platform:
+    """acme and globex, with the cast and nobody else."""
+    return db
 
 
 def join(tenant: Any, email: str, role: str = "member") -> User:

@@ -13,13 +13,23 @@ from accounts import second_factor, selectors, sign_in, tokens
 from accounts.models import AuditEvent, User
 from core.errors import PaasError
 from tenants import resolve, scope
-from tests.accounts.factors import app_code, codes_in, first_step, is_in, secret_in, send, set_up_app
+from tests.accounts.factors import (
+    app_code,
+    codes_in,
+    first_step,
+    is_in,
+    one_half_minute,  # noqa: F401 - a fixture
+    secret_in,
+    send,
+    set_up_app,
+)
 from tests.accounts.test_impersonation import ask, code_of, operator  # noqa: F401 - a fixture
 from tests.accounts.test_tokens import me, pair, post  # noqa: F401 - a fixture
 from tests.chat.conftest import ledger  # noqa: F401 - a fixture
 from tests.chat.sockets import close_of, impatient, opened, refused  # noqa: F401 - a fixture
 from tests.conftest import PASSWORD, Platform, forget_caches, in_thread
 
+pytestmark = pytest.mark.usefixtures("one_half_minute")
 EMAIL = "member@acme.test"
 
 
