@@ -55,7 +55,9 @@ async def test_a_changed_session_is_stored(site: Any) -> None:
 
 async def test_a_message_that_was_shown_is_not_shown_again(site: Any) -> None:
     client = await site.signed_in("member")
-    assert (await send(client, "/profile/", **{"form": "person", "person-name": "Another Name", "person-language": ""}))[0] == 302
+    assert (
+        await send(client, "/profile/", **{"form": "person", "person-name": "Another Name", "person-language": ""})
+    )[0] == 302
     shown = []
     for _ in range(2):
         async with client.get("/profile/") as page:
