@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _TENANT_TABLES = (
     "chat_idempotencykey",
     "chat_runtask",
+    "chat_letin",
     "chat_runsegment",
     "chat_message",
     "chat_run",
