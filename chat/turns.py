@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from agents.runtime.spec import AgentSpec, Turn
 from chat import host, selectors
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.log import RunLog
+from chat.responses import Kept
 from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
@@ -60,6 +61,7 @@ class TurnRequest:
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
+    response: Kept | None = None  # of /v1/responses, which needs `messages`
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         "user": actor.user_id,
         "key": actor.key_id,
         "door": request.door,
-        "input": request.messages,
+        "input": request.messages if request.response is None else None,  # a response keeps its own
+        "response": asdict(request.response) if request.response else None,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "history_budget": context - input_tokens - output_tokens,

@@ -4,7 +4,7 @@
 -- answer), context_too_long (what is to be answered again does not fit).
 -- p_turn: run, conversation, new_conversation, message, title, content, retry, agent, version, user, key, door,
 -- input (stateless calls), input_tokens, output_tokens, history_budget, host, lease_seconds, agent_slug, provider,
--- model.
+-- model, response (of /v1/responses: previous_id, stored, request, items; null elsewhere).
 CREATE OR REPLACE FUNCTION start_turn(
     p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb
 ) LANGUAGE plpgsql AS $$
@@ -78,6 +78,11 @@ BEGIN
         finish_reason, error_code, error_message, last_seq, created_at)
     VALUES ((p_turn ->> 'run')::uuid, v_conversation, v_agent, (p_turn ->> 'version')::uuid, v_user, v_key,
         p_turn ->> 'door', 'running', p_turn -> 'input', '', '', '', 0, now());
+    IF jsonb_typeof(p_turn -> 'response') = 'object' THEN
+        INSERT INTO chat_response (run_id, previous_id, stored, request, items)
+        VALUES ((p_turn ->> 'run')::uuid, (p_turn #>> '{response,previous_id}')::uuid,
+            (p_turn #>> '{response,stored}')::boolean, p_turn #>> '{response,request}', p_turn #>> '{response,items}');
+    END IF;
     IF v_conversation IS NOT NULL AND NOT v_retry THEN
         INSERT INTO chat_message (id, conversation_id, run_id, role, content, reasoning, status, superseded, created_at)
         VALUES (message, v_conversation, (p_turn ->> 'run')::uuid, 'user', p_turn ->> 'content', '', 'complete',

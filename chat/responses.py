@@ -1,0 +1,62 @@
+"""What is kept of /v1/responses beside the runs: reads and removal. What is another's is simply not found."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from accounts.actors import Actor
+from accounts.policies import CHAT_READ, CHAT_WRITE
+from agents.runtime.events import Event
+from chat import selectors
+from chat.models import Response, Run, RunSegment
+from core.errors import PaasError
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a turn's start writes for a response; see `chat.models.Response`."""
+
+    previous_id: uuid.UUID | None
+    stored: bool
+    request: str
+    items: str
+
+
+def response_for(actor: Actor, run_id: uuid.UUID) -> Response:
+    """One of the actor's stored responses, with its run. Raises not_found, permission_denied."""
+    actor.require(CHAT_READ)
+    found = (
+        Response.objects.select_related("run")
+        .filter(run_id=run_id, stored=True, run__user_id=actor.user_id, run__key_id=actor.key_id)
+        .first()
+    )
+    if found is None:
+        raise PaasError("not_found")
+    return found
+
+
+def response_with_log(actor: Actor, run_id: uuid.UUID) -> tuple[Response, list[Event]]:
+    """A stored response and as much of its log as PostgreSQL has. Raises not_found, permission_denied."""
+    found = response_for(actor, run_id)
+    return found, [event for _, events in selectors.stored_events(run_id, 0) for event in events]
+
+
+def response_delete(*, actor: Actor, run_id: uuid.UUID) -> bool:
+    """Remove a response: what was asked, its context and its log. True: its run has not ended; the rest goes then.
+
+    The run's row stays: who asked, when, and what it used. Raises not_found, permission_denied.
+    """
+    actor.require(CHAT_WRITE)
+    with transaction.atomic():
+        response_for(actor, run_id)
+        run = Run.objects.select_for_update().get(id=run_id)  # its end waits, or has come
+        if run.finished_at is None:
+            Response.objects.filter(run_id=run_id).update(stored=False)
+            return True
+        RunSegment.objects.filter(run_id=run_id).delete()
+        Response.objects.filter(run_id=run_id).delete()
+        Run.objects.filter(id=run_id).update(input=None)
+        return False
