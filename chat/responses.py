@@ -39,8 +39,10 @@ def response_for(actor: Actor, run_id: uuid.UUID) -> Response:
 
 
 def response_with_log(actor: Actor, run_id: uuid.UUID) -> tuple[Response, list[Event]]:
-    """A stored response and as much of its log as PostgreSQL has. Raises not_found, permission_denied."""
+    """A stored response, and its log if its run has ended. Raises not_found, permission_denied."""
     found = response_for(actor, run_id)
+    if found.run.finished_at is None:
+        return found, []
     return found, [event for _, events in selectors.stored_events(run_id, 0) for event in events]
 
 

@@ -26,7 +26,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "previous_id",
-                    models.UUIDField(help_text="The response that this one goes on from; it may be deleted.", null=True),
+                    models.UUIDField(
+                        help_text="The response that this one goes on from; it may be deleted.", null=True
+                    ),
                 ),
                 (
                     "stored",

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ, CHAT_WRITE
+from agents.runtime.events import Event
 from chat import host, http, responses, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
@@ -125,9 +126,8 @@ async def _context(actor: Actor, previous: uuid.UUID) -> list[Item]:
             "The response to go on from is still being made. Wait for its end, or cancel it.",
             details={"param": "previous_response_id"},
         )
-    telling = Telling(previous, orjson.loads(found.request), NOTHING)
-    telling.take(events)
-    return _numbered(found) + [item for item in telling.output if item["type"] != "reasoning"]
+    output = _telling(found, events).output
+    return _numbered(found) + [item for item in output if item["type"] != "reasoning"]
 
 
 def _numbered(found: Response) -> list[Item]:
@@ -167,13 +167,18 @@ async def _told(tenant: TenantRef, run_id: uuid.UUID, fields: dict[str, Any]) ->
 
 async def _view(actor: Actor, run_id: uuid.UUID) -> dict[str, Any]:
     """A stored response as it stands."""
-    found = await scope.run_in_tenant(actor.tenant, responses.response_for, actor, run_id)
-    fields = orjson.loads(found.request)
-    if found.run.finished_at is None:
-        telling = Telling(run_id, fields, NOTHING)
-        telling.status = "queued" if found.run.status == "queued" else "in_progress"
-        return telling.response()
-    return (await _told(actor.tenant, run_id, fields)).response()
+    found, events = await scope.run_in_tenant(actor.tenant, responses.response_with_log, actor, run_id)
+    telling = _telling(found, events)
+    if found.run.finished_at is None and found.run.status != "queued":
+        telling.status = "in_progress"
+    return telling.response()
+
+
+def _telling(found: Response, events: list[Event]) -> Telling:
+    """A response as its log tells it; nothing of it is encoded."""
+    telling = Telling(found.run_id, orjson.loads(found.request), NOTHING)
+    telling.take(events)
+    return telling
 
 
 # --- ending it ----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ async def test_the_sdk_streams_completes_and_lists(site: Any, api_key: Any, agen
     async with sdk(site, api_key()) as client:
         stream = await client.responses.create(model=model, input="Hello?", stream=True)
         events = [event async for event in stream]
-        for e in events: print(e.to_json(indent=None))
+        for e in events:
+            print(e.to_json(indent=None))
         text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
         assert text == "".join(token_text(8))
         again = await client.responses.retrieve(events[0].response.id)

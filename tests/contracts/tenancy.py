@@ -175,6 +175,11 @@ DOORS: dict[str, Declared] = {
     "/v1/models": Declared("own"),
     "/v1/models/<slug>": Declared("by_id", ids={"slug": "agent_slug"}),
     "/v1/chat/completions": Declared("own", ("POST",)),
+    # responses
+    "/v1/responses": Declared("own", ("POST",)),
+    "/v1/responses/<response>": Declared("by_id", ("GET", "DELETE"), {"response": "response"}),
+    "/v1/responses/<response>/cancel": Declared("by_id", ("POST",), {"response": "response"}),
+    "/v1/responses/<response>/input_items": Declared("by_id", ids={"response": "response"}),
     "/api/v1/runs": Declared("own", ("POST",)),
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
@@ -182,8 +187,11 @@ DOORS: dict[str, Declared] = {
 }
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
-    "paas/asgi.py": {"/ws/chat/", "/v1/", "/api/v1/runs"},
+    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions"},
+    "chat/transports/responses.py": {
+        "/v1/responses", "/v1/responses/([^/]+)(/cancel|/input_items)?", "/cancel", "/input_items"
+    },
     "chat/transports/sse.py": {
         "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
     },
@@ -241,7 +249,12 @@ def filled(route: str, declared: Declared, ids: dict[str, str]) -> str:
 def unknown_ids(like: dict[str, str]) -> dict[str, str]:
     """An id that never was for each id that is: of the same form."""
     return {
-        thing: str(uuid.uuid4()) if _is_uuid(known) else f"x{uuid.uuid4().hex[:8]}" for thing, known in like.items()
+        thing: str(uuid.uuid4())
+        if _is_uuid(known)
+        else f"resp_{uuid.uuid4().hex}"
+        if known.startswith("resp_")
+        else f"x{uuid.uuid4().hex[:8]}"
+        for thing, known in like.items()
     }
 
 

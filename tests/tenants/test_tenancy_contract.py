@@ -67,13 +67,14 @@ class Acme:
         """All of acme's rows that somebody might have changed."""
         from accounts.models import Invitation, Membership
         from agents.models import Agent
-        from chat.models import Conversation, Message, Run
+        from chat.models import Conversation, Message, Response, Run
 
         def read() -> Any:
             with scope.bind(self.tenant):
                 return (
                     sorted(map(str, Conversation.objects.values_list("id", "title", "deleted_at", "updated_at"))),
                     sorted(map(str, Run.objects.values_list("id", "status"))),
+                    sorted(map(str, Response.objects.values_list("run_id", "stored"))),
                     Message.objects.count(),
                     Agent.objects.count(),
                     sorted(map(str, Membership.objects.values_list("user_id", "role"))),
@@ -116,6 +117,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     csrf = _csrf(owner, site, "acme")
     async with owner.delete(f"/api/v1/conversations/{conversations[1]}", headers=csrf) as answer:
         assert answer.status == 204
+    async with owner.post("/v1/responses", json={"model": "assistant", "input": MARK}) as answer:
+        response = (await answer.json())["id"]
     gate = asyncio.Event()
     ScriptedModel.enqueue([MARK, gate, "end"])
     async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
@@ -126,6 +129,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "deleted_conversation": conversations[1],
             "run": runs[0],
             "live_run": live,
+            "response": response,
             "agent_slug": secret_agent,
             "invoice": invoice,
             **in_thread(lambda: someone(db.acme)),
