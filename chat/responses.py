@@ -6,11 +6,12 @@ import uuid
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ, CHAT_WRITE
 from agents.runtime.events import Event
-from chat import selectors
+from chat.log import decode_events
 from chat.models import Response, Run, RunSegment
 from core.errors import PaasError
 
@@ -25,25 +26,38 @@ class Kept:
     items: str
 
 
+def _stored(actor: Actor) -> QuerySet[Response]:
+    actor.require(CHAT_READ)
+    return Response.objects.select_related("run").filter(
+        stored=True, run__user_id=actor.user_id, run__key_id=actor.key_id
+    )
+
+
 def response_for(actor: Actor, run_id: uuid.UUID) -> Response:
     """One of the actor's stored responses, with its run. Raises not_found, permission_denied."""
-    actor.require(CHAT_READ)
-    found = (
-        Response.objects.select_related("run")
-        .filter(run_id=run_id, stored=True, run__user_id=actor.user_id, run__key_id=actor.key_id)
-        .first()
-    )
+    found = _stored(actor).filter(run_id=run_id).first()
     if found is None:
         raise PaasError("not_found")
     return found
 
 
+def responses_with_logs(actor: Actor, run_ids: set[uuid.UUID]) -> dict[uuid.UUID, tuple[Response, list[Event]]]:
+    """Those of the actor's stored responses that are there, each with its log if its run has ended; two queries."""
+    found = {response.run_id: response for response in _stored(actor).filter(run_id__in=run_ids)}
+    logs: dict[uuid.UUID, list[Event]] = {run_id: [] for run_id in found}
+    ended = [run_id for run_id, response in found.items() if response.run.finished_at is not None]
+    if ended:
+        for segment in RunSegment.objects.filter(run_id__in=ended).order_by("run_id", "first_seq"):
+            logs[segment.run_id] += decode_events(bytes(segment.events))
+    return {run_id: (response, logs[run_id]) for run_id, response in found.items()}
+
+
 def response_with_log(actor: Actor, run_id: uuid.UUID) -> tuple[Response, list[Event]]:
-    """A stored response, and its log if its run has ended. Raises not_found, permission_denied."""
-    found = response_for(actor, run_id)
-    if found.run.finished_at is None:
-        return found, []
-    return found, [event for _, events in selectors.stored_events(run_id, 0) for event in events]
+    """One of the actor's stored responses, and its log if its run has ended. Raises not_found, permission_denied."""
+    found = responses_with_logs(actor, {run_id}).get(run_id)
+    if found is None:
+        raise PaasError("not_found")
+    return found
 
 
 def response_delete(*, actor: Actor, run_id: uuid.UUID) -> bool:

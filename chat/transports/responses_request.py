@@ -12,6 +12,7 @@ from django.conf import settings
 
 from agents.parameters import problem_with
 from chat.responses import Kept
+from chat.transports.responses_items import Item, invalid, messages_of
 from chat.turns import TurnRequest
 from core.errors import PaasError
 
@@ -29,8 +30,6 @@ UNSUPPORTED = {
     "top_logprobs": "Log probabilities are not offered.",
     "tools": "tools of the caller are not supported yet; give the agent its tools instead.",
 }
-
-Item = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,9 @@ class Asked:
         """Whether nobody waits for it."""
         return bool(self.repeated["background"])
 
-    def turn(self, context: list[Item]) -> TurnRequest:
-        """The turn, after the items of earlier responses."""
-        items, instructions = [*context, *self.items], self.repeated["instructions"]
+    def turn(self, items: list[Item]) -> TurnRequest:
+        """The turn that answers these items: those of earlier responses, then those of this request."""
+        instructions = self.repeated["instructions"]
         said = [{"role": "system", "content": instructions}] if instructions else []
         return TurnRequest(
             door="responses",
@@ -78,16 +77,16 @@ def parse(body: dict[str, Any]) -> Asked:
     """What a body asks for. Raises validation_failed with the field, message_empty, message_too_long, not_found."""
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise _invalid("model", "model is required: the slug of an agent.")
+        raise invalid("model", "model is required: the slug of an agent.")
     for name, problem in UNSUPPORTED.items():
         if body.get(name):
-            raise _invalid(name, problem)
+            raise invalid(name, problem)
     if body.get("truncation") not in (None, "disabled"):
-        raise _invalid("truncation", "Only truncation = disabled is supported.")
+        raise invalid("truncation", "Only truncation = disabled is supported.")
     previous = body.get("previous_response_id")
     store, background = _flag(body, "store", True), _flag(body, "background", False)
     if background and not store:
-        raise _invalid("store", "A background response is asked for later, so it has to be stored.")
+        raise invalid("store", "A background response is asked for later, so it has to be stored.")
     repeated = {
         "model": model,
         "instructions": _instructions(body.get("instructions")),
@@ -127,51 +126,45 @@ def position(query: dict[str, list[str]]) -> int:
     if not text:
         return -1
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise _invalid("starting_after", "starting_after is the sequence number of an event.")
+        raise invalid("starting_after", "starting_after is the sequence number of an event.")
     return int(text)
 
 
 # --- items --------------------------------------------------------------------------------------
-def messages_of(items: list[Item]) -> list[dict[str, Any]]:
-    """Items as messages in the shape of chat completions, which every model reads."""
-    messages: list[dict[str, Any]] = []
-    for item in items:
-        # "developer" is OpenAI's newer word for "system"; other vendors know only the old one.
-        role = "system" if item["role"] == "developer" else item["role"]
-        messages.append({"role": role, "content": "".join(part["text"] for part in item["content"])})
-    return messages
-
-
 def _items(value: Any) -> list[Item]:
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     if not isinstance(value, list) or not value:
-        raise _invalid("input", "input is a text, or a list with at least one item.")
+        raise invalid("input", "input is a text, or a list with at least one item.")
     items = [_item(one, f"input[{number}]") for number, one in enumerate(value)]
     found = [item for item in items if item is not None]
     if sum(len(part["text"]) for item in found for part in item["content"]) > settings.MAX_MESSAGE_CHARS * MOST_CHARS:
         raise PaasError("message_too_long", details={"param": "input"})
     if not found:
-        raise _invalid("input", "input has nothing that a model could read.")
+        raise invalid("input", "input has nothing that a model could read.")
     return found
 
 
 def _item(value: Any, where: str) -> Item | None:
     """An item as it is kept; None for what a model does not read again."""
     if not isinstance(value, dict):
-        raise _invalid(where, f"{where} is an object.")
+        raise invalid(where, f"{where} is an object.")
     kind = value.get("type") or "message"
     if kind == "reasoning":
         return None  # thoughts of an earlier answer, sent back as it came
+    if kind == "item_reference":
+        if not isinstance(value.get("id"), str):
+            raise invalid(where, f"{where} needs the id of an item.")
+        return {"type": kind, "id": value["id"], "content": []}
     if kind != "message":
-        raise _invalid(where, f"Items of the type {str(kind)[:40]!r} are not supported.")
+        raise invalid(where, f"Items of the type {str(kind)[:40]!r} are not supported.")
     role = value.get("role")
     if role not in ROLES:
-        raise _invalid(where, f"{where} needs a role: {', '.join(sorted(ROLES))}.")
+        raise invalid(where, f"{where} needs a role: {', '.join(sorted(ROLES))}.")
     content = value.get("content")
     parts = [content] if isinstance(content, str) else content
     if not isinstance(parts, list) or not parts:
-        raise _invalid(where, f"{where}.content is a text or a list of parts.")
+        raise invalid(where, f"{where}.content is a text or a list of parts.")
     kept = [_part(part, role, where) for part in parts]
     if role == "user" and not any(part["text"].strip() for part in kept):
         raise PaasError("message_empty", details={"param": where})
@@ -183,7 +176,7 @@ def _part(value: Any, role: str, where: str) -> dict[str, Any]:
     if isinstance(value, dict) and value.get("type") in TEXT_PARTS:
         text = value.get("text")
     if not isinstance(text, str):
-        raise _invalid(where, f"{where}.content has a part that is no text.")
+        raise invalid(where, f"{where}.content has a part that is no text.")
     if role == "assistant":
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
     return {"type": "input_text", "text": text}
@@ -193,7 +186,7 @@ def _part(value: Any, role: str, where: str) -> dict[str, Any]:
 def _flag(body: dict[str, Any], name: str, default: bool) -> bool:
     value = body.get(name)
     if not isinstance(value, bool | None):
-        raise _invalid(name, f"{name} is true or false.")
+        raise invalid(name, f"{name} is true or false.")
     return default if value is None else value
 
 
@@ -201,13 +194,13 @@ def _number(body: dict[str, Any], name: str) -> Any:
     value = body.get(name)
     problem = problem_with("max_tokens" if name == "max_output_tokens" else name, value)
     if problem:
-        raise _invalid(name, problem.replace("max_tokens", name))
+        raise invalid(name, problem.replace("max_tokens", name))
     return value
 
 
 def _instructions(value: Any) -> str | None:
     if not isinstance(value, str | None):
-        raise _invalid("instructions", "instructions is a text.")
+        raise invalid("instructions", "instructions is a text.")
     if value and len(value) > settings.MAX_MESSAGE_CHARS:
         raise PaasError("message_too_long", details={"param": "instructions"})
     return value
@@ -221,7 +214,7 @@ def _metadata(value: Any) -> dict[str, str]:
         isinstance(text, str) and len(name) <= METADATA_KEY_CHARS and len(text) <= METADATA_VALUE_CHARS
         for name, text in value.items()
     ):
-        raise _invalid(
+        raise invalid(
             "metadata",
             f"metadata has at most {MOST_METADATA} texts of {METADATA_VALUE_CHARS} characters, "
             f"under names of {METADATA_KEY_CHARS}.",
@@ -232,11 +225,7 @@ def _metadata(value: Any) -> dict[str, str]:
 def _text_config(value: Any) -> dict[str, Any]:
     chosen = value.get("format") if isinstance(value, dict) else None
     if not isinstance(value, dict | None) or not isinstance(chosen, dict | None):
-        raise _invalid("text", "text is an object, and text.format is one.")
+        raise invalid("text", "text is an object, and text.format is one.")
     if chosen is not None and chosen.get("type") != "text":
-        raise _invalid("text.format", "Only the format text is supported.")
+        raise invalid("text.format", "Only the format text is supported.")
     return {"format": {"type": "text"}}
-
-
-def _invalid(param: str, message: str) -> PaasError:
-    return PaasError("validation_failed", message, details={"param": param})
