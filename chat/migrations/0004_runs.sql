@@ -79,8 +79,8 @@ BEGIN
     VALUES ((p_turn ->> 'run')::uuid, v_conversation, v_agent, (p_turn ->> 'version')::uuid, v_user, v_key,
         p_turn ->> 'door', 'running', p_turn -> 'input', '', '', '', 0, now());
     IF jsonb_typeof(p_turn -> 'response') = 'object' THEN
-        INSERT INTO chat_response (run_id, previous_id, stored, request, items)
-        VALUES ((p_turn ->> 'run')::uuid, (p_turn #>> '{response,previous_id}')::uuid,
+        INSERT INTO chat_response (id, run_id, previous_id, stored, request, items)
+        VALUES (gen_random_uuid(), (p_turn ->> 'run')::uuid, (p_turn #>> '{response,previous_id}')::uuid,
             (p_turn #>> '{response,stored}')::boolean, p_turn #>> '{response,request}', p_turn #>> '{response,items}');
     END IF;
     IF v_conversation IS NOT NULL AND NOT v_retry THEN

@@ -3,6 +3,8 @@ from pathlib import Path
 import django.db.models.deletion
 from django.db import migrations, models
 
+import core.ids
+
 SQL = (Path(__file__).parent / "0006_responses.sql").read_text()
 UNDO = "DROP TRIGGER forget_response ON chat_run; DROP FUNCTION forget_response();"
 
@@ -14,14 +16,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Response",
             fields=[
+                ("id", models.UUIDField(default=core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 (
                     "run",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="response",
-                        serialize=False,
-                        to="chat.run",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="response", to="chat.run"
                     ),
                 ),
                 (

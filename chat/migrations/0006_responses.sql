@@ -14,5 +14,5 @@ $$;
 
 CREATE CONSTRAINT TRIGGER forget_response AFTER UPDATE OF status ON chat_run
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-WHEN (NEW.door = 'responses' AND NEW.status IN ('completed', 'failed', 'cancelled'))
+WHEN (NEW.door = 'responses' AND NEW.finished_at IS NOT NULL)
 EXECUTE FUNCTION forget_response();

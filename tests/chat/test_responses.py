@@ -80,7 +80,7 @@ async def test_the_sdk_creates_streams_and_retrieves(site: Any, api_key: Any, ag
 
         items = [item async for item in client.responses.input_items.list(found.id, order="asc", limit=2)]
         assert [item.type for item in items] == ["message", "message", "message"]
-        assert [item.content[0].text for item in items] == ["Hello?", whole.output_text, "And?"]  # type: ignore[union-attr]
+        assert [item.content[0].text for item in items] == ["Hello?", whole.output_text, "And?"]  # type: ignore[union-attr, index]
         await client.responses.delete(whole.id)
         for call in (client.responses.retrieve, client.responses.cancel, client.responses.delete):
             with pytest.raises(openai.NotFoundError):

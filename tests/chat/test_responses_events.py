@@ -107,7 +107,7 @@ def test_the_shapes_are_those_of_the_sdk(name: str, background: bool) -> None:
     found = Response.model_validate(events[-1]["response"])
     assert found.created_at == created_at(RUN)
     assert found.metadata == {"b": "1", "a": "2"}
-    assert [item.id for item in found.output] == [  # type: ignore[union-attr]
+    assert [item.id for item in found.output] == [
         event["item"]["id"] for event in events if event["type"] == "response.output_item.added"
     ]
 
