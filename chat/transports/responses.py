@@ -22,6 +22,7 @@ from chat.http import ClientGone, HttpRequest
 from chat.transports import responses_items, responses_request
 from chat.transports.responses_events import NOTHING, Telling, event_bytes, response_id
 from chat.transports.responses_request import Asked
+from chat.turns import StartedTurn
 from core.errors import PaasError
 from tenants import scope
 from tenants.scope import TenantRef
@@ -75,7 +76,7 @@ def _allow(request: HttpRequest, *methods: str) -> None:
 # --- making one ---------------------------------------------------------------------------------
 async def _create(request: HttpRequest, actor: Actor) -> None:
     asked = responses_request.parse(await request.json(settings.MAX_BODY_BYTES))
-    started = await turns.start_turn(actor, asked.turn(await _context(actor, asked)))
+    started = await _start(actor, asked)
     run_id, fields = started.run_id, asked.repeated
     try:
         if asked.stream:
@@ -97,6 +98,15 @@ async def _create(request: HttpRequest, actor: Actor) -> None:
     finally:
         if not asked.stored:
             await _forget(actor.tenant, run_id)
+
+
+async def _start(actor: Actor, asked: Asked) -> StartedTurn:
+    try:
+        return await turns.start_turn(actor, asked.turn(await _context(actor, asked)))
+    except PaasError as error:
+        if error.details.get("param") == "messages":
+            error.details["param"] = "input"  # what it is called here
+        raise
 
 
 async def _context(actor: Actor, asked: Asked) -> list[responses_items.Item]:
