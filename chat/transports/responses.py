@@ -16,9 +16,10 @@ from redis.exceptions import RedisError
 from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ, CHAT_WRITE
-from chat import host, http, responses, turns
+from chat import host, http, idempotency, responses, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
+from chat.models import Run
 from chat.transports import responses_items, responses_request
 from chat.transports.responses_events import NOTHING, Telling, event_bytes, response_id
 from chat.transports.responses_request import Asked
@@ -30,6 +31,8 @@ from tenants.scope import TenantRef
 log = structlog.get_logger(__name__)
 
 PATH = re.compile(r"/v1/responses/([^/]+)(/cancel|/input_items)?")
+BEYOND = "starting_after is beyond the end of this response."
+NOT_KEPT = "What is left of this response is not kept. Ask again."
 STOP_SECONDS = 5.0  # how long a stop waits for the run's end before it answers
 
 
@@ -76,33 +79,33 @@ def _allow(request: HttpRequest, *methods: str) -> None:
 # --- making one ---------------------------------------------------------------------------------
 async def _create(request: HttpRequest, actor: Actor) -> None:
     asked = responses_request.parse(await request.json(settings.MAX_BODY_BYTES))
-    started = await _start(actor, asked)
+    started = await _start(actor, asked, idempotency.key_of(request.headers))
     run_id, fields = started.run_id, asked.repeated
     try:
         if asked.stream:
             await request.stream(_events(request, actor.tenant, run_id, fields, -1))
         elif asked.background:
-            await request.respond(200, Telling(run_id, fields, NOTHING).response())
+            await request.respond(200, Telling(run_id, fields, NOTHING).response(), started.headers)
         else:
             async with request.while_here():
                 telling = await _told(actor.tenant, run_id, fields)
             if telling.failure is not None:
                 raise telling.failure
-            await request.respond(200, telling.response())
+            await request.respond(200, telling.response(), started.headers)
     except ClientGone:
         # Who streams a response that is stored knows its id, and can come back. Nobody else can, so nobody pays on.
-        if not (asked.stored and asked.stream):
+        if not (started.replayed or (asked.stored and asked.stream)):
             await turns.cancel_turn(actor, run_id)
             await _ended(actor.tenant, run_id)
         raise
     finally:
-        if not asked.stored:
+        if not (asked.stored or started.replayed):
             await _forget(actor.tenant, run_id)
 
 
-async def _start(actor: Actor, asked: Asked) -> StartedTurn:
+async def _start(actor: Actor, asked: Asked, key: str) -> StartedTurn:
     try:
-        return await turns.start_turn(actor, asked.turn(await _context(actor, asked)))
+        return await turns.start_turn(actor, asked.turn(await _context(actor, asked), key))
     except PaasError as error:
         if error.details.get("param") == "messages":
             error.details["param"] = "input"  # what it is called here
@@ -129,11 +132,16 @@ async def _events(
     async for _, events in follow(tenant, run_id):
         if told := telling.take(events):
             yield told
+    gone = None
     if after >= telling.count:
-        gone = PaasError("stream_gone", "starting_after is beyond the end of this response.")
-        if not request.started:
-            raise gone
-        yield event_bytes("error", after + 1, {"code": gone.code, "message": gone.message, "param": "starting_after"})
+        gone = PaasError("stream_gone", BEYOND, details={"param": "starting_after"})
+    elif not telling.ended:
+        gone = PaasError("stream_gone", NOT_KEPT)
+    if gone is not None and not request.started:
+        raise gone
+    if gone is not None:
+        said = {"code": gone.code, "message": gone.message, "param": gone.details.get("param")}
+        yield event_bytes("error", max(after + 1, telling.count), said)
 
 
 async def _told(tenant: TenantRef, run_id: uuid.UUID, fields: dict[str, Any]) -> Telling:
@@ -141,6 +149,8 @@ async def _told(tenant: TenantRef, run_id: uuid.UUID, fields: dict[str, Any]) ->
     telling = Telling(run_id, fields, NOTHING)
     async for _, events in follow(tenant, run_id):
         telling.take(events)
+    if not telling.ended:
+        raise PaasError("stream_gone", NOT_KEPT)
     return telling
 
 
@@ -148,8 +158,8 @@ async def _view(actor: Actor, run_id: uuid.UUID) -> dict[str, Any]:
     """A stored response as it stands."""
     found, events = await scope.run_in_tenant(actor.tenant, responses.response_with_log, actor, run_id)
     telling = responses_items.telling_of(found, events)
-    if found.run.finished_at is None and found.run.status != "queued":
-        telling.status = "in_progress"
+    if found.run.finished_at is None:
+        telling.status = "queued" if found.run.status == Run.Status.QUEUED else "in_progress"
     return telling.response()
 
 

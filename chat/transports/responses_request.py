@@ -53,7 +53,7 @@ class Asked:
         """Whether nobody waits for it."""
         return bool(self.repeated["background"])
 
-    def turn(self, items: list[Item]) -> TurnRequest:
+    def turn(self, items: list[Item], idempotency_key: str = "") -> TurnRequest:
         """The turn that answers these items: those of earlier responses, then those of this request."""
         instructions = self.repeated["instructions"]
         said = [{"role": "system", "content": instructions}] if instructions else []
@@ -64,6 +64,8 @@ class Asked:
             max_tokens=self.repeated["max_output_tokens"],
             parameters=self.parameters,
             stream=self.stream or self.background,
+            background=self.background,
+            idempotency_key=idempotency_key,
             response=Kept(
                 previous_id=self.previous,
                 stored=self.stored,

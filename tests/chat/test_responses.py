@@ -14,6 +14,7 @@ from redis import Redis
 from bench.answers import token_text
 from chat import follow as following
 from chat import host as hosts
+from chat import worker
 from llm.deltas import ReasoningDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
 from tests.attack.knocking import key_of
@@ -284,6 +285,65 @@ async def test_a_trigger_of_the_tenants_own_forgets(ledger: Ledger) -> None:
         "AND tgrelid = 'chat_run'::regclass"
     )
     assert len(found) == 1
+
+
+# --- in the background ---------------------------------------------------------------------------------
+
+
+async def test_in_the_background(door: ResponsesDoor) -> None:
+    """Made, looked at, followed from before a worker has it, left, and read again: the same bytes."""
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["a", gate, "b"])
+    made = await door.create("assistant", background=True)
+    path = f"/{made['id']}"
+    assert (made["status"], made["background"]) == ("queued", True)
+    assert await door.call("GET", path) == made
+    early = await door.resume(run_of(made), 0)
+    await early.until(lambda answer: len(answer.raw) == 2)
+    await worker.take(hosts.current())
+    await early.until(lambda answer: answer.pieces)
+    assert await door.call("GET", path) == made | {"status": "in_progress"}
+    gate.set()
+    answer = await early.rest()
+    kinds = [part.split(b"\n")[0].removeprefix(b"event: response.") for part in answer.raw]
+    assert kinds[:3] == [b"created", b"queued", b"in_progress"]
+    assert (answer.end, answer.text) == ("completed", "ab")
+    assert (await (await door.resume(run_of(made), 4)).rest()).raw == answer.raw[4:]
+    found = await door.call("GET", path)
+    assert (found["status"], found["output"][0]["content"][0]["text"]) == ("completed", "ab")
+    # Streamed from the first, and left: it is made all the same.
+    stream = await door.ask("assistant", background=True)
+    await stream.until(lambda answer: answer.raw)
+    await stream.leave()
+    await worker.take(hosts.current())
+    assert (await (await door.resume(stream.run_id, 0)).rest()).end == "completed"
+
+
+async def test_what_waits_for_a_worker_is_stopped_and_deleted(door: ResponsesDoor, ledger: Ledger) -> None:
+    stopped, deleted = [await door.create("assistant", background=True) for _ in range(2)]
+    assert (await door.call("POST", f"/{stopped['id']}/cancel"))["status"] == "cancelled"
+    await door.call("DELETE", f"/{deleted['id']}")
+    assert (await refused(door.call("GET", f"/{deleted['id']}"))).status == 404
+    assert await worker.take(hosts.current()) == 0
+    assert not ledger.left_behind()
+    assert (await (await door.resume(run_of(stopped), 0)).rest()).end == "cancelled"
+    early = await door.create("assistant", background=True)
+    assert (await refused(door.create("assistant", previous_response_id=early["id"]))).code == "run_in_progress"
+    await door.call("POST", f"/{early['id']}/cancel")
+
+
+async def test_the_same_key_is_the_same_response(door: ResponsesDoor, ledger: Ledger) -> None:
+    """A36."""
+    body, headers = {"model": "assistant", "input": "x"}, {"Idempotency-Key": "once"}
+    first = await door.call("POST", "", json=body, headers=headers)
+    async with door.client.post("/v1/responses", json=body, headers=headers) as again:
+        assert (await again.json(), again.headers["Idempotent-Replayed"]) == (first, "true")
+    mismatch = await refused(door.call("POST", "", json=body | {"input": "y"}, headers=headers))
+    assert (mismatch.status, mismatch.code) == (422, "idempotency_mismatch")
+    unstored = {"json": body | {"store": False}, "headers": {"Idempotency-Key": "other"}}
+    await door.call("POST", "", **unstored)
+    assert (await refused(door.call("POST", "", **unstored))).code == "stream_gone"
+    assert ledger.value("SELECT count(*) FROM usage_usagerecord") == 2
 
 
 # --- stopping and leaving ------------------------------------------------------------------------------
