@@ -22,7 +22,7 @@ from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
-from chat import host, selectors
+from chat import client_tools, host, images, selectors
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.log import RunLog
 from core import clock
@@ -39,8 +39,11 @@ CANCEL_SQL = (
 TITLE_CHARS = 60
 DEFAULT_OUTPUT_TOKENS = 4096
 DEFAULT_CONTEXT_TOKENS = 8192
-# Sampling parameters of a request that reach the model.
-PARAMETERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking")
+# Parameters of a request that reach the model: of sampling, and what chat/client_tools.py checks.
+PARAMETERS = (
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking"),
+    *("tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class TurnRequest:
 
     Either `message` (a turn of a conversation: a new one when conversation_id is None), `retry` (the last
     user message of conversation_id again), or `messages` (a call without conversation, in OpenAI's shape).
+    tools: the caller's own, as chat.client_tools.checked_tools gives them.
     """
 
     door: str
@@ -60,6 +64,7 @@ class TurnRequest:
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    run_in_progress, quota_exceeded, session_limit_reached, database_unavailable, server_stopping.
+    unsupported_parameter, run_in_progress, quota_exceeded, session_limit_reached, database_unavailable,
+    server_stopping.
     """
     actor.require(CHAT_WRITE)
     here = host.current()
@@ -89,6 +95,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     if not slug and request.conversation_id is not None:
         slug = await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, request.conversation_id)
     spec = await agent_for(actor, slug)
+    client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
 
     run_id, message_id = uuid7(), uuid7()
     conversational = request.messages is None
@@ -96,7 +103,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    input_tokens = estimate_messages(asked)
+    form = request.parameters.get("response_format")
+    input_tokens = estimate_messages(asked, (*request.tools, form) if form else request.tools)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     output_tokens = _output_limit(spec, request, context - input_tokens)
 
@@ -113,7 +121,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         "user": actor.user_id,
         "key": actor.key_id,
         "door": request.door,
-        "input": request.messages,
+        "input": images.stored(request.messages),
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "history_budget": context - input_tokens - output_tokens,
@@ -137,6 +145,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         max_output_tokens=granted,
         parameters=_parameters(spec, request),
         stream=stream,
+        client_tools=request.tools,
     )
     here.execute(LiveRun(log, actor, spec, turn, conversation_id, counted))
     return StartedTurn(run_id, spec, log, conversation_id, stored_message if conversational else None, title, counted)
