@@ -22,6 +22,7 @@ from agents.runtime.events import (
     RUN_FAILED,
     RUN_STARTED,
     TEXT_DELTA,
+    TOOL_DELTA,
     Event,
     run_started,
 )
@@ -158,7 +159,8 @@ def _outcome(
             transcript.text.append(data["text"])
         elif kind == REASONING_DELTA:
             transcript.reasoning.append(data["text"])
-    transcript.deltas = len(transcript.text) + len(transcript.reasoning)
+    pieces = sum(kind == TOOL_DELTA for kind, _ in events)
+    transcript.deltas = len(transcript.text) + len(transcript.reasoning) + pieces
     who: dict[str, Any] = {"user_id": run.user_id, "key_id": run.key_id, "agent_id": run.agent_id}
     return Outcome(
         status="cancelled" if stopped else "failed",

@@ -22,7 +22,7 @@ from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
-from chat import host, idempotency, recovery, selectors, tasks
+from chat import client_tools, host, idempotency, images, recovery, selectors, tasks
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.idempotency import REPLAYED
 from chat.lock import lock_key
@@ -45,8 +45,11 @@ CANCEL_SQL = (
 TITLE_CHARS = 60
 DEFAULT_OUTPUT_TOKENS = 4096
 DEFAULT_CONTEXT_TOKENS = 8192
-# Sampling parameters of a request that reach the model.
-PARAMETERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking")
+# Parameters of a request that reach the model: of sampling, and what chat/client_tools.py checks.
+PARAMETERS = (
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking"),
+    *("tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class TurnRequest:
 
     Either `message` (a turn of a conversation: a new one when conversation_id is None), `retry` (the last
     user message of conversation_id again), or `messages` (a call without conversation, in OpenAI's shape).
+    tools: the caller's own, as chat.client_tools.checked_tools gives them.
     """
 
     door: str
@@ -68,6 +72,7 @@ class TurnRequest:
     stream: bool = True
     background: bool = False  # a worker does it, and whoever asked does not wait for it
     idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
+    tools: tuple[dict[str, Any], ...] = ()
     response: Kept | None = None  # of /v1/responses, which needs `messages`
 
 
@@ -99,8 +104,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    run_in_progress, quota_exceeded, session_limit_reached, too_many_runs, idempotency_mismatch,
-    idempotency_in_progress, database_unavailable, server_stopping.
+    unsupported_parameter, run_in_progress, quota_exceeded, session_limit_reached, too_many_runs,
+    idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     try:
@@ -122,6 +127,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     if not slug and request.conversation_id is not None:
         slug = await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, request.conversation_id)
     spec = await agent_for(actor, slug)
+    client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
 
     run_id, message_id = uuid7(), uuid7()
     conversational = request.messages is None
@@ -129,7 +135,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    input_tokens = estimate_messages(asked)
+    form = request.parameters.get("response_format")
+    input_tokens = estimate_messages(asked, (*request.tools, form) if form else request.tools)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     output_tokens = _output_limit(spec, request, context - input_tokens)
     stream = request.stream or conversational
@@ -139,6 +146,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         max_output_tokens=output_tokens,
         parameters=_parameters(spec, request),
         stream=stream,
+        client_tools=request.tools,
     )
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
@@ -155,7 +163,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "user": actor.user_id,
         "key": actor.key_id,
         "door": request.door,
-        "input": request.messages if request.response is None else None,  # a response keeps its own
+        "input": images.stored(request.messages) if request.response is None else None,  # a response keeps its own
         "response": asdict(request.response) if request.response else None,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,

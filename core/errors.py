@@ -161,6 +161,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "message_empty": ErrorSpec(400, "The message is empty. Write something first."),
     "malformed_json": ErrorSpec(400, "The request body is not valid JSON."),
     "validation_failed": ErrorSpec(400, "The request has a field that is missing or not valid."),
+    "unsupported_parameter": ErrorSpec(400, "The request has a field that is not supported here."),
     "context_too_long": ErrorSpec(400, "The conversation is longer than the model can read. Start a new one."),
     "request_too_large": ErrorSpec(413, "The request is too large."),
     "message_too_long": ErrorSpec(413, "The message is too long. Shorten it, or split it into several."),

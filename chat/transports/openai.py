@@ -23,6 +23,8 @@ from agents.runtime.events import (
     RUN_FAILED,
     RUN_STARTED,
     TEXT_DELTA,
+    TOOL_CALLED,
+    TOOL_DELTA,
     Event,
 )
 from chat import http, turns
@@ -94,7 +96,9 @@ async def _answer_streamed(request: HttpRequest, started: StartedTurn, actor: Ac
     try:
         async with request.while_here():
             await asyncio.wait((opening,), timeout=http.HEARTBEAT_SECONDS)
-        if opening.done() and all(kind not in (TEXT_DELTA, REASONING_DELTA) for kind, _ in opening.result()):
+        if opening.done() and all(
+            kind not in (TEXT_DELTA, REASONING_DELTA, TOOL_DELTA) for kind, _ in opening.result()
+        ):
             _raise_failure(opening.result())
         await request.stream(_chunks(started, opening, batches, include_usage))
     finally:
@@ -112,7 +116,7 @@ async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:
 
 
 async def _answer_whole(request: HttpRequest, started: StartedTurn, actor: Actor) -> None:
-    content, reasoning, reason, usage = "", [], "stop", {}
+    content, reasoning, calls, reason, usage = "", [], [], "stop", {}
     async with request.while_here():
         events = await _all_events(actor, started.run_id)
     for kind, data in events:
@@ -120,11 +124,16 @@ async def _answer_whole(request: HttpRequest, started: StartedTurn, actor: Actor
             content, reason = data["content"], data["finish_reason"]
         elif kind == REASONING_DELTA:
             reasoning.append(data["text"])
+        elif kind == TOOL_CALLED:
+            function = {"name": data["name"], "arguments": data["arguments"]}
+            calls.append({"id": data["call_id"], "type": "function", "function": function})
         elif kind in (RUN_COMPLETED, RUN_CANCELLED):
             usage = data["usage"]
     message: dict[str, Any] = {"role": "assistant", "content": content}
     if reasoning:
         message["reasoning_content"] = "".join(reasoning)
+    if calls:
+        message |= {"content": content or None, "tool_calls": calls}
     await request.respond(
         200,
         {
@@ -195,6 +204,9 @@ def _encode(events: list[Event], head: bytes, tail: bytes, include_usage: bool) 
                 b'},"finish_reason":null}]',
                 tail,
             )
+        elif kind == TOOL_DELTA:
+            delta = b'[{"index":0,"delta":{"tool_calls":[' + orjson.dumps(_call_piece(data))
+            parts += (head, delta, b']},"finish_reason":null}]', tail)
         elif kind == MESSAGE_COMPLETED and data["finish_reason"] != "error":
             reason = orjson.dumps(_reason(data["finish_reason"]))
             parts += (head, b'[{"index":0,"delta":{},"finish_reason":', reason, b"}]", tail)
@@ -206,6 +218,15 @@ def _encode(events: list[Event], head: bytes, tail: bytes, include_usage: bool) 
             error = PaasError(data["code"], data["message"]) if data["code"] in ERRORS else PaasError("internal_error")
             parts += (b"data: ", orjson.dumps(error.as_openai()), b"\n\n", DONE)
     return b"".join(parts)
+
+
+def _call_piece(data: dict[str, Any]) -> dict[str, Any]:
+    """A piece of a tool call as OpenAI's delta: the first one of a call names it."""
+    function: dict[str, Any] = {"arguments": data["arguments"]}
+    if "name" not in data:
+        return {"index": data["index"], "function": function}
+    function = {"name": data["name"]} | function
+    return {"index": data["index"], "id": data["call_id"], "type": "function", "function": function}
 
 
 def _completion_id(run_id: uuid.UUID) -> str:

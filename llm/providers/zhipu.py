@@ -4,7 +4,7 @@ Differences from OpenAI, by Zhipu's API documentation:
 - usage always comes in the last chunk, without `stream_options`;
 - `thinking: {"type": "enabled" | "disabled"}` switches the reasoning of GLM-4.5 and later, which streams as
   `reasoning_content`; here `thinking` may also be true, false, or the word alone;
-- `tool_choice` knows "auto" only, and anything else is an error there, so it is left out;
+- `tool_choice` knows "auto" only, and anything else is an error there, so it is left out (with "none" the tools too);
 - errors carry business codes, in the body of an HTTP error or of a 200;
 - a key is `<id>.<secret>`. It is sent whole, as Zhipu's own SDK does by default. Written as
   `jwt:<id>.<secret>` it is used in the older way: a signed token that lives three minutes is sent, and the
@@ -64,12 +64,13 @@ class Zhipu:
 
 def adapted(request: ModelRequest) -> ModelRequest:
     """The request as Zhipu takes it: `thinking` as an object, no `tool_choice` but "auto"."""
-    parameters = dict(request.parameters)
+    parameters, tools = dict(request.parameters), request.tools
     if "thinking" in parameters:
         parameters["thinking"] = _thinking(parameters["thinking"])
     if parameters.get("tool_choice", "auto") != "auto":
+        tools = None if parameters["tool_choice"] == "none" else tools
         del parameters["tool_choice"]
-    return replace(request, parameters=parameters)
+    return replace(request, parameters=parameters, tools=tools)
 
 
 def signed_token(key_id: str, secret: str, now: float) -> str:

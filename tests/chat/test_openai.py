@@ -279,7 +279,7 @@ async def test_a_whole_answer_to_the_byte(site: Any, api_key: Any) -> None:
         ({"top_p": 7}, "top_p"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": []}, "stream_options"),
-        ({"tools": [{}]}, "tools"),
+        ({"tools": [{}]}, "tools[0]"),
         ({"stop": 5}, "stop"),
         ({"stop": [1]}, "stop"),
         ({"seed": "a"}, "seed"),
