@@ -62,14 +62,14 @@ def stored(messages: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None
 def _stored_part(part: dict[str, Any]) -> dict[str, Any]:
     if part.get("type") != "image_url":
         return part
-    kind, data = _parts(part["image_url"]["url"])
+    return {"type": "image"} | described(part["image_url"]["url"])
+
+
+def described(url: str) -> dict[str, Any]:
+    """What is kept of the image of a data URL that was checked."""
+    kind, data = _parts(url)
     content = binascii.a2b_base64(data)
-    return {
-        "type": "image",
-        "media_type": kind,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    return {"media_type": kind, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _parts(url: str) -> tuple[str, str]:

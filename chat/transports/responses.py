@@ -107,9 +107,7 @@ async def _start(actor: Actor, asked: Asked, key: str) -> StartedTurn:
     try:
         return await turns.start_turn(actor, asked.turn(await _context(actor, asked), key))
     except PaasError as error:
-        if error.details.get("param") == "messages":
-            error.details["param"] = "input"  # what it is called here
-        raise
+        raise responses_request.renamed(error) from None
 
 
 async def _context(actor: Actor, asked: Asked) -> list[responses_items.Item]:

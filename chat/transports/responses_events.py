@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -21,6 +22,8 @@ from agents.runtime.events import (
     RUN_STARTED,
     TERMINAL,
     TEXT_DELTA,
+    TOOL_CALLED,
+    TOOL_DELTA,
     Event,
 )
 from core.errors import ERRORS, PaasError
@@ -28,8 +31,9 @@ from core.errors import ERRORS, PaasError
 NOTHING = math.inf  # as the position behind which to tell: tell nothing, only keep count
 WHOLE = frozenset({"stop", "tool_calls"})  # finish reasons of an answer that is all there
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-DELTAS = {TEXT_DELTA: "message", REASONING_DELTA: "reasoning"}
-PREFIXES = {"message": "msg", "reasoning": "rs"}
+SPEECH = {TEXT_DELTA: "message", REASONING_DELTA: "reasoning"}
+# How the ids of items begin, by their type.
+PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 
 
 def response_id(run_id: uuid.UUID) -> str:
@@ -54,6 +58,17 @@ def usage_view(usage: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@dataclass(slots=True)
+class _Open:
+    """An item that is being said. index: its place in the output. head: how a delta of it begins on the wire."""
+
+    index: int
+    item: dict[str, Any]
+    place: dict[str, Any]
+    head: bytes
+    texts: list[str] = field(default_factory=list)
+
+
 class Telling:
     """Tells a run as a response, event by event. `request`: the fields of the request that are repeated.
 
@@ -65,12 +80,11 @@ class Telling:
         self._request = request
         self._after = after
         self._parts: list[bytes] = []
-        self._kind = ""  # of the item that is open
-        self._texts: list[str] = []  # of the item that is open
-        self._delta_head = b""
+        self._speech: _Open | None = None  # text or thoughts; one at a time
+        self._calls: dict[int, _Open] = {}  # of the caller's tools; several may be open
         self._reason = ""
-        self.failure: PaasError | None = None
         self._usage: dict[str, Any] | None = None
+        self.failure: PaasError | None = None
         self.count = 0  # of wire events so far
         self.status = "queued" if request["background"] else "in_progress"
         self.output: list[dict[str, Any]] = []
@@ -86,15 +100,17 @@ class Telling:
     def take(self, events: list[Event]) -> bytes:
         """The next events of the run's log, as events of the wire."""
         for kind, data in events:
-            if item := DELTAS.get(kind):
-                self._delta(item, data["text"])
-            elif kind == RUN_STARTED:
-                if self.status == "queued":
-                    self.status = "in_progress"
-                    self._tell_response("response.in_progress")
+            if item := SPEECH.get(kind):
+                self._say(item, data["text"])
+            elif kind == TOOL_DELTA:
+                self._piece(data)
+            elif kind == TOOL_CALLED:
+                self._close_call(data["index"], "completed")
+            elif kind == RUN_STARTED and self.status == "queued":
+                self.status = "in_progress"
+                self._tell_response("response.in_progress")
             elif kind == MESSAGE_COMPLETED:
-                self._reason = data["finish_reason"]
-                self._close("completed" if self._reason in WHOLE else "incomplete")
+                self._close_all(data["finish_reason"])
             elif kind in TERMINAL:
                 self._end(kind, data)
         return self._told()
@@ -103,13 +119,14 @@ class Telling:
         """The response as it stands. While it is being made its output is empty."""
         asked = self._request
         reason = INCOMPLETE.get(self._reason) if self.status == "incomplete" else None
+        failure = self.failure
         return {
             "id": response_id(self._run_id),
             "object": "response",
             "created_at": created_at(self._run_id),
             "status": self.status,
             "background": asked["background"],
-            "error": {"code": self.failure.code, "message": self.failure.message} if self.failure else None,
+            "error": {"code": failure.code, "message": failure.message} if failure else None,
             "incomplete_details": {"reason": reason} if reason else None,
             "instructions": asked["instructions"],
             "max_output_tokens": asked["max_output_tokens"],
@@ -117,7 +134,7 @@ class Telling:
             "output": self.output if self.ended else [],
             "parallel_tool_calls": asked["parallel_tool_calls"],
             "previous_response_id": asked["previous_response_id"],
-            "reasoning": {"effort": None, "summary": None},
+            "reasoning": {"effort": asked["effort"], "summary": None},
             "store": asked["store"],
             "temperature": asked["temperature"],
             "text": asked["text"],
@@ -130,57 +147,80 @@ class Telling:
         }
 
     # --- items --------------------------------------------------------------------------------
-    def _item_id(self, kind: str) -> str:
-        return f"{PREFIXES[kind]}_{self._run_id.hex}{len(self.output):02x}"
+    def _open(self, name: bytes, item: dict[str, Any], **place: int) -> _Open:
+        """Begin an item; deltas of it are called `name`."""
+        index = len(self.output)
+        item = {"id": f"{PREFIXES[item['type']]}_{self._run_id.hex}{index:02x}", **item}
+        self.output.append(item)
+        self._tell("response.output_item.added", output_index=index, item=item)
+        found = {"item_id": item["id"], "output_index": index} | place
+        head = b'event: response.%b.delta\ndata: {"type":"response.%b.delta",%b,' % (
+            name,
+            name,
+            orjson.dumps(found)[1:-1],
+        )
+        return _Open(index, item, found, head + b'"sequence_number":')
 
-    def _item(self, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-        """The open item, with this content."""
-        item: dict[str, Any] = {"id": self._item_id(self._kind), "type": self._kind, "status": status}
-        if self._kind == "message":
-            return item | {"role": "assistant", "content": content}
-        return item | {"summary": [], "content": content}
+    def _say(self, kind: str, text: str) -> None:
+        if self._speech is None or self._speech.item["type"] != kind:
+            self._close_speech("completed")
+            self._speech = self._open_speech(kind)
+        self._delta(self._speech, text)
 
-    def _part(self, text: str) -> dict[str, Any]:
-        if self._kind == "message":
-            return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-        return {"type": "reasoning_text", "text": text}
+    def _open_speech(self, kind: str) -> _Open:
+        if kind == "message":
+            item = {"type": kind, "status": "in_progress", "role": "assistant", "content": []}
+            found = self._open(b"output_text", item, content_index=0)
+            found.head = found.head.replace(b'"sequence_number":', b'"logprobs":[],"sequence_number":')
+        else:
+            item = {"type": kind, "status": "in_progress", "summary": [], "content": []}
+            found = self._open(b"reasoning_text", item, content_index=0)
+        self._tell("response.content_part.added", **found.place, part=_part(kind, ""))
+        return found
 
-    def _open(self, kind: str) -> None:
-        self._close("completed")
-        self._kind = kind
-        index, item_id = len(self.output), self._item_id(kind)
-        self._tell("response.output_item.added", output_index=index, item=self._item("in_progress", []))
-        place = {"item_id": item_id, "output_index": index, "content_index": 0}
-        self._tell("response.content_part.added", **place, part=self._part(""))
-        name = b"output_text" if kind == "message" else b"reasoning_text"
-        rest = orjson.dumps(place)[1:-1]
-        start = b'event: response.%b.delta\ndata: {"type":"response.%b.delta",%b,' % (name, name, rest)
-        start += b'"logprobs":[],' if kind == "message" else b""
-        self._delta_head = start + b'"sequence_number":'
+    def _piece(self, data: dict[str, Any]) -> None:
+        """A piece of a call; the first one names it."""
+        if "name" in data:
+            self._close_speech("completed")
+            named = {"call_id": data["call_id"], "name": data["name"], "arguments": ""}
+            item = {"type": "function_call", "status": "in_progress"} | named
+            self._calls[data["index"]] = self._open(b"function_call_arguments", item)
+        if data["arguments"]:
+            self._delta(self._calls[data["index"]], data["arguments"])
 
-    def _delta(self, kind: str, text: str) -> None:
-        if self._kind != kind:
-            self._open(kind)
-        self._texts.append(text)
+    def _delta(self, opened: _Open, text: str) -> None:
+        opened.texts.append(text)
         if self.count > self._after:  # put together by hand: there is one for every token
-            self._parts += (self._delta_head, b"%d" % self.count, b',"delta":', orjson.dumps(text), b"}\n\n")
+            self._parts += (opened.head, b"%d" % self.count, b',"delta":', orjson.dumps(text), b"}\n\n")
         self.count += 1
 
-    def _close(self, status: str) -> None:
-        if not self._kind:
+    def _close_all(self, reason: str) -> None:
+        self._reason = reason
+        self._close_speech("completed" if reason in WHOLE else "incomplete")
+        for index in list(self._calls):
+            self._close_call(index, "incomplete")
+
+    def _close_speech(self, status: str) -> None:
+        opened, self._speech = self._speech, None
+        if opened is None:
             return
-        text, index = "".join(self._texts), len(self.output)
-        place = {"item_id": self._item_id(self._kind), "output_index": index, "content_index": 0}
-        part = self._part(text)
-        if self._kind == "message":
-            self._tell("response.output_text.done", **place, text=text, logprobs=[])
+        kind, text = opened.item["type"], "".join(opened.texts)
+        if kind == "message":
+            self._tell("response.output_text.done", **opened.place, text=text, logprobs=[])
         else:
-            self._tell("response.reasoning_text.done", **place, text=text)
-        self._tell("response.content_part.done", **place, part=part)
-        item = self._item(status, [part])
-        self._tell("response.output_item.done", output_index=index, item=item)
-        self.output.append(item)
-        self._kind, self._texts = "", []
+            self._tell("response.reasoning_text.done", **opened.place, text=text)
+        self._tell("response.content_part.done", **opened.place, part=_part(kind, text))
+        self._close(opened, opened.item | {"status": status, "content": [_part(kind, text)]})
+
+    def _close_call(self, index: int, status: str) -> None:
+        opened = self._calls.pop(index)
+        said = {"name": opened.item["name"], "arguments": "".join(opened.texts)}
+        self._tell("response.function_call_arguments.done", **opened.place, **said)
+        self._close(opened, opened.item | said | {"status": status})
+
+    def _close(self, opened: _Open, item: dict[str, Any]) -> None:
+        self._tell("response.output_item.done", output_index=opened.index, item=item)
+        self.output[opened.index] = item
 
     # --- the end ------------------------------------------------------------------------------
     def _end(self, kind: str, data: dict[str, Any]) -> None:
@@ -206,7 +246,7 @@ class Telling:
         else:
             self.count += 1
 
-    def _tell(self, name: str, **fields: Any) -> None:
+    def _tell(self, name: str, /, **fields: Any) -> None:
         if self.count > self._after:
             self._parts.append(event_bytes(name, self.count, fields))
         self.count += 1
@@ -215,6 +255,13 @@ class Telling:
         told = b"".join(self._parts)
         self._parts.clear()
         return told
+
+
+def _part(kind: str, text: str) -> dict[str, Any]:
+    """The one part of an item that speaks."""
+    if kind == "message":
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "reasoning_text", "text": text}
 
 
 def event_bytes(name: str, number: int, fields: dict[str, Any]) -> bytes:

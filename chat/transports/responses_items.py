@@ -12,14 +12,18 @@ from typing import Any
 import orjson
 
 from agents.runtime.events import Event
+from chat import images
+from chat.client_tools import invalid
 from chat.models import Response
-from chat.transports.responses_events import NOTHING, Telling
+from chat.transports.responses_events import NOTHING, PREFIXES, Telling
 from core.errors import PaasError
 
 Item = dict[str, Any]
 Found = dict[uuid.UUID, tuple[Response, list[Event]]]
 
 ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]{32})i?[0-9a-f]+")
+# "developer" is OpenAI's newer word for "system"; other vendors know only the old one.
+ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 PAGE, MOST_ITEMS = 20, 100
 MOST_REFERRED = 200  # responses that one request may refer to
 
@@ -35,19 +39,82 @@ def numbered(found: Response) -> list[Item]:
     """A response's input items with their ids: those of its own request get theirs from the run and their place."""
     items: list[Item] = orjson.loads(found.items)
     return [
-        item if "id" in item else {"id": f"msg_{found.run_id.hex}i{number}", **item}
+        item if "id" in item else {"id": f"{PREFIXES[item['type']]}_{found.run_id.hex}i{number}", **item}
         for number, item in enumerate(items)
     ]
 
 
+# --- as a model reads them ----------------------------------------------------------------------
 def messages_of(items: list[Item]) -> list[dict[str, Any]]:
-    """Items as messages in the shape of chat completions, which every model reads."""
+    """Items as messages in the shape of chat completions, which every model reads.
+
+    Raises validation_failed where a call of a tool has no output, or an output no call.
+    """
     messages: list[dict[str, Any]] = []
+    waiting: set[str] = set()  # calls without an output so far
     for item in items:
-        # "developer" is OpenAI's newer word for "system"; other vendors know only the old one.
-        role = "system" if item["role"] == "developer" else item["role"]
-        messages.append({"role": role, "content": "".join(part["text"] for part in item["content"])})
+        kind = item["type"]
+        if kind == "function_call":
+            _speaking(messages).setdefault("tool_calls", []).append(_call(item))
+            waiting.add(item["call_id"])
+        elif kind == "function_call_output":
+            if item["call_id"] not in waiting:
+                raise invalid("input", f"There is no function call {item['call_id'][:80]!r} that waits for an output.")
+            waiting.discard(item["call_id"])
+            messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": _text(item["output"])})
+        elif item["role"] == "assistant" and messages and messages[-1].get("tool_calls"):
+            messages[-1]["content"] = (messages[-1]["content"] or "") + _text(item["content"])
+        elif waiting:
+            break
+        else:
+            messages.append({"role": ROLES[item["role"]], "content": _content(item["content"])})
+    if waiting:
+        raise invalid("input", f"There is no output for the function calls {', '.join(sorted(waiting))[:200]}.")
     return messages
+
+
+def _speaking(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The assistant's message that calls belong to."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    return messages[-1]
+
+
+def _call(item: Item) -> dict[str, Any]:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
+
+
+def _content(parts: list[dict[str, Any]]) -> Any:
+    """A text, or with images a list of parts."""
+    if all("text" in part for part in parts):
+        return _text(parts)
+    return [{"type": "text", "text": part["text"]} if "text" in part else _image(part) for part in parts]
+
+
+def _image(part: dict[str, Any]) -> dict[str, Any]:
+    if part["image_url"] is None:  # of an earlier response: only what it was is kept
+        return {"type": "text", "text": f"[An image was here: {part['media_type']}, {part['bytes']} bytes.]"}
+    detail = {"detail": part["detail"]} if part["detail"] != "auto" else {}
+    return {"type": "image_url", "image_url": {"url": part["image_url"]} | detail}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "".join(part["text"] for part in value)
+
+
+def kept(items: list[Item]) -> list[Item]:
+    """Items as they are stored: instead of each image what it was."""
+    return [
+        item | {"content": [_kept_part(part) for part in item["content"]]} if item["type"] == "message" else item
+        for item in items
+    ]
+
+
+def _kept_part(part: dict[str, Any]) -> dict[str, Any]:
+    if part.get("image_url") is None:
+        return part
+    return part | {"image_url": None} | images.described(part["image_url"])
 
 
 # --- earlier responses --------------------------------------------------------------------------
@@ -76,7 +143,7 @@ def resolved(items: list[Item], previous: uuid.UUID | None, found: Found) -> lis
             context.append(item)
         elif item["id"] in known:
             context.append(known[item["id"]])
-        elif not item["id"].startswith("rs_"):  # thoughts are not read again
+        elif not item["id"].startswith("rs_"):
             raise PaasError("not_found", details={"param": "input"})
     return context
 
@@ -89,7 +156,12 @@ def _inputs_and_answer(found: tuple[Response, list[Event]] | None, param: str) -
         message = "The response to go on from is still being made. Wait for its end, or cancel it."
         raise PaasError("run_in_progress", message, details={"param": param})
     answer = telling_of(response, events).output
-    return numbered(response) + [item for item in answer if item["type"] != "reasoning"]
+    return numbered(response) + [item for item in answer if _goes_on(item)]
+
+
+def _goes_on(item: Item) -> bool:
+    """Whether a later answer reads this of an earlier one: not its thoughts, and no call that was broken off."""
+    return item["type"] == "message" or bool(item["type"] == "function_call" and item["status"] == "completed")
 
 
 # --- pages --------------------------------------------------------------------------------------
@@ -114,8 +186,3 @@ def page(items: list[Item], query: dict[str, list[str]]) -> dict[str, Any]:
         "last_id": shown[-1]["id"] if shown else None,
         "has_more": len(found) > len(shown),
     }
-
-
-def invalid(param: str, message: str) -> PaasError:
-    """What a client is told of a field that is not valid."""
-    return PaasError("validation_failed", message, details={"param": param})

@@ -1,4 +1,8 @@
-"""What a client of OpenAI's responses may ask, checked field by field, and its items as a model reads them."""
+"""What a client of OpenAI's responses may ask, checked field by field before anything is held or written.
+
+A field that would change the answer and is not supported is refused, by name. Fields that change nothing for the caller
+(`user`, `service_tier` ...) are taken and go nowhere; so do fields that OpenAI's API does not have.
+"""
 
 from __future__ import annotations
 
@@ -11,36 +15,40 @@ import orjson
 from django.conf import settings
 
 from agents.parameters import problem_with
+from chat.client_tools import checked_choice, checked_format, checked_tools, invalid, unsupported
 from chat.responses import Kept
-from chat.transports.responses_items import Item, invalid, messages_of
+from chat.transports.responses_input import items_of
+from chat.transports.responses_items import Item, kept, messages_of
 from chat.turns import TurnRequest
 from core.errors import PaasError
 
 ID = re.compile(r"resp_([0-9a-f]{32})")
-ROLES = frozenset({"user", "assistant", "system", "developer"})
-TEXT_PARTS = frozenset({"input_text", "output_text", "text"})
-MOST_CHARS = 10  # times the limit of one message, over all items of a request
 MOST_METADATA = 16
 METADATA_KEY_CHARS, METADATA_VALUE_CHARS = 64, 512
-# What asks for something that is not done here, so that it must not be passed over.
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+# What asks for something that is not done here, so that it must not be passed over; and what to do instead.
 UNSUPPORTED = {
-    "conversation": "Conversation objects are not offered; go on with previous_response_id.",
-    "prompt": "Stored prompts are not offered; an agent has its instructions.",
-    "context_management": "context_management is not offered.",
-    "top_logprobs": "Log probabilities are not offered.",
-    "tools": "tools of the caller are not supported yet; give the agent its tools instead.",
+    "conversation": "Go on with previous_response_id.",
+    "prompt": "An agent has its instructions.",
+    "context_management": "",
+    "moderation": "",
+    "top_logprobs": "",
 }
+UNSEEN = "message.output_text.logprobs"  # of `include`; the rest of what it may name does not exist here
+# What fields of chat completions are called here.
+RENAMED = {"messages": "input", "response_format": "text.format", "reasoning_effort": "reasoning.effort"}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, read. items: those of this request, as they are kept; they have no ids yet."""
+    """A request, read. items: those of this request. repeated: the fields that the answer repeats."""
 
     agent: str
     previous: uuid.UUID | None
     items: list[Item]
-    repeated: dict[str, Any]  # the fields that the answer repeats
+    repeated: dict[str, Any]
     parameters: dict[str, Any]
+    tools: tuple[dict[str, Any], ...]
     stream: bool
 
     @property
@@ -54,7 +62,10 @@ class Asked:
         return bool(self.repeated["background"])
 
     def turn(self, items: list[Item], idempotency_key: str = "") -> TurnRequest:
-        """The turn that answers these items: those of earlier responses, then those of this request."""
+        """The turn that answers these items: those of earlier responses, then those of this request.
+
+        Raises validation_failed where calls and outputs do not fit together.
+        """
         instructions = self.repeated["instructions"]
         said = [{"role": "system", "content": instructions}] if instructions else []
         return TurnRequest(
@@ -66,29 +77,32 @@ class Asked:
             stream=self.stream or self.background,
             background=self.background,
             idempotency_key=idempotency_key,
+            tools=self.tools,
             response=Kept(
                 previous_id=self.previous,
                 stored=self.stored,
                 request=orjson.dumps(self.repeated).decode(),
-                items=orjson.dumps(items).decode(),
+                items=orjson.dumps(kept(items)).decode(),
             ),
         )
 
 
 def parse(body: dict[str, Any]) -> Asked:
-    """What a body asks for. Raises validation_failed with the field, message_empty, message_too_long, not_found."""
-    model = body.get("model")
+    """What a body asks for.
+
+    Raises validation_failed or unsupported_parameter with the field, message_empty, message_too_long, not_found.
+    """
+    model, previous = body.get("model"), body.get("previous_response_id")
     if not isinstance(model, str) or not model:
         raise invalid("model", "model is required: the slug of an agent.")
-    for name, problem in UNSUPPORTED.items():
-        if body.get(name):
-            raise invalid(name, problem)
-    if body.get("truncation") not in (None, "disabled"):
-        raise invalid("truncation", "Only truncation = disabled is supported.")
-    previous = body.get("previous_response_id")
+    _check_unsupported(body)
     store, background = _flag(body, "store", True), _flag(body, "background", False)
     if background and not store:
         raise invalid("store", "A background response is asked for later, so it has to be stored.")
+    tools = checked_tools(_tools(body.get("tools")))
+    choice = checked_choice(_choice(body.get("tool_choice")), tools)
+    effort, form = _effort(body.get("reasoning")), _form(body.get("text"))
+    parallel = _flag(body, "parallel_tool_calls", True)
     repeated = {
         "model": model,
         "instructions": _instructions(body.get("instructions")),
@@ -97,19 +111,29 @@ def parse(body: dict[str, Any]) -> Asked:
         "temperature": _number(body, "temperature"),
         "top_p": _number(body, "top_p"),
         "metadata": _metadata(body.get("metadata")),
-        "text": _text_config(body.get("text")),
-        "tools": [],
-        "tool_choice": "auto",
-        "parallel_tool_calls": _flag(body, "parallel_tool_calls", True),
+        "effort": effort,
+        "text": {"format": {"type": "text"} if form is None else {"type": form["type"]} | form.get("json_schema", {})},
+        "tools": [_shown(tool) for tool in tools],
+        "tool_choice": {"type": "function", **choice["function"]} if isinstance(choice, dict) else choice or "auto",
+        "parallel_tool_calls": parallel,
         "store": store,
         "background": background,
+    }
+    parameters = {
+        "temperature": repeated["temperature"],
+        "top_p": repeated["top_p"],
+        "tool_choice": choice,
+        "response_format": form,
+        "reasoning_effort": effort,
+        "parallel_tool_calls": parallel if tools and body.get("parallel_tool_calls") is not None else None,
     }
     return Asked(
         agent=model,
         previous=None if previous is None else parse_id(previous, "previous_response_id"),
-        items=_items(body.get("input")),
+        items=items_of(body.get("input")),
         repeated=repeated,
-        parameters={name: body[name] for name in ("temperature", "top_p") if body.get(name) is not None},
+        parameters={name: value for name, value in parameters.items() if value is not None},
+        tools=tools,
         stream=_flag(body, "stream", False),
     )
 
@@ -132,56 +156,80 @@ def position(query: dict[str, list[str]]) -> int:
     return int(text)
 
 
-# --- items --------------------------------------------------------------------------------------
-def _items(value: Any) -> list[Item]:
-    if isinstance(value, str):
-        value = [{"role": "user", "content": value}]
-    if not isinstance(value, list) or not value:
-        raise invalid("input", "input is a text, or a list with at least one item.")
-    items = [_item(one, f"input[{number}]") for number, one in enumerate(value)]
-    found = [item for item in items if item is not None]
-    if sum(len(part["text"]) for item in found for part in item["content"]) > settings.MAX_MESSAGE_CHARS * MOST_CHARS:
-        raise PaasError("message_too_long", details={"param": "input"})
-    if not found:
-        raise invalid("input", "input has nothing that a model could read.")
-    return found
+def renamed(error: PaasError) -> PaasError:
+    """An error about a field of a turn, which is called otherwise here."""
+    param = error.details.get("param")
+    if param not in RENAMED:
+        return error
+    message = error.message.replace("response_format.json_schema", param).replace(param, RENAMED[param])
+    return PaasError(
+        error.code, message, retry_after=error.retry_after, details=error.details | {"param": RENAMED[param]}
+    )
 
 
-def _item(value: Any, where: str) -> Item | None:
-    """An item as it is kept; None for what a model does not read again."""
-    if not isinstance(value, dict):
-        raise invalid(where, f"{where} is an object.")
-    kind = value.get("type") or "message"
-    if kind == "reasoning":
-        return None  # thoughts of an earlier answer, sent back as it came
-    if kind == "item_reference":
-        if not isinstance(value.get("id"), str):
-            raise invalid(where, f"{where} needs the id of an item.")
-        return {"type": kind, "id": value["id"], "content": []}
-    if kind != "message":
-        raise invalid(where, f"Items of the type {str(kind)[:40]!r} are not supported.")
-    role = value.get("role")
-    if role not in ROLES:
-        raise invalid(where, f"{where} needs a role: {', '.join(sorted(ROLES))}.")
-    content = value.get("content")
-    parts = [content] if isinstance(content, str) else content
-    if not isinstance(parts, list) or not parts:
-        raise invalid(where, f"{where}.content is a text or a list of parts.")
-    kept = [_part(part, role, where) for part in parts]
-    if role == "user" and not any(part["text"].strip() for part in kept):
-        raise PaasError("message_empty", details={"param": where})
-    return {"type": "message", "status": "completed", "role": role, "content": kept}
+def _check_unsupported(body: dict[str, Any]) -> None:
+    for name, advice in UNSUPPORTED.items():
+        if body.get(name):
+            raise unsupported(name, f"{name} is not supported here. {advice}".strip())
+    if body.get("truncation") not in (None, "disabled"):
+        raise unsupported("truncation", "Only truncation = disabled is supported.")
+    include = body.get("include")
+    if not isinstance(include, list | None):
+        raise invalid("include", "include is a list of texts.")
+    if UNSEEN in (include or ()):
+        raise unsupported("include", f"{UNSEEN} is not supported here.")
 
 
-def _part(value: Any, role: str, where: str) -> dict[str, Any]:
-    text = value if isinstance(value, str) else None
-    if isinstance(value, dict) and value.get("type") in TEXT_PARTS:
-        text = value.get("text")
-    if not isinstance(text, str):
-        raise invalid(where, f"{where}.content has a part that is no text.")
-    if role == "assistant":
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-    return {"type": "input_text", "text": text}
+# --- tools and forms ----------------------------------------------------------------------------
+def _tools(value: Any) -> Any:
+    """The caller's tools in the shape of chat completions, where a function's fields are one level deeper."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {"type": "function", "function": tool} if isinstance(tool, dict) and tool.get("type") == "function" else tool
+        for tool in value
+    ]
+
+
+def _shown(tool: dict[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    shown = {name: function.get(name) for name in ("name", "description", "parameters", "strict")}
+    return {"type": "function", **shown}
+
+
+def _choice(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("type") == "function":
+        return {"type": "function", "function": {"name": value.get("name")}}
+    if isinstance(value, dict):
+        raise unsupported("tool_choice", "tool_choice is none, auto, required, or a function.")
+    return value
+
+
+def _form(value: Any) -> dict[str, Any] | None:
+    """`text.format` as a response_format; None for text."""
+    if not isinstance(value, dict | None):
+        raise invalid("text", "text is an object.")
+    if value is None:
+        return None
+    if value.get("verbosity") not in (None, "medium"):
+        raise unsupported("text.verbosity", "text.verbosity is not supported here.")
+    wanted = value.get("format")
+    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
+        wanted = {"type": "json_schema", "json_schema": {name: wanted[name] for name in wanted if name != "type"}}
+    try:
+        return checked_format(wanted)
+    except PaasError as error:
+        raise renamed(error) from None
+
+
+def _effort(value: Any) -> str | None:
+    """`reasoning.effort`. A summary is not made: thoughts come whole."""
+    if not isinstance(value, dict | None):
+        raise invalid("reasoning", "reasoning is an object.")
+    effort = (value or {}).get("effort")
+    if effort is not None and effort not in EFFORTS:
+        raise invalid("reasoning.effort", f"reasoning.effort is one of {', '.join(EFFORTS)}.")
+    return None if effort is None else str(effort)
 
 
 # --- fields -------------------------------------------------------------------------------------
@@ -222,12 +270,3 @@ def _metadata(value: Any) -> dict[str, str]:
             f"under names of {METADATA_KEY_CHARS}.",
         )
     return dict(value)
-
-
-def _text_config(value: Any) -> dict[str, Any]:
-    chosen = value.get("format") if isinstance(value, dict) else None
-    if not isinstance(value, dict | None) or not isinstance(chosen, dict | None):
-        raise invalid("text", "text is an object, and text.format is one.")
-    if chosen is not None and chosen.get("type") != "text":
-        raise invalid("text.format", "Only the format text is supported.")
-    return {"format": {"type": "text"}}

@@ -37,7 +37,26 @@ def end(reason: str, kind: str = "run.completed", **data: Any) -> list[Event]:
     return [("message.completed", said), (kind, {"usage": USAGE} | data)]
 
 
+CALLED: list[Event] = [
+    ("tool.delta", {"index": 0, "call_id": "c1", "name": "clock", "arguments": ""}),
+    ("tool.delta", {"index": 0, "arguments": '{"zone":'}),
+    ("tool.delta", {"index": 1, "call_id": "c2", "name": "dice", "arguments": "{"}),
+    ("tool.delta", {"index": 0, "arguments": '"UTC"}'}),
+    ("tool.delta", {"index": 1, "arguments": "}"}),
+]
+WHOLE: list[Event] = [
+    ("tool.called", {"index": 0, "call_id": "c1", "name": "clock", "arguments": '{"zone":"UTC"}'}),
+    ("tool.called", {"index": 1, "call_id": "c2", "name": "dice", "arguments": "{}"}),
+]
 LOGS: dict[str, list[Event]] = {
+    "calls": [STARTED, *SAID[:4], *CALLED, *WHOLE, *end("tool_calls", finish_reason="tool_calls")],
+    "call cut": [STARTED, *CALLED, *end("error", "run.failed", **FAILED)],
+    "waited": [
+        ("run.queued", {"position": 2}),
+        ("run.queued", {"position": 1}),
+        STARTED,
+        *end("stop", finish_reason="stop"),
+    ],
     "completed": [STARTED, *SAID, *end("stop", finish_reason="stop")],
     "incomplete": [STARTED, *SAID[:3], *end("length", finish_reason="length")],
     "filtered": [STARTED, *SAID[:3], *end("content_filter", finish_reason="content_filter")],
@@ -97,9 +116,15 @@ def test_the_shapes_are_those_of_the_sdk(name: str, background: bool) -> None:
     kinds = [event["type"] for event in events]
     assert kinds[:2] == ["response.created", "response.queued" if background else "response.in_progress"]
     assert kinds.count("response.in_progress") == (0 if name == "before its first word" and background else 1)
-    for opened, closed in (("output_item.added", "output_item.done"), ("content_part.added", "content_part.done")):
-        assert kinds.count(f"response.{opened}") == kinds.count(f"response.{closed}") == len(telling.output)
-    last = {"completed": "completed", "nothing said": "completed", "failed": "failed"}.get(name, "incomplete")
+    calls = sum(item["type"] == "function_call" for item in telling.output)
+    for opened, closed, count in (
+        ("output_item.added", "output_item.done", len(telling.output)),
+        ("content_part.added", "content_part.done", len(telling.output) - calls),
+    ):
+        assert kinds.count(f"response.{opened}") == kinds.count(f"response.{closed}") == count
+    assert kinds.count("response.function_call_arguments.done") == calls
+    ends = {"completed": {"completed", "nothing said", "calls", "waited"}, "failed": {"failed", "call cut"}}
+    last = next((end for end, names in ends.items() if name in names), "incomplete")
     assert [kind for kind in kinds if kind.split(".")[1] in ("completed", "incomplete", "failed")] == [
         f"response.{last}"
     ]
@@ -121,6 +146,19 @@ def test_what_was_said_is_in_order_and_kept_apart() -> None:
         (0, "Hm. "), (0, "So."), (1, "你"), (1, '"\n\n\u2028'), (2, "Then"), (3, "end"),
     ]  # fmt: skip
     assert all(event["item_id"] == telling.output[event["output_index"]]["id"] for event in deltas)
+
+
+def test_calls_of_the_callers_tools_may_come_interleaved() -> None:
+    told, telling = tell(LOGS["calls"])
+    calls = telling.output[2:]
+    assert [(item["call_id"], item["name"], item["arguments"], item["status"]) for item in calls] == [
+        ("c1", "clock", '{"zone":"UTC"}', "completed"), ("c2", "dice", "{}", "completed"),
+    ]  # fmt: skip
+    pieces = [event for event in decoded(told) if event["type"] == "response.function_call_arguments.delta"]
+    assert [(piece["output_index"], piece["delta"]) for piece in pieces] == [
+        (2, '{"zone":'), (3, "{"), (2, '"UTC"}'), (3, "}"),
+    ]  # fmt: skip
+    assert [item["status"] for item in tell(LOGS["call cut"])[1].output] == ["incomplete"] * 2
 
 
 @pytest.mark.parametrize(

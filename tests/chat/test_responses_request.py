@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import orjson
 import pytest
 
 from chat.transports import responses_items, responses_request
@@ -18,6 +20,10 @@ def parse(**changes: Any) -> responses_request.Asked:
 
 
 USER = {"role": "user", "content": "hi"}
+CALL = {"type": "function_call", "call_id": "c1", "name": "clock", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "noon"}
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n and so on").decode()
+IMAGE = {"type": "input_image", "detail": "low", "image_url": f"data:image/png;base64,{PNG}"}
 
 
 @pytest.mark.parametrize(
@@ -34,9 +40,7 @@ USER = {"role": "user", "content": "hi"}
         ({"input": [{"role": "user"}]}, "input[0]"),
         ({"input": [{"role": "user", "content": []}]}, "input[0]"),
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0]"),
-        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]}, "input[0]"),
-        ({"input": [{"type": "web_search_call", "id": "x"}]}, "input[0]"),
-        ({"input": [{"type": 7}]}, "input[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_xxx", "file_id": "x"}]}]}, "input[0]"),
         ({"input": [{"type": "item_reference"}]}, "input[0]"),
         ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input"),
         ({"instructions": 7}, "instructions"),
@@ -57,19 +61,72 @@ USER = {"role": "user", "content": "hi"}
         ({"metadata": {"a": "1" * 513}}, "metadata"),
         ({"metadata": {str(number): "" for number in range(17)}}, "metadata"),
         ({"text": "plain"}, "text"),
-        ({"text": {"format": "plain"}}, "text"),
-        ({"truncation": "auto"}, "truncation"),
-        ({"conversation": "conv_1"}, "conversation"),
-        ({"prompt": {"id": "p"}}, "prompt"),
-        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"text": {"format": "plain"}}, "text.format"),
+        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format"),
+        ({"reasoning": "high"}, "reasoning"),
+        ({"reasoning": {"effort": "much"}}, "reasoning.effort"),
+        ({"include": "all"}, "include"),
+        ({"tools": {}}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"tools": [{"type": "function", "name": "a b"}]}, "tools[0]"),
+        ({"tools": [{"type": "function", "name": "f"}] * 2}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        (
+            {"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "function", "name": "g"}},
+            "tool_choice",
+        ),
+        ({"input": [CALL | {"call_id": ""}]}, "input[0]"),
+        ({"input": [CALL | {"arguments": {}}]}, "input[0]"),
+        ({"input": [CALL | {"name": "a b"}]}, "input[0]"),
+        ({"input": [CALL, OUTPUT | {"output": 7}]}, "input[1]"),
+        ({"input": [CALL]}, "input"),
+        ({"input": [OUTPUT]}, "input"),
+        ({"input": [CALL, USER, OUTPUT]}, "input"),
+        ({"input": [CALL, OUTPUT, OUTPUT]}, "input"),
+        (
+            {
+                "input": [
+                    {"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA"}]}
+                ]
+            },
+            "input[0]",
+        ),
+        ({"input": [{"role": "user", "content": [IMAGE] * 17}]}, "input"),
     ],
     ids=str,
 )
 def test_what_is_not_valid_is_named(change: dict[str, Any], param: str) -> None:
     """A38."""
     with pytest.raises(PaasError) as error:
-        parse(**change)
+        asked = parse(**change)
+        asked.turn(asked.items)
     assert (error.value.code, error.value.status, error.value.details["param"]) == ("validation_failed", 400, param)
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"truncation": "auto"}, "truncation"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"prompt": {"id": "p"}}, "prompt"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"include": ["message.output_text.logprobs"]}, "include"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"input": [{"type": "web_search_call", "id": "x"}]}, "input[0]"),
+        ({"input": [{"type": 7}]}, "input[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]}, "input[0]"),
+        ({"input": [{"role": "assistant", "content": [IMAGE]}]}, "input[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "x"}]}]}, "input[0]"),
+        ({"input": [{"role": "user", "content": [IMAGE | {"image_url": "https://x.test/a.png"}]}]}, "input[0]"),
+    ],
+    ids=str,
+)
+def test_what_is_not_supported_is_named_and_not_passed_over(change: dict[str, Any], param: str) -> None:
+    with pytest.raises(PaasError) as error:
+        parse(**change)
+    assert (error.value.code, error.value.details["param"]) == ("unsupported_parameter", param)
 
 
 def test_what_is_too_much_or_nothing() -> None:
@@ -109,6 +166,81 @@ def test_items_become_messages() -> None:
     ]
     assert (turn.max_tokens, turn.parameters, turn.stream) == (9, {"temperature": 0.5, "top_p": 1}, False)
     assert all("id" not in item for item in asked.items), "an id is ours to give"
+
+
+def test_calls_and_outputs_become_messages() -> None:
+    """Also where an answer spoke around its calls, and where there were several."""
+    items = [
+        USER,
+        {"role": "assistant", "content": "Let me see. "},
+        CALL,
+        CALL | {"call_id": "c2", "arguments": '{"zone":"UTC"}'},
+        {"role": "assistant", "content": "Wait."},
+        OUTPUT
+        | {"call_id": "c2", "output": [{"type": "input_text", "text": "mid"}, {"type": "input_text", "text": "night"}]},
+        OUTPUT,
+        CALL | {"call_id": "c3"},
+        OUTPUT | {"call_id": "c3"},
+        USER,
+    ]
+    asked = parse(input=items)
+    call = {"type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    second = {"type": "function", "function": {"name": "clock", "arguments": '{"zone":"UTC"}'}}
+    assert asked.turn(asked.items).messages == [
+        USER,
+        {
+            "role": "assistant",
+            "content": "Let me see. Wait.",
+            "tool_calls": [{"id": "c1"} | call, {"id": "c2"} | second],
+        },
+        {"role": "tool", "tool_call_id": "c2", "content": "midnight"},
+        {"role": "tool", "tool_call_id": "c1", "content": "noon"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c3"} | call]},
+        {"role": "tool", "tool_call_id": "c3", "content": "noon"},
+        USER,
+    ]
+
+
+def test_tools_and_forms_are_those_of_chat_completions_and_come_back_as_they_are_here() -> None:
+    schema = {"type": "object", "properties": {"b": {}, "a": {}}}
+    tool = {"type": "function", "name": "clock", "description": "d", "parameters": schema, "strict": True}
+    form = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
+    asked = parse(
+        tools=[tool], tool_choice={"type": "function", "name": "clock"}, parallel_tool_calls=False,
+        text={"format": form}, reasoning={"effort": "low", "summary": "auto"},
+    )  # fmt: skip
+    turn = asked.turn(asked.items)
+    function = {"name": "clock", "description": "d", "parameters": schema, "strict": True}
+    assert turn.tools == ({"type": "function", "function": function},)
+    assert turn.parameters == {
+        "tool_choice": {"type": "function", "function": {"name": "clock"}},
+        "parallel_tool_calls": False,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}},
+        "reasoning_effort": "low",
+    }
+    shown = asked.repeated
+    assert (shown["tools"], shown["tool_choice"]) == ([tool], {"type": "function", "name": "clock"})
+    assert orjson.loads(orjson.dumps(shown["text"])) == {"format": form}
+    assert parse(text={"format": {"type": "json_object"}}).parameters == {"response_format": {"type": "json_object"}}
+    assert parse(text={"format": {"type": "text"}}).parameters == {}
+
+
+def test_of_an_image_is_kept_what_it_was() -> None:
+    """A model sees it once; afterwards it is told that there was one."""
+    asked = parse(input=[{"role": "user", "content": [{"type": "input_text", "text": "?"}, IMAGE]}])
+    turn = asked.turn(asked.items)
+    assert turn.messages is not None
+    assert turn.messages[0]["content"] == [
+        {"type": "text", "text": "?"},
+        {"type": "image_url", "image_url": {"url": IMAGE["image_url"], "detail": "low"}},
+    ]
+    assert turn.response is not None
+    assert PNG not in turn.response.items
+    kept = orjson.loads(turn.response.items)
+    assert kept[0]["content"][1]["image_url"] is None
+    again = asked.turn(kept).messages
+    assert again is not None
+    assert again[0]["content"][1] == {"type": "text", "text": "[An image was here: image/png, 18 bytes.]"}
 
 
 def test_pages_of_items() -> None:
