@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic import BaseModel
 from redis import Redis
 
 from bench.answers import token_text
@@ -136,6 +137,55 @@ async def test_the_sdk_resumes_after_a_cut_from_another_process_with_redis_flush
     assert whole[-1].response == kept  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("stored", [True, False], ids=["by the id of the response", "by its items"])
+async def test_the_sdk_calls_its_tools(site: Any, api_key: Any, agent: Any, stored: bool) -> None:
+    """A call is handed out, streamed; the caller goes on with what the tool said, by either way of the protocol."""
+    model = agent("tools-lookup")
+    tools: list[Any] = [{
+        "type": "function", "name": "lookup", "strict": False,
+        "parameters": {"type": "object", "properties": {"query": {"type": "string"}}},
+    }]  # fmt: skip
+    async with sdk(site, api_key()) as client:
+        asking: Any = client.responses.stream(model=model, input='{"query": "what"}', tools=tools, store=stored)
+        async with asking as stream:
+            events = [event async for event in stream]
+            first = await stream.get_final_response()
+        (call,) = first.output
+        assert (call.type, call.name, call.status) == ("function_call", "lookup", "completed")
+        pieces = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
+        assert "".join(pieces) == call.arguments
+        assert len(pieces) > 1
+        output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "forty-two"}
+        before: Any = [] if stored else [{"role": "user", "content": "x"}, call.to_dict()]
+        going_on: Any = {"previous_response_id": first.id} if stored else {}
+        second = await client.responses.create(
+            model=model, input=[*before, output], tools=tools, store=stored, **going_on
+        )
+        assert second.output_text == "The tool lookup said: forty-two"
+        if stored:
+            items = [item.type async for item in client.responses.input_items.list(second.id, order="asc")]
+            assert items == ["message", "function_call", "function_call_output"]
+            with pytest.raises(openai.BadRequestError) as unanswered:
+                await client.responses.create(model=model, input="And?", tools=tools, previous_response_id=first.id)
+            assert (unanswered.value.code, unanswered.value.param) == ("validation_failed", "input")
+
+
+async def test_the_sdk_parses_a_form_that_the_model_can(site: Any, api_key: Any, agent: Any) -> None:
+    class Answer(BaseModel):
+        colour: str
+
+    model = agent("echo", models={"echo": {"features": ["json_schema"]}})
+    async with sdk(site, api_key()) as client:
+        found = await client.responses.parse(model=model, input='{"colour": "green"}', text_format=Answer)
+        assert found.output_parsed == Answer(colour="green")
+        assert found.text is not None
+        assert found.text.format is not None
+        assert found.text.format.type == "json_schema"
+        with pytest.raises(openai.BadRequestError) as error:
+            await client.responses.parse(model=agent("echo"), input="x", text_format=Answer)
+        assert (error.value.code, error.value.param) == ("unsupported_parameter", "text.format")
+
+
 @pytest.mark.parametrize(
     ("model", "error", "status", "code"),
     [
@@ -238,9 +288,10 @@ KEPT = """SELECT (SELECT count(*) FROM chat_response) + (SELECT count(*) FROM ch
 
 
 async def test_what_is_not_stored_leaves_the_bill_and_nothing_else(
-    door: ResponsesDoor, ledger: Ledger, services: Any
+    door: ResponsesDoor, ledger: Ledger, services: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it was long enough for checkpoints, and when the client leaves: then it is stopped."""
+    monkeypatch.setattr(hosts, "CHECKPOINT_SECONDS", 0.02)
     whole = await door.create("assistant", store=False)
     assert (whole["status"], whole["store"]) == ("completed", False)
     assert (await refused(door.call("GET", f"/{whole['id']}"))).status == 404
