@@ -57,6 +57,7 @@ class HttpRequest:
         self._gone: asyncio.Task[None] | None = None
         self._sent_at = 0.0
         self.started = False
+        self.answer_headers: dict[str, str] = {}  # of the answer, whole or streamed, beside its own
 
     async def actor(self) -> Actor:
         """Who asks. A browser's session is accepted for writes only from the tenant's own pages.
@@ -98,7 +99,8 @@ class HttpRequest:
 
     async def respond_bytes(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """A whole JSON answer that is encoded already."""
-        extra = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        told = self.answer_headers | dict(headers or {})
+        extra = [(name.lower().encode(), value.encode()) for name, value in told.items()]
         extra.append((b"x-request-id", self.request_id.encode()))
         extra.append((b"content-length", str(len(body)).encode()))
         self.started = True
@@ -190,7 +192,8 @@ class HttpRequest:
     async def _send_part(self, part: bytes) -> None:
         if not self.started:
             self.started = True
-            headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode())]
+            told = [(name.lower().encode(), value.encode()) for name, value in self.answer_headers.items()]
+            headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode()), *told]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         if part:
             self._sent_at = asyncio.get_running_loop().time()

@@ -15,9 +15,10 @@ from typing import Any
 
 import orjson
 
-from chat.models import IdempotencyKey
+from chat.models import UNFINISHED, IdempotencyKey, RunTask
 from core import clock
 from core.errors import PaasError
+from tenants import scope
 
 KEEP_HOURS = 24
 MOST_CHARS = 255
@@ -65,6 +66,12 @@ def made_at(identity: uuid.UUID) -> float:
 
 
 def forget_old() -> int:
-    """Remove the bound tenant's keys that are old enough; returns how many."""
+    """Remove the bound tenant's keys that are old enough, and what ended runs were to do; returns how many keys."""
+    RunTask.objects.exclude(run__status__in=UNFINISHED).delete()
     old = IdempotencyKey.objects.filter(created_at__lt=clock.now() - timedelta(hours=KEEP_HOURS))
     return old.delete()[0]
+
+
+def forget_everywhere() -> int:
+    """`forget_old` in every active tenant."""
+    return sum(forget_old() for _ in scope.each_tenant())

@@ -105,6 +105,16 @@ class RunTask(models.Model):
         return f"task of {self.run_id}"
 
 
+class LetIn(models.Model):
+    """When a caller who had to wait was last let in (`run_queue`). caller_id: a person's or an API key's id."""
+
+    caller_id = models.UUIDField(primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.caller_id} at {self.at}"
+
+
 class IdempotencyKey(models.Model):
     """A key under which a caller began a turn: whoever sends it again gets that turn and begins none.
 

@@ -66,6 +66,13 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="LetIn",
+            fields=[
+                ("caller_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name="IdempotencyKey",
             fields=[
                 ("id", models.UUIDField(default=core.ids.uuid7, editable=False, primary_key=True, serialize=False)),

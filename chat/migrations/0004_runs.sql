@@ -6,21 +6,22 @@ CREATE FUNCTION run_cap(p_user uuid, p_key uuid) RETURNS int LANGUAGE sql STABLE
     FROM public.tenants_tenant t JOIN public.tenants_plan p ON p.slug = t.plan_id WHERE t.id = public.bound_tenant()
 $$;
 
--- The runs that wait, in the order in which they are let in: whoever has the fewest comes first, so that callers take
--- turns; of one caller, those that somebody looks at before those in the background, and the older first. `may`: nothing
--- but the tenant's own cap keeps it. A run that no process holds (it waits for a worker, or its process died) is not
--- among them.
-CREATE FUNCTION run_queue() RETURNS TABLE (run uuid, host text, place bigint, may boolean) LANGUAGE sql STABLE AS $$
-    SELECT w.id, w.host, row_number() OVER (ORDER BY w.turn, w.created_at, w.id),
+-- The runs that wait, in the order in which they are let in: whoever has the fewest comes first, then whoever was let in
+-- longest ago, so that callers take turns; of one caller, those that somebody looks at before those in the background,
+-- and the older first. `may`: nothing but the tenant's own cap keeps it. A run that no process holds (it waits for a
+-- worker, or its process died) is not among them.
+CREATE FUNCTION run_queue() RETURNS TABLE (run uuid, host text, caller uuid, place bigint, may boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT w.id, w.host, w.caller, row_number() OVER (ORDER BY w.turn, l.at NULLS FIRST, w.created_at, w.id),
         w.turn <= coalesce(run_cap(w.user_id, w.key_id), w.turn)
     FROM (
-        SELECT q.id, q.user_id, q.key_id, q.created_at, r.host, (
+        SELECT q.id, q.user_id, q.key_id, coalesce(q.user_id, q.key_id) AS caller, q.created_at, r.host, (
                 SELECT count(*) FROM chat_run o WHERE o.status = 'running'
                 AND o.user_id IS NOT DISTINCT FROM q.user_id AND o.key_id IS NOT DISTINCT FROM q.key_id
             ) + row_number() OVER (PARTITION BY q.user_id, q.key_id ORDER BY q.background, q.created_at, q.id) AS turn
         FROM chat_run q JOIN public.usage_reservation r ON r.run_id = q.id
         WHERE q.status = 'queued' AND r.state = 'held' AND r.host <> 'worker' AND r.lease_until > now()
-    ) w
+    ) w LEFT JOIN chat_letin l ON l.caller_id = w.caller
 $$;
 
 -- Let in as many of the waiting runs as there are places; returns them with the processes that hold them. Counted under
@@ -34,9 +35,17 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('runs:' || public.bound_tenant()::text, 0));
     SELECT run_cap(NULL, NULL) - count(*) INTO v_places FROM chat_run r WHERE r.status = 'running';
     RETURN QUERY
-        UPDATE chat_run c SET status = 'running'
-        FROM (SELECT w.run, w.host FROM run_queue() w WHERE w.may ORDER BY w.place LIMIT greatest(v_places, 0)) n
-        WHERE c.id = n.run AND c.status = 'queued' RETURNING n.run, n.host;
+        WITH chosen AS (
+            SELECT w.* FROM run_queue() w WHERE w.may ORDER BY w.place LIMIT greatest(v_places, 0)
+        ), let_in AS (
+            UPDATE chat_run c SET status = 'running' FROM chosen n WHERE c.id = n.run AND c.status = 'queued'
+            RETURNING n.run, n.host, n.caller, n.place
+        ), noted AS (
+            INSERT INTO chat_letin AS l (caller_id, at)
+            SELECT i.caller, clock_timestamp() + max(i.place) * interval '1 microsecond' FROM let_in i GROUP BY i.caller
+            ON CONFLICT (caller_id) DO UPDATE SET at = excluded.at
+        )
+        SELECT i.run, i.host FROM let_in i;
 END
 $$;
 

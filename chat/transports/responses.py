@@ -78,23 +78,26 @@ def _allow(request: HttpRequest, *methods: str) -> None:
 
 # --- making one ---------------------------------------------------------------------------------
 async def _create(request: HttpRequest, actor: Actor) -> None:
+    key = idempotency.key_of(request.headers)
     asked = responses_request.parse(await request.json(settings.MAX_BODY_BYTES))
-    started = await _start(actor, asked, idempotency.key_of(request.headers))
+    started = await _start(actor, asked, key)
+    request.answer_headers |= started.headers
     run_id, fields = started.run_id, asked.repeated
     try:
         if asked.stream:
             await request.stream(_events(request, actor.tenant, run_id, fields, -1))
         elif asked.background:
-            await request.respond(200, Telling(run_id, fields, NOTHING).response(), started.headers)
+            await request.respond(200, Telling(run_id, fields, NOTHING).response())
         else:
             async with request.while_here():
                 telling = await _told(actor.tenant, run_id, fields)
             if telling.failure is not None:
                 raise telling.failure
-            await request.respond(200, telling.response(), started.headers)
+            await request.respond(200, telling.response())
     except ClientGone:
-        # Who streams a response that is stored knows its id, and can come back. Nobody else can, so nobody pays on.
-        if not (started.replayed or (asked.stored and asked.stream)):
+        # Who streams a response that is stored knows its id, and can come back; so can who has a key for it. Nobody
+        # else can, so nobody pays on.
+        if not (started.replayed or (asked.stored and (asked.stream or key))):
             await turns.cancel_turn(actor, run_id)
             await _ended(actor.tenant, run_id)
         raise
