@@ -41,7 +41,7 @@ ERROR_CODES = {
     "1261": "context_too_long",
 }
 
-GLM = Dialect(sends_usage_option=False, error_codes=ERROR_CODES)
+GLM = Dialect(sends_usage_option=False, error_codes=ERROR_CODES, sends_encoding_format=False)
 
 
 class Zhipu:
