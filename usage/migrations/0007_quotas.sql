@@ -38,14 +38,15 @@ $$;
 
 -- What a subject has used since a day, from the ledger: with what a counter begins that is made in the middle of its
 -- period. An entry counts for the day on which its run was begun, as everywhere; corrections are no usage.
-CREATE FUNCTION public.usage_recorded(p_level text, p_subject uuid, p_metric text, p_currency text, p_from date)
-RETURNS bigint LANGUAGE sql STABLE AS $$
+CREATE FUNCTION public.usage_recorded(
+    p_tenant uuid, p_level text, p_subject uuid, p_metric text, p_currency text, p_from date
+) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(CASE p_metric
         WHEN 'tokens' THEN r.input_tokens + r.output_tokens
         WHEN 'cost' THEN CASE WHEN r.currency = p_currency THEN ceil(coalesce(r.cost, 0) * 1000000000) ELSE 0 END
         ELSE 0 END), 0)::bigint
     FROM public.usage_usagerecord r LEFT JOIN public.usage_reservation h ON h.run_id = r.run_id
-    WHERE r.tenant_id = public.bound_tenant() AND r.kind NOT IN ('reversal', 'credit', 'adjustment')
+    WHERE r.tenant_id = p_tenant AND r.kind NOT IN ('reversal', 'credit', 'adjustment')
         AND r.at >= p_from::timestamp AT TIME ZONE 'UTC'
         AND coalesce(h.created_at, r.at) >= p_from::timestamp AT TIME ZONE 'UTC'
         AND CASE p_level
@@ -55,7 +56,7 @@ RETURNS bigint LANGUAGE sql STABLE AS $$
             ELSE r.key_id IN (
                 SELECT b.id FROM public.accounts_apikey b
                 LEFT JOIN public.accounts_apikey p ON p.id = b.parent_id
-                WHERE b.tenant_id = public.bound_tenant() AND p_subject IN (b.id, b.parent_id, p.parent_id))
+                WHERE b.tenant_id = p_tenant AND p_subject IN (b.id, b.parent_id, p.parent_id))
             END
 $$;
 
@@ -189,7 +190,7 @@ BEGIN
         INSERT INTO public.usage_quota
             (id, tenant_id, level, subject_id, metric, period, currency, month, allowance, used, reserved)
         SELECT gen_random_uuid(), v_tenant, b.level, b.subject_id, b.metric, b.period, b.currency, d.starts, b.amount,
-            public.usage_recorded(b.level, b.subject_id, b.metric, b.currency, d.starts), 0
+            public.usage_recorded(v_tenant, b.level, b.subject_id, b.metric, b.currency, d.starts), 0
         FROM public.usage_budgets(v_tenant) b
         CROSS JOIN LATERAL (SELECT CASE b.period WHEN 'day' THEN v_day ELSE v_month END AS starts) d
         WHERE b.subject_id = ANY (v_subjects)
@@ -328,4 +329,56 @@ BEGIN
     END IF;
     RETURN NULL;
 END
+$$;
+
+-- Where every limit of usage_budgets stands in the month and day that run, and a tenant's conversations of the day; of
+-- some subjects, or (NULL) of all. What has no counter yet has used what the ledger says.
+CREATE FUNCTION public.usage_standing(p_tenant uuid, p_subjects uuid[]) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT coalesce(jsonb_agg(to_jsonb(s) ORDER BY s.level, s.subject_id, s.metric, s.period DESC, s.currency), '[]')
+    FROM (
+        SELECT b.level, b.subject_id, b.metric, b.period, b.currency, d.starts_on, b.source,
+            CASE WHEN b.source = 'plan' AND b.metric = 'tokens' AND b.period = 'month'
+                THEN coalesce(u.allowance, b.amount) ELSE b.amount END AS "limit",
+            coalesce(u.used, public.usage_recorded(p_tenant, b.level, b.subject_id, b.metric, b.currency, d.starts_on)) AS used,
+            coalesce(u.reserved, 0) AS reserved, u.refused_at
+        FROM public.usage_budgets(p_tenant) b
+        CROSS JOIN LATERAL (SELECT date_trunc(b.period, now() AT TIME ZONE 'UTC')::date AS starts_on) d
+        LEFT JOIN public.usage_quota u ON u.tenant_id = p_tenant AND u.subject_id = b.subject_id AND u.level = b.level
+            AND u.metric = b.metric AND u.period = b.period AND u.currency = b.currency AND u.month = d.starts_on
+        WHERE p_subjects IS NULL OR b.subject_id = ANY (p_subjects)
+        UNION ALL
+        SELECT 'tenant', t.id, 'sessions', 'day', '', d.today, CASE WHEN l.id IS NULL THEN 'plan' ELSE 'limit' END,
+            coalesce(l.amount, p.sessions_per_day)::bigint, CASE WHEN c.day = d.today THEN c.begun ELSE 0 END, 0, NULL
+        FROM public.tenants_tenant t
+        JOIN public.tenants_plan p ON p.slug = t.plan_id
+        CROSS JOIN (SELECT (now() AT TIME ZONE 'UTC')::date AS today) d
+        LEFT JOIN public.tenants_limit l ON l.tenant_id = t.id AND l.level = 'tenant' AND l.subject_id = t.id
+            AND l.metric = 'sessions' AND l.period = 'day'
+        LEFT JOIN public.usage_sessioncount c ON c.tenant_id = t.id
+        WHERE t.id = p_tenant AND coalesce(l.amount, p.sessions_per_day) IS NOT NULL
+            AND (p_subjects IS NULL OR t.id = ANY (p_subjects))
+    ) s
+$$;
+
+-- Write down which limits of a tenant have come to 80 and to 100 percent and of which nobody was told yet, and return
+-- those. Whoever comes second finds nothing: so people are told once, if they are told in the same transaction. At the
+-- end is also what has refused a turn because too little was left.
+CREATE FUNCTION public.usage_warn(p_tenant uuid) RETURNS jsonb LANGUAGE sql AS $$
+    WITH crossed AS (
+        SELECT s.*, t.threshold FROM jsonb_to_recordset(public.usage_standing(p_tenant, NULL)) AS s (
+            level text, subject_id uuid, metric text, period text, currency text, starts_on date, "limit" bigint,
+            used bigint, reserved bigint, refused_at timestamptz)
+        CROSS JOIN (VALUES (80), (100)) AS t (threshold)
+        WHERE s."limit" > 0 AND (s.used >= s."limit" * t.threshold / 100.0
+            OR (s.refused_at IS NOT NULL AND s.used >= s."limit" * 0.8))
+    ), told AS (
+        INSERT INTO public.usage_limitwarning
+            (id, tenant_id, level, subject_id, metric, period, currency, starts_on, threshold, at)
+        SELECT gen_random_uuid(), p_tenant, level, subject_id, metric, period, currency, starts_on, threshold, now()
+        FROM crossed ORDER BY subject_id, metric, period, currency, threshold
+        ON CONFLICT DO NOTHING
+        RETURNING level, subject_id, metric, period, currency, starts_on, threshold
+    )
+    SELECT coalesce(jsonb_agg(to_jsonb(c)), '[]') FROM crossed c
+    JOIN told USING (level, subject_id, metric, period, currency, starts_on, threshold)
 $$;
