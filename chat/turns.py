@@ -19,6 +19,7 @@ from django.conf import settings
 from psycopg.types.json import Jsonb
 from redis.exceptions import RedisError
 
+from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
@@ -94,6 +95,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     if not slug and request.conversation_id is not None:
         slug = await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, request.conversation_id)
     spec = await agent_for(actor, slug)
+    await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
     run_id, message_id = uuid7(), uuid7()
     conversational = request.messages is None
