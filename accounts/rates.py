@@ -2,8 +2,8 @@
 
 Everybody has one bucket for each class in their tenant; keys below a key share its bucket, so that making more keys
 makes nobody faster. Beside it stands one bucket for all requests of the tenant, of the size its plan or a limit of its
-own gives, and one for each limit of the person's or key's own. Who cannot be identified is counted by address. One Redis
-command a request asks all of it.
+own gives, and one for each limit of the person's or key's own. Who cannot be identified is counted by address. One
+Redis command a request asks all of it.
 """
 
 from __future__ import annotations

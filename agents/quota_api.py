@@ -44,7 +44,9 @@ class Wanted(What):
 def _asked(serializer: serializers.Serializer[Any], data: Any) -> dict[str, Any]:
     unknown = sorted(set(data) - set(serializer.fields)) if isinstance(data, dict) else []
     if unknown:
-        raise PaasError("validation_failed", details={"fields": {name: ["Not a field of a limit."] for name in unknown}})
+        raise PaasError(
+            "validation_failed", details={"fields": {name: ["Not a field of a limit."] for name in unknown}}
+        )
     serializer.is_valid(raise_exception=True)
     return {name: "" if value is None else value for name, value in serializer.validated_data.items()}
 
@@ -110,8 +112,13 @@ def _manager(request: Request) -> Actor:
 def _with_ids(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """With the id by which each that was set can be removed; a plan's and a key's own have none."""
     tenant = scope.current_tenant().id
-    rows = Limit.objects.filter(tenant_id=tenant).values_list("level", "subject_id", "metric", "period", "currency", "id")
-    ids = {(level, str(subject), metric, period, currency): str(found) for level, subject, metric, period, currency, found in rows}
+    rows = Limit.objects.filter(tenant_id=tenant).values_list(
+        "level", "subject_id", "metric", "period", "currency", "id"
+    )
+    ids = {
+        (level, str(subject), metric, period, currency): str(found)
+        for level, subject, metric, period, currency, found in rows
+    }
     for view in views:
         kind = (view["level"], view["subject_id"], view["metric"], view["period"] or "", view["currency"] or "")
         view["id"] = ids.get(kind)

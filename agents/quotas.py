@@ -55,7 +55,9 @@ def lines_for(actor: Actor, *, rooms: bool = False) -> list[Line]:
     """
     tenant = actor.tenant.id
     mine = {tenant, *_subjects_of(actor)}
-    agents = {one.pk for one in Agent.objects.filter(archived_at=None) if actor.agents is None or one.slug in actor.agents}
+    agents = {
+        one.pk for one in Agent.objects.filter(archived_at=None) if actor.agents is None or one.slug in actor.agents
+    }
     found = standings_of(tenant, mine | agents)
     found += _uncounted(tenant) + [one for one in _requests(tenant) if one.subject_id in mine | agents]
     if rooms:
@@ -115,7 +117,9 @@ def _subjects_of(actor: Actor) -> set[uuid.UUID]:
 
 def _names(ids: set[uuid.UUID]) -> dict[uuid.UUID, str]:
     tenant = scope.current_tenant().id
-    people = Membership.objects.filter(tenant_id=tenant, user_id__in=ids).values_list("user_id", "user__name", "user__email")
+    people = Membership.objects.filter(tenant_id=tenant, user_id__in=ids).values_list(
+        "user_id", "user__name", "user__email"
+    )
     found = {user_id: name or email for user_id, name, email in people}
     found |= dict(ApiKey.objects.filter(tenant_id=tenant, pk__in=ids).values_list("pk", "name"))
     found |= dict(Agent.objects.filter(pk__in=ids).values_list("pk", "name"))
@@ -134,7 +138,14 @@ def _uncounted(tenant: uuid.UUID) -> list[Standing]:
     )
     return [
         Standing(
-            "tenant", tenant, metric, "", "", Decimal(allowed), Decimal(count()), source="limit" if metric in own else "plan"
+            "tenant",
+            tenant,
+            metric,
+            "",
+            "",
+            Decimal(allowed),
+            Decimal(count()),
+            source="limit" if metric in own else "plan",
         )
         for metric, allowed, count in wanted
         if allowed is not None
@@ -161,5 +172,12 @@ def _with_room(found: Standing) -> Standing:
     if room is None:
         return found
     return Standing(
-        found.level, found.subject_id, "requests", "minute", "", found.limit, found.limit - room.left, source=found.source
+        found.level,
+        found.subject_id,
+        "requests",
+        "minute",
+        "",
+        found.limit,
+        found.limit - room.left,
+        source=found.source,
     )

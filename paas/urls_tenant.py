@@ -27,6 +27,7 @@ from portal import (
     impersonation,
     invitations,
     keys,
+    limits,
     login_code,
     members,
     oidc,
@@ -58,6 +59,7 @@ api = [
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
+    path("settings/limits/", limits.overview, name="limits"),
     # usage and bills
     path("usage/statement", StatementDetail.as_view()),
     path("usage/invoices", InvoiceList.as_view()),

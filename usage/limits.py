@@ -120,7 +120,9 @@ def _check(place: Place, amount: Decimal) -> None:
     if not (amount.is_finite() and least <= amount <= most):
         raise ValidationError({"amount": f"Write a number from {least} to {most:,}."})
     if amount != round(amount, 6 if cost else 0):
-        raise ValidationError({"amount": "Write it with six decimal places at most." if cost else "Write a whole number."})
+        raise ValidationError(
+            {"amount": "Write it with six decimal places at most." if cost else "Write a whole number."}
+        )
     if place.level != "tenant":
         _check_below(place, amount)
 
