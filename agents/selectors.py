@@ -8,6 +8,7 @@ from agents.models import Agent
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
 from llm.selectors import provider_ref
+from tenants import limits, scope
 
 
 def agents() -> list[Agent]:
@@ -23,6 +24,7 @@ def agents_for(actor: Actor) -> list[Agent]:
 def agent_spec(slug: str) -> AgentSpec | None:
     """An agent as a value; the oldest one for "". Raises provider_not_configured when its provider is off."""
     usable = Agent.objects.select_related("current__provider").filter(archived_at=None, current__isnull=False)
+    usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
     agent = (usable.filter(slug=slug) if slug else usable).first()
     if agent is None or agent.current is None:
         return None
@@ -41,6 +43,7 @@ def agent_spec(slug: str) -> AgentSpec | None:
         provider=provider_ref(account),
         provider_name=account.name,
         info=charged_info(account, version.model),
+        requests_per_minute=None if agent.own_rate is None else int(agent.own_rate),
     )
 
 

@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from django.conf import settings
 from psycopg.types.json import Jsonb
 from redis.exceptions import RedisError
 
+from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
@@ -28,11 +30,13 @@ from chat.log import RunLog
 from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
+from llm.catalog import ModelInfo
 from llm.tokens import estimate_messages
 from tenants import scope
 from tenants.db import aio
+from usage.standings import Standing, refusal, standing_of
 
-START_SQL = "SELECT code, granted, input_tokens, message, history FROM start_turn(%s)"
+START_SQL = "SELECT code, granted, input_tokens, message, history, quota FROM start_turn(%s)"
 CANCEL_SQL = (
     "UPDATE public.usage_reservation SET cancel_requested = true WHERE run_id = %s AND state = 'held' RETURNING host"
 )
@@ -78,14 +82,15 @@ class StartedTurn:
     message_id: uuid.UUID | None
     title: str | None  # of a new conversation
     input_tokens: int
+    tightest: Standing | None = None  # of the limits on tokens, with this turn held
 
 
 async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    unsupported_parameter, run_in_progress, quota_exceeded, session_limit_reached, database_unavailable,
-    server_stopping.
+    unsupported_parameter, run_in_progress, quota_exceeded, model_unpriced, session_limit_reached, rate_limited,
+    database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     here = host.current()
@@ -96,6 +101,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         slug = await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, request.conversation_id)
     spec = await agent_for(actor, slug)
     client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
+    await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
     run_id, message_id = uuid7(), uuid7()
     conversational = request.messages is None
@@ -130,11 +136,12 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
+        "terms": _terms(spec.info),
     }
     asked_at = asyncio.get_running_loop().time()
-    code, granted, counted, stored_message, history = await _start(actor, start)
+    code, granted, counted, stored_message, history, quota = await _start(actor, start)
     if code != "ok":
-        raise _refusal(code, counted)
+        raise _refusal(code, counted, quota)
 
     instructions = 1 if spec.instructions else 0
     messages = asked[:instructions] + (history or []) + asked[instructions:]
@@ -148,7 +155,9 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         client_tools=request.tools,
     )
     here.execute(LiveRun(log, actor, spec, turn, conversation_id, counted))
-    return StartedTurn(run_id, spec, log, conversation_id, stored_message if conversational else None, title, counted)
+    message = stored_message if conversational else None
+    tightest = standing_of(quota) if quota else None
+    return StartedTurn(run_id, spec, log, conversation_id, message, title, counted, tightest)
 
 
 async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
@@ -200,19 +209,26 @@ def _parameters(spec: AgentSpec, request: TurnRequest) -> dict[str, Any]:
     return own | {name: value for name, value in request.parameters.items() if name in PARAMETERS}
 
 
-def _refusal(code: str, counted: int) -> PaasError:
-    if code == "session_limit_reached":
-        return _tomorrow()
-    if code != "quota_exceeded":
-        return PaasError(code)
-    resets_at = clock.next_month(clock.month_of(clock.now()))
-    seconds = (resets_at - clock.now()).total_seconds()
-    return PaasError(
-        code,
-        f"The token quota of this month does not cover this message. It resets on {resets_at:%Y-%m-%d} (UTC).",
-        retry_after=seconds,
-        details={"resets_at": resets_at.isoformat(), "input_tokens": counted},
+def _terms(info: ModelInfo) -> dict[str, str | None]:
+    """The dearest that a token of either kind can become: nobody knows before what will be read from a cache, or what
+    will be thought."""
+    tokens_in, tokens_out = (
+        _dearest(info.input_price, info.cached_price),
+        _dearest(info.output_price, info.reasoning_price),
     )
+    return {"input_price": tokens_in, "output_price": tokens_out, "currency": info.currency}
+
+
+def _dearest(price: Decimal | None, part: Decimal | None) -> str | None:
+    return None if price is None else format(max(price, part or price), "f")
+
+
+def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError:
+    if code == "session_limit_reached" and quota is None:
+        return _tomorrow()
+    if code in ("quota_exceeded", "session_limit_reached", "model_unpriced"):
+        return refusal(code, quota, counted)
+    return PaasError(code)
 
 
 def _tomorrow() -> PaasError:

@@ -2,11 +2,14 @@
 -- run. `code` is 'ok', or why not (then nothing was written): not_found, run_in_progress, quota_exceeded,
 -- session_limit_reached (a new conversation more than the plan allows a day), message_empty (a retry with nothing to
 -- answer), context_too_long (what is to be answered again does not fit).
+-- `quota` is what public.usage_hold says of the limit that refused, or of the tightest one of tokens.
 -- p_turn: run, conversation, new_conversation, message, title, content, retry, agent, version, user, key, door,
 -- input (stateless calls), input_tokens, output_tokens, history_budget, host, lease_seconds, agent_slug, provider,
--- model.
-CREATE OR REPLACE FUNCTION start_turn(
-    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb
+-- model, terms (public.usage_hold).
+DROP FUNCTION IF EXISTS start_turn(jsonb);
+CREATE FUNCTION start_turn(
+    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb,
+    OUT quota jsonb
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_conversation uuid := (p_turn ->> 'conversation')::uuid;
@@ -16,6 +19,7 @@ DECLARE
     v_new boolean := coalesce((p_turn ->> 'new_conversation')::boolean, false);
     v_retry boolean := coalesce((p_turn ->> 'retry')::boolean, false);
     v_history_tokens bigint;
+    v_held jsonb;
 BEGIN
     message := (p_turn ->> 'message')::uuid;
     input_tokens := (p_turn ->> 'input_tokens')::bigint;
@@ -54,15 +58,18 @@ BEGIN
         code := 'session_limit_reached';
         RETURN;
     END IF;
-    granted := public.usage_reserve(
+    v_held := public.usage_hold(
         (p_turn ->> 'run')::uuid, v_user, v_key, v_agent, input_tokens, (p_turn ->> 'output_tokens')::bigint,
         p_turn ->> 'host', make_interval(secs => (p_turn ->> 'lease_seconds')::double precision),
-        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model');
+        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model',
+        coalesce(p_turn -> 'terms', '{}') || jsonb_build_object('session', v_new));
+    granted := (v_held ->> 'granted')::bigint;
+    quota := nullif(v_held -> 'limit', 'null');
     IF granted IS NULL THEN
         IF v_new THEN
             PERFORM public.usage_unbegin_session();
         END IF;
-        code := 'quota_exceeded';
+        code := v_held ->> 'code';
         RETURN;
     END IF;
 

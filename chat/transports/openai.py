@@ -27,7 +27,7 @@ from agents.runtime.events import (
     TOOL_DELTA,
     Event,
 )
-from chat import http, turns
+from chat import http, limit_headers, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
 from chat.log import Batch
@@ -42,7 +42,8 @@ DONE = b"data: [DONE]\n\n"
 async def door(request: HttpRequest) -> None:
     """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
     actor = await request.actor()
-    await rates.admit(actor, "turn" if request.method == "POST" else "read")
+    room = await rates.admit(actor, "turn" if request.method == "POST" else "read")
+    request.limits |= limit_headers.of_room(room)
     if request.path == "/v1/models" and request.method == "GET":
         await request.respond(200, await _models(actor))
     elif request.path.startswith("/v1/models/") and request.method == "GET":
@@ -77,6 +78,7 @@ async def _completions(request: HttpRequest, actor: Actor) -> None:
     body = await request.json(settings.MAX_BODY_BYTES)
     turn = openai_request.parse(body)
     started = await turns.start_turn(actor, turn)
+    request.limits |= limit_headers.of_tokens(started.tightest)
     try:
         if turn.stream:
             await _answer_streamed(request, started, actor, body)

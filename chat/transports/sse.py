@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from django.conf import settings
 
 from accounts import rates
-from chat import http, protocol, selectors, turns
+from chat import http, limit_headers, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import HttpRequest
 from core.errors import PaasError
@@ -66,9 +66,10 @@ async def events(tenant: TenantRef, run_id: uuid.UUID, after: int) -> AsyncGener
 
 async def _start(request: HttpRequest) -> None:
     actor = await request.actor()
-    await rates.admit(actor, "turn")
+    request.limits |= limit_headers.of_room(await rates.admit(actor, "turn"))
     body = await request.json(settings.MAX_BODY_BYTES)
     started = await turns.start_turn(actor, protocol.turn_request("sse", body))
+    request.limits |= limit_headers.of_tokens(started.tightest)
     if "text/event-stream" in request.headers.get("accept", ""):
         await request.stream(events(actor.tenant, started.run_id, 0))
         return

@@ -192,6 +192,11 @@ TENANT: dict[str, Access] = {
     "/settings/sign-in/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/test/": page(POST=ADMIN_SETTINGS),
+    # limits
+    "/api/v1/quotas": api(GET=ANY),
+    "/api/v1/limits": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
+    "/api/v1/limits/<uuid:limit_id>": api(DELETE=ADMIN_SETTINGS),
+    "/settings/limits/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     # usage and bills
     "/api/v1/usage/statement": api(GET=USAGE_READ),
     "/api/v1/usage/invoices": api(GET=USAGE_READ),
@@ -261,6 +266,9 @@ PLATFORM: dict[str, Access] = {
     "/api/v1/tenants/<uuid:tenant_id>/suspend": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/resume": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/restore": api(POST=OPERATOR),
+    # limits of tenants
+    "/api/v1/tenants/<uuid:tenant_id>/limits": api(GET=OPERATOR, PUT=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/limits/<uuid:limit_id>": api(DELETE=OPERATOR),
     # sign-in for programs
     "/api/auth/login": public("POST"),
     "/api/auth/login/tenant": public("POST"),
@@ -284,6 +292,7 @@ CONSOLE_MODELS = {
     "accounts.impersonation",
     "accounts.user",
     "procrastinate.procrastinatejob",
+    "tenants.limit",
     "tenants.plan",
     "tenants.tenant",
     "usage.invoice",
@@ -309,6 +318,7 @@ JOBS: dict[str, str] = {
     "tenants.resume": "every",
     "usage.invoices": "every",
     "usage.seal": "every",
+    "usage.warn": "every",
     "usage.verify": "every",
     "usage.verify_newest": "every",
 }

@@ -65,6 +65,11 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/audit": Declared("own"),
     "/api/v1/audit/export": Declared("own"),
     "/settings/audit/": Declared("own", page=True),
+    # limits
+    "/api/v1/quotas": Declared("own"),
+    "/api/v1/limits": Declared("own", ("GET", "PUT")),
+    "/api/v1/limits/<uuid:limit_id>": Declared("by_id", ("DELETE",), {"limit_id": "limit"}, of_tenant=True),
+    "/settings/limits/": Declared("own", ("GET", "POST"), page=True),
     # usage and bills
     "/api/v1/usage/statement": Declared("own"),
     "/api/v1/usage/invoices": Declared("own"),
