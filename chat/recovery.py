@@ -25,7 +25,7 @@ from agents.runtime.events import (
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import finish, selectors
+from chat import embeddings, finish, selectors
 from chat.finish import Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.log import RunLog, decode_events
@@ -55,6 +55,8 @@ async def sweep(host: Host) -> int:
                 log.error("a reservation has no tenant", run=str(run_id))
                 continue
             ended += await _end(host, tenant, run_id, fence, input_estimate, cancel_requested)
+        except Run.DoesNotExist:
+            await embeddings.end_lost(tenant, run_id, fence)
         except PaasError as error:
             log.warning("a run will be ended at the next sweep", run=str(run_id), error=error.code)
         except Exception:

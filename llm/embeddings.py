@@ -37,7 +37,7 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """One vector an input, in order: base64 text where that was asked for. input_tokens None: the vendor said nothing."""
+    """One vector an input, in order: base64 text where that was asked for. input_tokens None: the vendor is silent."""
 
     vectors: list[list[float] | str]
     input_tokens: int | None

@@ -209,6 +209,7 @@ DOORS: dict[str, Access] = {
     "/v1/models": api(GET=CHAT_READ),
     "/v1/models/<slug>": api(GET=CHAT_READ),
     "/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/v1/embeddings": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/runs": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
@@ -217,6 +218,7 @@ DOORS: dict[str, Access] = {
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},
+    "/v1/embeddings": {"model": "vectors/embed-8", "input": "x"},
     "/api/v1/runs": {"agent": "assistant", "message": "x"},
 }
 FRAMES: dict[str, str] = {

@@ -180,6 +180,7 @@ DOORS: dict[str, Declared] = {
     "/v1/models": Declared("own"),
     "/v1/models/<slug>": Declared("by_id", ids={"slug": "agent_slug"}),
     "/v1/chat/completions": Declared("own", ("POST",)),
+    "/v1/embeddings": Declared("own", ("POST",)),
     "/api/v1/runs": Declared("own", ("POST",)),
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
@@ -188,7 +189,7 @@ DOORS: dict[str, Declared] = {
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/api/v1/runs"},
-    "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions"},
+    "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/sse.py": {
         "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
     },
