@@ -246,6 +246,8 @@ async def serve(request: HttpRequest, door: Door, shape: Shape) -> None:
         if request.started:
             raise
         headers = limit_headers.of_error(found) | found.headers()
+        if shape is openai_shape and not found.retryable:
+            headers["x-should-retry"] = "false"  # OpenAI's clients try again after every 429 and 5xx if not told so
         await request.respond(found.status, shape(found, request.request_id), headers)
     finally:
         await request.close()

@@ -42,6 +42,7 @@ from core.errors import ERRORS, PaasError
 from tenants import scope
 
 DONE = b"data: [DONE]\n\n"
+RETRY_AFTER_SECONDS = 2.0  # what a client is told to wait after a fault of the model's that may pass
 
 
 async def door(request: HttpRequest) -> None:
@@ -178,7 +179,8 @@ async def _all_events(actor: Actor, run_id: uuid.UUID) -> list[Event]:
 def _raise_failure(events: list[Event]) -> None:
     for kind, data in events:
         if kind == RUN_FAILED:
-            raise PaasError(data["code"], data["message"], retry_after=2 if data["retryable"] else None)
+            wait = RETRY_AFTER_SECONDS if data["retryable"] else None
+            raise PaasError(data["code"], data["message"], retry_after=wait)
 
 
 async def _chunks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -15,39 +15,7 @@ from chat import embeddings, recovery
 from core.errors import PaasError
 from llm.embeddings import EmbeddingRequest
 from tests.chat.ledger import eventually
-from tests.conftest import forget_caches, in_thread
-
-MODELS = {
-    "embed-4": {"embeddings": True, "embedding_price": "0.02", "currency": "USD"},
-    "embed-silent-4": {"embeddings": True},
-    "fault-500": {"embeddings": True},
-    "fault-hang": {"embeddings": True, "embedding_price": "1"},
-    "bench-0-0-1": {"context_tokens": 100},
-}
-
-
-@pytest.fixture
-def embedder(db: Any, vendor: Vendor) -> Iterator[None]:
-    """An account `vectors` of acme with embeddings models; gone afterwards."""
-    from llm.services import provider_create, provider_delete
-    from tenants import scope
-
-    def create() -> Any:
-        with scope.bind(db.acme):
-            return provider_create(
-                actor="test", by_operator=True, name="vectors", kind="openai_compatible", base_url=vendor.base_url, models=MODELS
-            )  # fmt: skip
-
-    def delete(account: Any) -> None:
-        with scope.bind(db.acme):
-            provider_delete(account, actor="test")
-
-    account = in_thread(create)
-    forget_caches()
-    yield
-    in_thread(lambda: delete(account))
-    forget_caches()
-
+from tests.conftest import in_thread
 
 Ask = Callable[..., Any]
 
