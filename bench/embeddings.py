@@ -38,7 +38,7 @@ def document_of(asked: dict[str, Any]) -> dict[str, Any] | None:
     whole = isinstance(given, str) or (isinstance(given, list) and all(isinstance(one, int) for one in given))
     inputs = [given] if whole else list(given or [])
     size = int(asked.get("dimensions") or match[2])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"object": "embedding", "index": index, "embedding": vector_of(one, size)} for index, one in enumerate(inputs)
     ]
     if asked.get("encoding_format") == "base64":

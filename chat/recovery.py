@@ -55,8 +55,6 @@ async def sweep(host: Host) -> int:
                 log.error("a reservation has no tenant", run=str(run_id))
                 continue
             ended += await _end(host, tenant, run_id, fence, input_estimate, cancel_requested)
-        except Run.DoesNotExist:
-            await embeddings.end_lost(tenant, run_id, fence)
         except PaasError as error:
             log.warning("a run will be ended at the next sweep", run=str(run_id), error=error.code)
         except Exception:
@@ -67,7 +65,11 @@ async def sweep(host: Host) -> int:
 async def _end(
     host: Host, tenant: TenantRef, run_id: uuid.UUID, fence: int, input_estimate: int, stopped: bool
 ) -> bool:
-    run, info = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+    try:
+        run, info = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+    except Run.DoesNotExist:
+        await embeddings.end_lost(tenant, run_id, fence)  # those have no run
+        return True
     stored, events = await _events(host, tenant, run_id)
     live = RunLog(tenant, run_id, fence, host.writer)
     # An end that was held back and never committed is not part of the run.

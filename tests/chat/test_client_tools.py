@@ -61,6 +61,7 @@ def tool(**fields: Any) -> list[dict[str, Any]]:
         ({"tools": tool(parameters=[])}, "validation_failed", "tools[0]"),
         ({"tools": tool(parameters=deep(40))}, "validation_failed", "tools"),  # A42
         ({"tools": tool(parameters={"a": "x" * 300_000})}, "validation_failed", "tools"),  # A42
+        ({"tools": tool(description="\0")}, "validation_failed", "tools"),
         ({"tool_choice": "required"}, "validation_failed", "tool_choice"),
         ({"tools": [TOOL], "tool_choice": "any"}, "validation_failed", "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "validation_failed", "tool_choice"),
