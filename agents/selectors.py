@@ -8,6 +8,7 @@ from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
 from llm.selectors import provider_ref
+from tenants import limits, scope
 
 
 def agents() -> list[Agent]:
@@ -23,6 +24,7 @@ def agents_for(actor: Actor) -> list[Agent]:
 def agent_spec(slug: str) -> AgentSpec | None:
     """An agent as a value; the oldest one for "". Raises provider_not_configured when its provider is off."""
     usable = Agent.objects.select_related("current__provider").filter(archived_at=None, current__isnull=False)
+    usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
     agent = (usable.filter(slug=slug) if slug else usable).first()
     if agent is None or agent.current is None:
         return None
@@ -33,7 +35,7 @@ def agent_spec(slug: str) -> AgentSpec | None:
 
 def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
     """One version of an agent as a value, whatever has become of the agent since."""
-    account = version.provider
+    account, own_rate = version.provider, getattr(agent, "own_rate", None)  # asked for where a call is counted
     return AgentSpec(
         agent_id=agent.id,
         version_id=version.id,
@@ -46,6 +48,7 @@ def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
         provider=provider_ref(account),
         provider_name=account.name,
         info=charged_info(account, version.model),
+        requests_per_minute=None if own_rate is None else int(own_rate),
     )
 
 

@@ -48,7 +48,7 @@ def _tool(tool: Any, where: str) -> dict[str, Any]:
         ("parameters", dict, "a JSON schema"),
         ("strict", bool, "true or false"),
     ):
-        if not isinstance(function.get(field), kind | None):  # type: ignore[operator]
+        if not isinstance(function.get(field), kind | None):
             raise invalid(where, f"{where}.function.{field} is {what}.")
     kept = {field: function[field] for field in ("name", "description", "parameters", "strict") if field in function}
     return {"type": "function", "function": {field: value for field, value in kept.items() if value is not None}}
@@ -124,7 +124,7 @@ def _has_image(message: dict[str, Any]) -> bool:
 
 
 def check_size(value: Any, param: str) -> None:
-    """Raise validation_failed for JSON that is too deep or too large to be a tool or a schema (A42)."""
+    """Raise validation_failed for JSON that is too deep, too large or has NUL characters (A42)."""
     level, depth = [value], 0
     while level:
         depth += 1
@@ -135,8 +135,11 @@ def check_size(value: Any, param: str) -> None:
             for one in level
             for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
         ]
-    if len(orjson.dumps(value)) > MOST_BYTES:
+    encoded = orjson.dumps(value)
+    if len(encoded) > MOST_BYTES:
         raise invalid(param, f"{param} is over {MOST_BYTES // 1024} KiB.")
+    if b"\\u0000" in encoded:  # a run that waits is stored with its tools
+        raise invalid(param, f"{param} has NUL characters.")
 
 
 def is_name(value: Any) -> bool:

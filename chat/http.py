@@ -18,6 +18,7 @@ import structlog
 from accounts import keys
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
+from chat import limit_headers
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from tenants import resolve
@@ -52,6 +53,7 @@ class HttpRequest:
         }
         self.query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         self.request_id = uuid7().hex
+        self.limits: dict[str, str] = {}  # what is left (chat/limit_headers.py): goes with whatever is answered
         self._receive = receive
         self._send = send
         self._gone: asyncio.Task[None] | None = None
@@ -99,7 +101,7 @@ class HttpRequest:
 
     async def respond_bytes(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """A whole JSON answer that is encoded already."""
-        told = self.answer_headers | dict(headers or {})
+        told = self.limits | self.answer_headers | dict(headers or {})
         extra = [(name.lower().encode(), value.encode()) for name, value in told.items()]
         extra.append((b"x-request-id", self.request_id.encode()))
         extra.append((b"content-length", str(len(body)).encode()))
@@ -192,7 +194,8 @@ class HttpRequest:
     async def _send_part(self, part: bytes) -> None:
         if not self.started:
             self.started = True
-            told = [(name.lower().encode(), value.encode()) for name, value in self.answer_headers.items()]
+            given = self.limits | self.answer_headers
+            told = [(name.lower().encode(), value.encode()) for name, value in given.items()]
             headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode()), *told]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         if part:
@@ -244,7 +247,10 @@ async def serve(request: HttpRequest, door: Door, shape: Shape) -> None:
             log.exception("request failed", path=request.path, request_id=request.request_id)
         if request.started:
             raise
-        await request.respond(found.status, shape(found, request.request_id), found.headers())
+        headers = limit_headers.of_error(found) | found.headers()
+        if shape is openai_shape and not found.retryable:
+            headers["x-should-retry"] = "false"  # OpenAI's clients try again after every 429 and 5xx if not told so
+        await request.respond(found.status, shape(found, request.request_id), headers)
     finally:
         await request.close()
 

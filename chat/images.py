@@ -31,6 +31,7 @@ def checked_part(part: dict[str, Any], where: str) -> dict[str, Any]:
         raise _invalid(where, f"{where}: image_url needs a url.")
     if image.get("detail") not in (None, *DETAILS):
         raise _invalid(where, f"{where}: detail is {', '.join(DETAILS)}.")
+    url = _as_data_url(url)
     if not url.startswith("data:"):
         message = f"{where}: only data URLs are supported; an image is not fetched from an address."
         raise PaasError("unsupported_parameter", message, details={"param": where})
@@ -70,6 +71,16 @@ def described(url: str) -> dict[str, Any]:
     kind, data = _parts(url)
     content = binascii.a2b_base64(data)
     return {"media_type": kind, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _as_data_url(url: str) -> str:
+    """Zhipu's SDK sends the base64 text alone, without saying of what."""
+    try:
+        head = binascii.a2b_base64(url[:16], strict_mode=True)
+    except (binascii.Error, ValueError):
+        return url
+    kinds = [kind for kind, signatures in SIGNATURES.items() if head.startswith(signatures)]
+    return f"data:{kinds[0]};base64,{url}" if kinds else url
 
 
 def _parts(url: str) -> tuple[str, str]:

@@ -166,7 +166,10 @@ ERRORS: dict[str, ErrorSpec] = {
     "request_too_large": ErrorSpec(413, "The request is too large."),
     "message_too_long": ErrorSpec(413, "The message is too long. Shorten it, or split it into several."),
     # how much
-    "quota_exceeded": ErrorSpec(429, "The token quota of this month is used up.", "insufficient_quota"),
+    "quota_exceeded": ErrorSpec(429, "A limit on tokens or cost is used up.", "insufficient_quota"),
+    "model_unpriced": ErrorSpec(
+        403, "Cost is limited here, and this model has no price. Ask an administrator to set one.", "permission_error"
+    ),
     "plan_limit_reached": ErrorSpec(
         403, "The plan of this workspace does not allow more. Remove one, or ask for a larger plan.", "permission_error"
     ),

@@ -193,7 +193,7 @@ def _catalogued(kind: str, model: str) -> tuple[str, str, ModelInfo] | None:
 
 
 def _info(row: Mapping[str, Any]) -> ModelInfo:
-    prices = {name: Decimal(row[name]) for name in _PRICES if name in row}
+    prices: dict[str, Any] = {name: Decimal(row[name]) for name in _PRICES if name in row}
     return ModelInfo(
         row.get("context_tokens"), row.get("max_output_tokens"), currency=row.get("currency", "USD"), **prices
     )

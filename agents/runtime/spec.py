@@ -32,6 +32,7 @@ class AgentSpec:
     provider: ProviderRef
     provider_name: str
     info: ModelInfo
+    requests_per_minute: int | None = None  # a limit of the agent's own
 
 
 @dataclass(frozen=True, slots=True)

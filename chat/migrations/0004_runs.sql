@@ -84,12 +84,16 @@ $$;
 -- session_limit_reached (a new conversation more than the plan allows a day), message_empty (a retry with nothing to
 -- answer), context_too_long (what is to be answered again does not fit), too_many_runs (as many wait as may), and what
 -- turn_of_key says (for 'replayed', `history` is what the first answer said). 'queued': as 'ok', but the run waits.
+-- `quota` is what public.usage_hold says of the limit that refused, or of the tightest one of tokens.
 -- p_turn: run, conversation, new_conversation, message, title, content, retry, agent, version, user, key, door,
 -- input (stateless calls), input_tokens, output_tokens, history_budget, host, lease_seconds, agent_slug, provider,
--- model; queue (how many may wait: most, own; without it nothing waits), background, task (of a run that a worker is to
--- take), idempotency (key, digest), response (of /v1/responses: previous_id, stored, request, items; null elsewhere).
-CREATE OR REPLACE FUNCTION start_turn(
-    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb
+-- model, terms (public.usage_hold); queue (how many may wait: most, own; without it nothing waits), background, task (of
+-- a run that a worker is to take), idempotency (key, digest), response (of /v1/responses: previous_id, stored, request,
+-- items; null elsewhere).
+DROP FUNCTION IF EXISTS start_turn(jsonb);
+CREATE FUNCTION start_turn(
+    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb,
+    OUT quota jsonb
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_conversation uuid := (p_turn ->> 'conversation')::uuid;
@@ -107,6 +111,7 @@ DECLARE
     v_own bigint;
     v_queued bigint;
     v_own_queued bigint;
+    v_held jsonb;
 BEGIN
     IF v_idempotency IS NOT NULL THEN
         SELECT k.code, k.started INTO code, history
@@ -159,15 +164,18 @@ BEGIN
         code := 'session_limit_reached';
         RETURN;
     END IF;
-    granted := public.usage_reserve(
+    v_held := public.usage_hold(
         (p_turn ->> 'run')::uuid, v_user, v_key, v_agent, input_tokens, (p_turn ->> 'output_tokens')::bigint,
         p_turn ->> 'host', make_interval(secs => (p_turn ->> 'lease_seconds')::double precision),
-        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model');
+        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model',
+        coalesce(p_turn -> 'terms', '{}') || jsonb_build_object('session', v_new));
+    granted := (v_held ->> 'granted')::bigint;
+    quota := nullif(v_held -> 'limit', 'null');
     IF granted IS NULL THEN
         IF v_new THEN
             PERFORM public.usage_unbegin_session();
         END IF;
-        code := 'quota_exceeded';
+        code := v_held ->> 'code';
         RETURN;
     END IF;
 

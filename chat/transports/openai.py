@@ -1,4 +1,7 @@
-"""OpenAI's wire: `POST /v1/chat/completions` and `GET /v1/models`. The model's name is an agent's slug."""
+"""OpenAI's wire: `POST /v1/chat/completions`, `POST /v1/embeddings` and `GET /v1/models`.
+
+A model's name is an agent's slug; of an embeddings model it is `<provider account>/<model>`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,8 +17,9 @@ from django.conf import settings
 
 from accounts import rates
 from accounts.actors import Actor
-from accounts.policies import CHAT_READ
+from accounts.policies import AGENTS_EXECUTE, CHAT_READ, CHAT_WRITE
 from agents import selectors as agent_selectors
+from agents.embeddings import embedding_models_for
 from agents.runtime.events import (
     MESSAGE_COMPLETED,
     REASONING_DELTA,
@@ -28,29 +33,33 @@ from agents.runtime.events import (
     TOOL_DELTA,
     Event,
 )
-from chat import http, idempotency, turns
+from chat import embeddings, http, idempotency, limit_headers, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
 from chat.log import Batch
-from chat.transports import openai_request
+from chat.transports import openai_embeddings, openai_request
 from chat.turns import StartedTurn
 from core.errors import ERRORS, PaasError
 from tenants import scope
 
 DONE = b"data: [DONE]\n\n"
+RETRY_AFTER_SECONDS = 2.0  # what a client is told to wait after a fault of the model's that may pass
 
 
 async def door(request: HttpRequest) -> None:
     """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
     actor = await request.actor()
-    await rates.admit(actor, "turn" if request.method == "POST" else "read")
+    room = await rates.admit(actor, "turn" if request.method == "POST" else "read")
+    request.limits |= limit_headers.of_room(room)
     if request.path == "/v1/models" and request.method == "GET":
         await request.respond(200, await _models(actor))
     elif request.path.startswith("/v1/models/") and request.method == "GET":
         await request.respond(200, await _model(actor, request.path.removeprefix("/v1/models/")))
     elif request.path == "/v1/chat/completions" and request.method == "POST":
         await _completions(request, actor)
-    elif request.path in ("/v1/models", "/v1/chat/completions"):
+    elif request.path == "/v1/embeddings" and request.method == "POST":
+        await _embeddings(request, actor)
+    elif request.path in ("/v1/models", "/v1/chat/completions", "/v1/embeddings"):
         raise PaasError("method_not_allowed")
     else:
         raise PaasError("not_found", f"There is no {request.method} {request.path} here.")
@@ -59,19 +68,30 @@ async def door(request: HttpRequest) -> None:
 async def _models(actor: Actor) -> dict[str, Any]:
     actor.require(CHAT_READ)
     found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents_for, actor)
-    return {"object": "list", "data": [_model_view(agent, actor) for agent in found]}
+    models = [(agent.slug, agent.created_at) for agent in found]
+    models += [(spec.id, spec.created_at) for spec in await embedding_models_for(actor)]
+    return {"object": "list", "data": [_model_view(name, created_at, actor) for name, created_at in models]}
 
 
-async def _model(actor: Actor, slug: str) -> dict[str, Any]:
+async def _model(actor: Actor, name: str) -> dict[str, Any]:
     for view in (await _models(actor))["data"]:
-        if view["id"] == slug:
+        if view["id"] == name:
             return dict(view)
     raise PaasError("agent_not_found", details={"param": "model"})
 
 
-def _model_view(agent: Any, actor: Actor) -> dict[str, Any]:
-    created = int(agent.created_at.timestamp())
-    return {"id": agent.slug, "object": "model", "created": created, "owned_by": actor.tenant.slug}
+def _model_view(name: str, created_at: datetime, actor: Actor) -> dict[str, Any]:
+    created = int(created_at.timestamp())
+    return {"id": name, "object": "model", "created": created, "owned_by": actor.tenant.slug}
+
+
+async def _embeddings(request: HttpRequest, actor: Actor) -> None:
+    actor.require(CHAT_WRITE)
+    actor.require(AGENTS_EXECUTE)
+    model, asked = openai_embeddings.parse(await request.json(settings.MAX_BODY_BYTES))
+    spec, found, tightest = await embeddings.embed(actor, model, asked)
+    request.limits |= limit_headers.of_tokens(tightest)
+    await request.respond(200, openai_embeddings.view(spec.id, found, asked.estimate))
 
 
 async def _completions(request: HttpRequest, actor: Actor) -> None:
@@ -80,6 +100,7 @@ async def _completions(request: HttpRequest, actor: Actor) -> None:
     turn = replace(openai_request.parse(body), idempotency_key=key)
     started = await turns.start_turn(actor, turn)
     request.answer_headers |= started.headers
+    request.limits |= limit_headers.of_tokens(started.tightest)
     try:
         if turn.stream:
             await _answer_streamed(request, started, actor, body)
@@ -162,7 +183,8 @@ async def _all_events(actor: Actor, run_id: uuid.UUID) -> list[Event]:
 def _raise_failure(events: list[Event]) -> None:
     for kind, data in events:
         if kind == RUN_FAILED:
-            raise PaasError(data["code"], data["message"], retry_after=2 if data["retryable"] else None)
+            wait = RETRY_AFTER_SECONDS if data["retryable"] else None
+            raise PaasError(data["code"], data["message"], retry_after=wait)
 
 
 async def _chunks(

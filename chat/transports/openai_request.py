@@ -87,7 +87,7 @@ def _check_parameters(body: dict[str, Any]) -> None:
         ("metadata", dict, "an object"),
         ("user", str, "a text"),
     ):
-        if not isinstance(body.get(name), kind | None):  # type: ignore[operator]
+        if not isinstance(body.get(name), kind | None):
             raise invalid(name, f"{name} is {what}.")
     for name in ("max_completion_tokens", "max_tokens", *PARAMETERS):
         if problem := problem_with(name, body.get(name)):

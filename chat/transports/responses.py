@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ, CHAT_WRITE
-from chat import host, http, idempotency, responses, turns
+from chat import host, http, idempotency, limit_headers, responses, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
 from chat.models import Run
@@ -41,7 +41,7 @@ async def door(request: HttpRequest) -> None:
     actor = await request.actor()
     if request.path == "/v1/responses":
         _allow(request, "POST")
-        await rates.admit(actor, "turn")
+        request.limits |= limit_headers.of_room(await rates.admit(actor, "turn"))
         actor.require(CHAT_WRITE)
         await _create(request, actor)
         return
@@ -52,7 +52,8 @@ async def door(request: HttpRequest) -> None:
     _allow(request, *{None: ("GET", "DELETE"), "/cancel": ("POST",), "/input_items": ("GET",)}[what])
     reads = request.method == "GET"
     streamed = reads and what is None and request.query.get("stream", [""])[0].lower() in ("true", "1")
-    await rates.admit(actor, "stream" if streamed else "read" if reads else "write")
+    room = await rates.admit(actor, "stream" if streamed else "read" if reads else "write")
+    request.limits |= limit_headers.of_room(room)
     actor.require(CHAT_READ if reads else CHAT_WRITE)
     run_id = responses_request.parse_id(match[1])
     if what == "/cancel":
@@ -82,6 +83,7 @@ async def _create(request: HttpRequest, actor: Actor) -> None:
     asked = responses_request.parse(await request.json(settings.MAX_BODY_BYTES))
     started = await _start(actor, asked, key)
     request.answer_headers |= started.headers
+    request.limits |= limit_headers.of_tokens(started.tightest)
     run_id, fields = started.run_id, asked.repeated
     try:
         if asked.stream:

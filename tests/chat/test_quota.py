@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -65,13 +65,28 @@ async def test_again_and_again_until_it_is_used_up(host: Any, actor: Any, agent:
 
 
 async def test_a_refusal_says_when_it_ends(host: Any, actor: Any, ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A37: the database says which month it is; a clock of ours that runs ahead changes nothing but the wait."""
     ledger.allow(3)
-    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 12, 31, 23, 0, tzinfo=UTC))
+    month = clock.month_of(clock.now())
+    resets_at = clock.next_month(month)
+    monkeypatch.setattr(clock, "now", lambda: resets_at - timedelta(hours=1))
     error = await attempt(actor("member"))
     assert (error.code, error.status, error.retry_after) == ("quota_exceeded", 429, 3600)
-    assert error.details == {"resets_at": "2027-01-01T00:00:00+00:00", "input_tokens": 5}
-    assert "2027-01-01" in error.message
+    assert (error.details["resets_at"], error.details["input_tokens"]) == (resets_at.isoformat(), 5)
+    told = error.details["limit"]
+    assert (told["level"], told["metric"], told["period"], told["limit"], told["left"]) == (
+        "tenant",
+        "tokens",
+        "month",
+        3,
+        3,
+    )
+    assert f"{resets_at:%Y-%m-%d}" in error.message
+    assert "3 of 3" in error.message
     assert error.headers() == {"Retry-After": "3600"}
+    monkeypatch.setattr(clock, "now", lambda: resets_at + timedelta(minutes=5))
+    error = await attempt(actor("member"))
+    assert (error.details["resets_at"], error.headers()) == (resets_at.isoformat(), {"Retry-After": "1"})
     assert ledger.value("SELECT count(*) FROM chat_conversation") == 0
     assert ledger.value("SELECT count(*) FROM usage_reservation") == 0
     assert not ledger.left_behind()

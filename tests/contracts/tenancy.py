@@ -65,6 +65,11 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/audit": Declared("own"),
     "/api/v1/audit/export": Declared("own"),
     "/settings/audit/": Declared("own", page=True),
+    # limits
+    "/api/v1/quotas": Declared("own"),
+    "/api/v1/limits": Declared("own", ("GET", "PUT")),
+    "/api/v1/limits/<uuid:limit_id>": Declared("by_id", ("DELETE",), {"limit_id": "limit"}, of_tenant=True),
+    "/settings/limits/": Declared("own", ("GET", "POST"), page=True),
     # usage and bills
     "/api/v1/usage/statement": Declared("own"),
     "/api/v1/usage/invoices": Declared("own"),
@@ -180,6 +185,7 @@ DOORS: dict[str, Declared] = {
     "/v1/responses/<response>": Declared("by_id", ("GET", "DELETE"), {"response": "response"}),
     "/v1/responses/<response>/cancel": Declared("by_id", ("POST",), {"response": "response"}),
     "/v1/responses/<response>/input_items": Declared("by_id", ids={"response": "response"}),
+    "/v1/embeddings": Declared("own", ("POST",)),
     "/api/v1/runs": Declared("own", ("POST",)),
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
@@ -188,7 +194,7 @@ DOORS: dict[str, Declared] = {
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs"},
-    "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions"},
+    "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/responses.py": {
         "/v1/responses", "/v1/responses/([^/]+)(/cancel|/input_items)?", "/cancel", "/input_items"
     },
