@@ -67,6 +67,13 @@ class Place:
         return {"level": self.level, "metric": self.metric, "period": self.period, "currency": self.currency}
 
 
+def limit_known(place: Place) -> bool:
+    """Whether there is such a limit already."""
+    if place.of_key:
+        return ApiKey.objects.filter(pk=place.subject_id, tokens_per_month__isnull=False).exists()
+    return Limit.objects.filter(**place.row()).exists()
+
+
 def limit_set(*, place: Place, amount: Decimal, actor: str) -> bool:
     """Set a limit, in the place of one that there is; false when it is so already.
 
