@@ -169,7 +169,7 @@ def _field(
             int: "a whole number",
             date: "a date, or a date and time",
             (int, str): 'a whole number, or an amount in quotes such as "12.50"',
-        }[kind]  # type: ignore[index]
+        }[kind]
         mistakes.append(f"{where}.{name}: must be {expected}")
 
 
