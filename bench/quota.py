@@ -120,7 +120,8 @@ class Money:
         """What a statement gives, in a transaction of its own."""
         async with self.pool.connection() as connection, connection.transaction():
             await connection.execute("SELECT set_config('role', %s, true)", [self.tenant.schema])
-            return await (await connection.execute(sql.encode(), params)).fetchall()
+            found: list[Any] = await (await connection.execute(sql.encode(), params)).fetchall()
+            return found
 
     async def hold(self, run: uuid.UUID, user: uuid.UUID, agent: uuid.UUID) -> dict[str, Any]:
         """What public.usage_hold says."""

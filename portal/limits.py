@@ -109,7 +109,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "whole": [one for one in lines if one.standing.level == "tenant"],
         "others": [one for one in lines if one.standing.level != "tenant"],
     }
-    return render(request, "portal/limits.html", context, status=400 if form.errors else 200)
+    return render(request, "portal/limits.html", context)
 
 
 def _lines(actor: Actor) -> list[Shown]:
