@@ -70,6 +70,8 @@ class LimitForm(forms.Form):
                 self.add_error(
                     "amount", gettext("This is no amount for it, or it is above what the workspace may use.")
                 )
+            elif field == "metric":
+                self.add_error("kind", gettext("There is no such limit for this."))
             else:
                 self.add_error(None, said[0])
 
