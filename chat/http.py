@@ -53,7 +53,6 @@ class HttpRequest:
         }
         self.query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         self.request_id = uuid7().hex
-        self.limits: dict[str, str] = {}  # what is left (chat/limit_headers.py): goes with whatever is answered
         self._receive = receive
         self._send = send
         self._gone: asyncio.Task[None] | None = None
@@ -101,7 +100,7 @@ class HttpRequest:
 
     async def respond_bytes(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """A whole JSON answer that is encoded already."""
-        told = self.limits | self.answer_headers | dict(headers or {})
+        told = self.answer_headers | dict(headers or {})
         extra = [(name.lower().encode(), value.encode()) for name, value in told.items()]
         extra.append((b"x-request-id", self.request_id.encode()))
         extra.append((b"content-length", str(len(body)).encode()))
@@ -194,8 +193,7 @@ class HttpRequest:
     async def _send_part(self, part: bytes) -> None:
         if not self.started:
             self.started = True
-            given = self.limits | self.answer_headers
-            told = [(name.lower().encode(), value.encode()) for name, value in given.items()]
+            told = [(name.lower().encode(), value.encode()) for name, value in self.answer_headers.items()]
             headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode()), *told]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         if part:

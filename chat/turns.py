@@ -179,11 +179,11 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
+        "terms": _terms(spec.info),
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
         "task": tasks.task_of(turn, instructions) if elsewhere else None,
         "idempotency": _key(request),
-        "terms": _terms(spec.info),
     }
     lock = lock_key(actor.tenant, actor.user_id or actor.key_id, conversation_id) if conversation_id else ""
     if lock and not new and not await here.locks.take(lock, run_id):

@@ -1,9 +1,14 @@
--- How many runs at once a person or a key may have, or, asked with neither, the whole tenant. NULL: as many as they like.
+-- How many runs at once a person or a key may have, or, asked with neither, the whole tenant: by a limit of their own,
+-- or else by the plan. NULL: as many as they like.
 CREATE FUNCTION run_cap(p_user uuid, p_key uuid) RETURNS int LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN p_user IS NOT NULL THEN p.max_concurrent_runs_per_user
+    SELECT coalesce(l.amount::int, CASE WHEN p_user IS NOT NULL THEN p.max_concurrent_runs_per_user
                 WHEN p_key IS NOT NULL THEN p.max_concurrent_runs_per_key
-                ELSE p.max_concurrent_runs END
-    FROM public.tenants_tenant t JOIN public.tenants_plan p ON p.slug = t.plan_id WHERE t.id = public.bound_tenant()
+                ELSE p.max_concurrent_runs END)
+    FROM public.tenants_tenant t
+    JOIN public.tenants_plan p ON p.slug = t.plan_id
+    LEFT JOIN public.tenants_limit l ON l.tenant_id = t.id AND l.metric = 'concurrent_runs' AND l.period = ''
+        AND l.subject_id = coalesce(p_user, p_key, t.id)
+    WHERE t.id = public.bound_tenant()
 $$;
 
 -- The runs that wait, in the order in which they are let in: whoever has the fewest comes first, then whoever was let in
@@ -31,7 +36,8 @@ DECLARE
     v_places bigint;
 BEGIN
     PERFORM 1 FROM public.usage_quota q WHERE q.tenant_id = public.bound_tenant() AND q.level = 'tenant'
-        AND q.metric = 'tokens' AND q.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date ORDER BY q.id FOR UPDATE;
+        AND q.metric = 'tokens' AND q.period = 'month' AND q.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+        ORDER BY q.id FOR UPDATE;
     PERFORM pg_advisory_xact_lock(hashtextextended('runs:' || public.bound_tenant()::text, 0));
     SELECT run_cap(NULL, NULL) - count(*) INTO v_places FROM chat_run r WHERE r.status = 'running';
     RETURN QUERY
@@ -103,6 +109,7 @@ DECLARE
     v_new boolean := coalesce((p_turn ->> 'new_conversation')::boolean, false);
     v_retry boolean := coalesce((p_turn ->> 'retry')::boolean, false);
     v_history_tokens bigint;
+    v_held jsonb;
     v_caller uuid := coalesce(v_user, v_key);
     v_background boolean := coalesce((p_turn ->> 'background')::boolean, false);
     v_waits boolean := v_background;
@@ -111,7 +118,6 @@ DECLARE
     v_own bigint;
     v_queued bigint;
     v_own_queued bigint;
-    v_held jsonb;
 BEGIN
     IF v_idempotency IS NOT NULL THEN
         SELECT k.code, k.started INTO code, history

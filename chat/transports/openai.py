@@ -50,7 +50,7 @@ async def door(request: HttpRequest) -> None:
     """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
     actor = await request.actor()
     room = await rates.admit(actor, "turn" if request.method == "POST" else "read")
-    request.limits |= limit_headers.of_room(room)
+    request.answer_headers |= limit_headers.of_room(room)
     if request.path == "/v1/models" and request.method == "GET":
         await request.respond(200, await _models(actor))
     elif request.path.startswith("/v1/models/") and request.method == "GET":
@@ -90,7 +90,7 @@ async def _embeddings(request: HttpRequest, actor: Actor) -> None:
     actor.require(AGENTS_EXECUTE)
     model, asked = openai_embeddings.parse(await request.json(settings.MAX_BODY_BYTES))
     spec, found, tightest = await embeddings.embed(actor, model, asked)
-    request.limits |= limit_headers.of_tokens(tightest)
+    request.answer_headers |= limit_headers.of_tokens(tightest)
     await request.respond(200, openai_embeddings.view(spec.id, found, asked.estimate))
 
 
@@ -99,8 +99,7 @@ async def _completions(request: HttpRequest, actor: Actor) -> None:
     body = await request.json(settings.MAX_BODY_BYTES)
     turn = replace(openai_request.parse(body), idempotency_key=key)
     started = await turns.start_turn(actor, turn)
-    request.answer_headers |= started.headers
-    request.limits |= limit_headers.of_tokens(started.tightest)
+    request.answer_headers |= started.headers | limit_headers.of_tokens(started.tightest)
     try:
         if turn.stream:
             await _answer_streamed(request, started, actor, body)

@@ -41,7 +41,7 @@ async def door(request: HttpRequest) -> None:
     actor = await request.actor()
     if request.path == "/v1/responses":
         _allow(request, "POST")
-        request.limits |= limit_headers.of_room(await rates.admit(actor, "turn"))
+        request.answer_headers |= limit_headers.of_room(await rates.admit(actor, "turn"))
         actor.require(CHAT_WRITE)
         await _create(request, actor)
         return
@@ -53,7 +53,7 @@ async def door(request: HttpRequest) -> None:
     reads = request.method == "GET"
     streamed = reads and what is None and request.query.get("stream", [""])[0].lower() in ("true", "1")
     room = await rates.admit(actor, "stream" if streamed else "read" if reads else "write")
-    request.limits |= limit_headers.of_room(room)
+    request.answer_headers |= limit_headers.of_room(room)
     actor.require(CHAT_READ if reads else CHAT_WRITE)
     run_id = responses_request.parse_id(match[1])
     if what == "/cancel":
@@ -83,7 +83,7 @@ async def _create(request: HttpRequest, actor: Actor) -> None:
     asked = responses_request.parse(await request.json(settings.MAX_BODY_BYTES))
     started = await _start(actor, asked, key)
     request.answer_headers |= started.headers
-    request.limits |= limit_headers.of_tokens(started.tightest)
+    request.answer_headers |= limit_headers.of_tokens(started.tightest)
     run_id, fields = started.run_id, asked.repeated
     try:
         if asked.stream:
