@@ -35,6 +35,15 @@ await run({
     equal(text, 't0 t1 t2 t3 ');
     equal([usage.prompt_tokens, usage.completion_tokens], [10, 4]);
   },
+  async reasoning() {
+    let [text, thought] = ['', ''];
+    const stream = await client.chat.completions.create({ model: agents.thinks, messages, stream: true });
+    for await (const { choices: [{ delta }] } of stream) {
+      text += delta.content ?? '';
+      thought += delta.reasoning_content ?? ''; // beside the SDK's types, as other vendors send it
+    }
+    equal([text, thought], ['t0 t1 t2 ', 'r0 r1 r2 ']);
+  },
   async whole() {
     const answer = await client.chat.completions.create({ model: agents.words, messages });
     equal([answer.choices[0].message.content, answer.choices[0].finish_reason], ['t0 t1 t2 t3 ', 'stop']);

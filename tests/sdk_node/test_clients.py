@@ -10,7 +10,7 @@ from tests.chat.ledger import eventually
 
 FEATURES = {
     "openai.mjs": {
-        "models", "stream", "whole", "tools", "schema", "images", "embeddings", "errors", "cut", "retry", "leave",
+        "models", "stream", "reasoning", "whole", "tools", "schema", "images", "embeddings", "errors", "cut", "retry", "leave",
     },
     "vercel.mjs": {"stream", "whole", "tools", "schema", "images", "embeddings", "errors", "cut", "retry", "leave"},
 }  # fmt: skip
