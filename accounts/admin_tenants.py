@@ -39,7 +39,8 @@ class PlanAdmin(ModelAdmin):
     """What plans allow; a change is in force at once. One that tenants are on cannot be deleted."""
 
     list_display = ("name", "slug", "tenant_count", "tokens_per_month", "max_users", "max_agents", "sessions_per_day",
-                    "storage_bytes", "requests_per_minute", "max_concurrent_runs")  # fmt: skip
+                    "storage_bytes", "requests_per_minute", "max_concurrent_runs", "max_concurrent_runs_per_user",
+                    "max_concurrent_runs_per_key")  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         found: QuerySet[Plan] = super().get_queryset(request)

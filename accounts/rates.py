@@ -33,7 +33,7 @@ def limits_for(actor: Actor | None, rate_class: str) -> tuple[Limit, ...]:
         who = f"address:{client.network_of(client.current().address)}"
         return (Limit(f"{rate_class}:{who}", rate, PERIOD_SECONDS),) if rate else ()
     subject = f"key:{actor.root_key_id or actor.key_id}" if actor.key_id else f"user:{actor.user_id}"
-    found = (Limit(f"{rate_class}:{subject}", rate, PERIOD_SECONDS),) if rate else ()
+    found: tuple[Limit, ...] = (Limit(f"{rate_class}:{subject}", rate, PERIOD_SECONDS),) if rate else ()
     found += tuple(Limit(f"own:{whose}", max(own, 1), PERIOD_SECONDS) for whose, own in actor.rates)
     whole = actor.tenant.requests_per_minute
     return found if whole is None else (*found, Limit("tenant", max(whole, 1), PERIOD_SECONDS))

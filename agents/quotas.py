@@ -41,7 +41,7 @@ class Line:
 def lines() -> list[Line]:
     """Every limit of the bound tenant: the workspace's own first, then people's, keys' and agents'."""
     tenant = scope.current_tenant().id
-    found = [*standings_of(tenant), *_uncounted(tenant), *_requests(tenant)]
+    found = [*standings_of(tenant), *_uncounted(tenant), *_runs(tenant), *_requests(tenant)]
     names = _names({one.subject_id for one in found})
     order = {"tenant": 0, "user": 1, "key": 2, "agent": 3}
     shown = [Line(one, names.get(one.subject_id, "")) for one in found]
@@ -59,7 +59,9 @@ def lines_for(actor: Actor, *, rooms: bool = False) -> list[Line]:
         one.pk for one in Agent.objects.filter(archived_at=None) if actor.agents is None or one.slug in actor.agents
     }
     found = standings_of(tenant, mine | agents)
-    found += _uncounted(tenant) + [one for one in _requests(tenant) if one.subject_id in mine | agents]
+    runs = [one for one in _runs(tenant) if one.subject_id in mine]
+    runs += _runs_of_plan(actor, {one.subject_id for one in runs})
+    found += [*_uncounted(tenant), *runs, *(one for one in _requests(tenant) if one.subject_id in mine | agents)]
     if rooms:
         found = [_with_room(one) if one.metric == "requests" else one for one in found]
     names = _names({one.subject_id for one in found})
@@ -128,13 +130,12 @@ def _names(ids: set[uuid.UUID]) -> dict[uuid.UUID, str]:
 
 def _uncounted(tenant: uuid.UUID) -> list[Standing]:
     """What is not counted over time: people, agents, files, and runs at once."""
-    own = limits.own_limits("users", "agents", "storage_bytes")
-    plan = limits.plan()
+    own = limits.own_limits("users", "agents", "storage_bytes", "concurrent_runs")
     wanted = (
         ("users", limits.max_users(), member_count),
         ("agents", limits.max_agents(), agent_count),
         ("storage_bytes", limits.storage_bytes(), limits.stored_bytes),
-        ("concurrent_runs", plan.max_concurrent_runs, lambda: _running(tenant)),
+        ("concurrent_runs", limits.concurrent_runs(), lambda: _running(tenant)),
     )
     return [
         Standing(
@@ -152,8 +153,29 @@ def _uncounted(tenant: uuid.UUID) -> list[Standing]:
     ]
 
 
-def _running(tenant: uuid.UUID) -> int:
-    return Reservation.objects.filter(tenant_id=tenant, state=Reservation.State.HELD).count()
+def _running(subject: uuid.UUID) -> int:
+    """Those that wait for their turn among them."""
+    held = Reservation.objects.filter(tenant_id=scope.current_tenant().id, state=Reservation.State.HELD)
+    return held.filter(subjects__contains=[subject]).count()
+
+
+def _runs(tenant: uuid.UUID) -> list[Standing]:
+    """Limits of people and keys on runs at once."""
+    rows = Limit.objects.filter(tenant_id=tenant, metric="concurrent_runs").exclude(level="tenant")
+    return [
+        Standing(one.level, one.subject_id, "concurrent_runs", "", "", one.amount, Decimal(_running(one.subject_id)))
+        for one in rows
+    ]
+
+
+def _runs_of_plan(actor: Actor, known: set[uuid.UUID]) -> list[Standing]:
+    """What the plan says of each person or key, for who has no limit of their own."""
+    plan, subject = limits.plan(), actor.user_id or actor.key_id
+    most = plan.max_concurrent_runs_per_user if actor.user_id else plan.max_concurrent_runs_per_key
+    if most is None or subject is None or subject in known:
+        return []
+    level, used = ("user" if actor.user_id else "key"), Decimal(_running(subject))
+    return [Standing(level, subject, "concurrent_runs", "", "", Decimal(most), used, source="plan")]
 
 
 def _requests(tenant: uuid.UUID) -> list[Standing]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounts.actors import Actor
 from agents.charges import charged_info
-from agents.models import Agent
+from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
 from llm.selectors import provider_ref
@@ -28,9 +28,14 @@ def agent_spec(slug: str) -> AgentSpec | None:
     agent = (usable.filter(slug=slug) if slug else usable).first()
     if agent is None or agent.current is None:
         return None
-    version, account = agent.current, agent.current.provider
-    if not account.enabled:
+    if not agent.current.provider.enabled:
         raise PaasError("provider_not_configured")
+    return spec_of_version(agent, agent.current)
+
+
+def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
+    """One version of an agent as a value, whatever has become of the agent since."""
+    account = version.provider
     return AgentSpec(
         agent_id=agent.id,
         version_id=version.id,

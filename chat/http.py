@@ -53,12 +53,12 @@ class HttpRequest:
         }
         self.query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         self.request_id = uuid7().hex
-        self.limits: dict[str, str] = {}  # what is left (chat/limit_headers.py): goes with whatever is answered
         self._receive = receive
         self._send = send
         self._gone: asyncio.Task[None] | None = None
         self._sent_at = 0.0
         self.started = False
+        self.answer_headers: dict[str, str] = {}  # of the answer, whole or streamed, beside its own
 
     async def actor(self) -> Actor:
         """Who asks. A browser's session is accepted for writes only from the tenant's own pages.
@@ -100,8 +100,8 @@ class HttpRequest:
 
     async def respond_bytes(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """A whole JSON answer that is encoded already."""
-        given = self.limits | dict(headers or {})
-        extra = [(name.lower().encode(), value.encode()) for name, value in given.items()]
+        told = self.answer_headers | dict(headers or {})
+        extra = [(name.lower().encode(), value.encode()) for name, value in told.items()]
         extra.append((b"x-request-id", self.request_id.encode()))
         extra.append((b"content-length", str(len(body)).encode()))
         self.started = True
@@ -193,8 +193,8 @@ class HttpRequest:
     async def _send_part(self, part: bytes) -> None:
         if not self.started:
             self.started = True
-            limits = [(name.encode(), value.encode()) for name, value in self.limits.items()]
-            headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode()), *limits]
+            told = [(name.lower().encode(), value.encode()) for name, value in self.answer_headers.items()]
+            headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode()), *told]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         if part:
             self._sent_at = asyncio.get_running_loop().time()

@@ -41,6 +41,7 @@ class Run(models.Model):
     """One answer being made, or made. Its lease and its tokens are the shared `usage.Reservation`."""
 
     class Status(models.TextChoices):
+        QUEUED = "queued"  # waits for a place (chat/queue.py), or for a worker
         RUNNING = "running"
         COMPLETED = "completed"
         FAILED = "failed"
@@ -54,6 +55,7 @@ class Run(models.Model):
     key_id = models.UUIDField(null=True)
     door = models.CharField(max_length=12, help_text="websocket, sse or openai")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    background = models.BooleanField(default=False, db_default=False, help_text="A worker's, and nobody waits for it.")
     input = models.JSONField(null=True, help_text="The messages of a call that has no conversation.")
     finish_reason = models.CharField(max_length=12, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
@@ -67,14 +69,73 @@ class Run(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation"],
-                condition=models.Q(status="running", conversation__isnull=False),
+                condition=models.Q(status__in=["queued", "running"], conversation__isnull=False),
                 name="one_run_a_conversation",
             )
         ]
-        indexes = [models.Index(fields=["-created_at"], name="run_recent")]
+        indexes = [
+            models.Index(fields=["-created_at"], name="run_recent"),
+            models.Index(
+                fields=["status"], condition=models.Q(status__in=["queued", "running"]), name="run_unfinished"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"run {self.id}"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its end is still to come."""
+        return self.status in UNFINISHED
+
+
+UNFINISHED = (Run.Status.QUEUED, Run.Status.RUNNING)
+
+
+class RunTask(models.Model):
+    """What a run that has not begun yet is to do, so that another process can do it; gone once it begins.
+
+    task: `agents.runtime.spec.Turn` as JSON, see chat/tasks.py.
+    """
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, primary_key=True, related_name="task")
+    task = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"task of {self.run_id}"
+
+
+class LetIn(models.Model):
+    """When a caller who had to wait was last let in (`run_queue`). caller_id: a person's or an API key's id."""
+
+    caller_id = models.UUIDField(primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.caller_id} at {self.at}"
+
+
+class IdempotencyKey(models.Model):
+    """A key under which a caller began a turn: whoever sends it again gets that turn and begins none.
+
+    caller_id: a person's or an API key's id. digest: SHA-256 of the parsed request. started: what the first answer said
+    (chat/idempotency.py).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    caller_id = models.UUIDField()
+    key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    started = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["caller_id", "key"], name="idempotency_once")]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_old")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Message(models.Model):

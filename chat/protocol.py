@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from agents.runtime.events import VERSION, Event
+from chat.idempotency import made_at
 from chat.log import Batch
 from chat.turns import StartedTurn, TurnRequest
-from core import clock
 from core.errors import PaasError
 
 
@@ -46,8 +47,14 @@ def parse_uuid(text: str) -> uuid.UUID:
 
 
 def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
-    """A turn as native clients ask for it: {agent?, conversation_id?, message, retry?}. Raises validation_failed."""
+    """A turn as native clients ask for it: {agent?, conversation_id?, message, retry?, background?}.
+
+    Raises validation_failed.
+    """
     message, agent, retry = body.get("message", ""), body.get("agent") or "", body.get("retry", False)
+    background = body.get("background", False)
+    if not isinstance(background, bool):
+        raise PaasError("validation_failed", "background is true or false.", details={"param": "background"})
     if not isinstance(message, str) or not isinstance(agent, str) or not isinstance(retry, bool):
         raise PaasError("validation_failed", "message and agent are texts, retry is true or false.")
     conversation_id = None
@@ -61,6 +68,7 @@ def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
         message="" if retry else message,
         conversation_id=conversation_id,
         retry=retry,
+        background=background,
     )
 
 
@@ -68,7 +76,7 @@ def started_view(started: StartedTurn) -> dict[str, Any]:
     """What a native client learns of the turn it started. A known conversation is named by id only."""
     conversation: dict[str, Any] = {"id": str(started.conversation_id)}
     if started.title is not None:
-        now = clock.now().isoformat()
+        now = datetime.fromtimestamp(made_at(started.run_id), UTC).isoformat()
         conversation |= {
             "title": started.title,
             "agent": {"slug": started.spec.slug, "name": started.spec.name},
@@ -77,7 +85,7 @@ def started_view(started: StartedTurn) -> dict[str, Any]:
             "active_run_id": str(started.run_id),
         }
     return {
-        "run": {"id": str(started.run_id), "status": "running", "last_seq": 0},
+        "run": {"id": str(started.run_id), "status": started.status, "last_seq": 0},
         "conversation": conversation,
         "message_id": str(started.message_id),
     }

@@ -24,9 +24,12 @@ from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
-from chat import client_tools, host, images, selectors
+from chat import client_tools, host, idempotency, images, recovery, selectors, tasks
 from chat.host import LEASE_SECONDS, LiveRun
+from chat.idempotency import REPLAYED
+from chat.lock import lock_key
 from chat.log import RunLog
+from chat.queue import MOST_BACKGROUND, MOST_WAITING
 from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
@@ -37,6 +40,8 @@ from tenants.db import aio
 from usage.standings import Standing, refusal, standing_of
 
 START_SQL = "SELECT code, granted, input_tokens, message, history, quota FROM start_turn(%s)"
+KEY_SQL = "SELECT code, NULL, NULL, NULL, started FROM turn_of_key(%s, %s, %s)"
+BEGUN = ("ok", "queued")
 CANCEL_SQL = (
     "UPDATE public.usage_reservation SET cancel_requested = true WHERE run_id = %s AND state = 'held' RETURNING host"
 )
@@ -69,20 +74,33 @@ class TurnRequest:
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
     tools: tuple[dict[str, Any], ...] = ()
+    background: bool = False  # a worker does it, and whoever asked does not wait for it
+    idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
 
 
 @dataclass(frozen=True, slots=True)
 class StartedTurn:
-    """A turn that runs: its log can be followed at once."""
+    """A turn that runs, or will: its log can be followed at once (chat.follow), wherever it is written.
+
+    log: None when another process writes it. status: `running`, or `queued`. replayed: it was begun by an earlier
+    request with the same idempotency key, and is as that one was told; it may have ended long ago.
+    """
 
     run_id: uuid.UUID
     spec: AgentSpec
-    log: RunLog
+    log: RunLog | None
     conversation_id: uuid.UUID | None
     message_id: uuid.UUID | None
     title: str | None  # of a new conversation
     input_tokens: int
+    status: str = "running"
+    replayed: bool = False
     tightest: Standing | None = None  # of the limits on tokens, with this turn held
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an HTTP answer says of it."""
+        return REPLAYED if self.replayed else {}
 
 
 async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
@@ -90,9 +108,21 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
     unsupported_parameter, run_in_progress, quota_exceeded, model_unpriced, session_limit_reached, rate_limited,
-    database_unavailable, server_stopping.
+    too_many_runs, idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
+    try:
+        return await _begin(actor, request)
+    except PaasError as refused:
+        # What was begun under this key stays what it is, whatever has become of its agent or its conversation since.
+        if request.idempotency_key and not refused.code.startswith("idempotency") and refused.status != 503:
+            code, _, _, _, told = await _of_key(actor, request)
+            if code is not None:
+                return await _replayed(actor, code, told)
+        raise
+
+
+async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here = host.current()
     here.check_capacity()
     _check_message(request)
@@ -109,10 +139,19 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    form = request.parameters.get("response_format")
-    input_tokens = estimate_messages(asked, (*request.tools, form) if form else request.tools)
+    input_tokens = _estimate(asked, request)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     output_tokens = _output_limit(spec, request, context - input_tokens)
+    stream = request.stream or conversational
+    instructions = 1 if spec.instructions else 0
+    turn = Turn(
+        messages=asked,
+        max_output_tokens=output_tokens,
+        parameters=_parameters(spec, request),
+        stream=stream,
+        client_tools=request.tools,
+    )
+    elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
     start = {
         "run": run_id,
@@ -131,33 +170,46 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "history_budget": context - input_tokens - output_tokens,
-        "host": here.id,
-        "lease_seconds": LEASE_SECONDS,
+        "host": tasks.WORKER if elsewhere else here.id,
+        "lease_seconds": tasks.lease_seconds(request.background) if elsewhere else LEASE_SECONDS,
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
         "terms": _terms(spec.info),
+        "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
+        "background": request.background,
+        "task": tasks.task_of(turn, instructions) if elsewhere else None,
+        "idempotency": _key(request),
     }
+    lock = lock_key(actor.tenant, actor.user_id or actor.key_id, conversation_id) if conversation_id else ""
+    if lock and not new and not await here.locks.take(lock, run_id):
+        raise PaasError("run_in_progress")
     asked_at = asyncio.get_running_loop().time()
-    code, granted, counted, stored_message, history, quota = await _start(actor, start)
-    if code != "ok":
+    code = ""
+    try:
+        code, granted, counted, stored_message, history, quota = await _start(actor, start)
+    finally:
+        if lock and not new and code not in BEGUN:
+            await here.locks.release(lock, run_id)
+    if code == "replayed":
+        return await _replayed(actor, code, history)
+    if code not in BEGUN:
         raise _refusal(code, counted, quota)
 
-    instructions = 1 if spec.instructions else 0
-    messages = asked[:instructions] + (history or []) + asked[instructions:]
-    stream = request.stream or conversational
-    log = here.new_log(actor, run_id, asked_at, shown_live=stream)
-    turn = Turn(
-        messages=messages,
-        max_output_tokens=granted,
-        parameters=_parameters(spec, request),
-        stream=stream,
-        client_tools=request.tools,
-    )
-    here.execute(LiveRun(log, actor, spec, turn, conversation_id, counted))
+    status = "queued" if code == "queued" else "running"
+    log = None
+    if elsewhere:
+        await here.offer()
+    else:
+        log = here.new_log(actor, run_id, asked_at, shown_live=stream)
+        log.lock = lock
+        turn = tasks.with_history(turn, instructions, history, granted)
+        run = LiveRun(log, actor, spec, turn, conversation_id, counted)
+        run.queued = code == "queued"
+        here.execute(run)
     message = stored_message if conversational else None
     tightest = standing_of(quota) if quota else None
-    return StartedTurn(run_id, spec, log, conversation_id, message, title, counted, tightest)
+    return StartedTurn(run_id, spec, log, conversation_id, message, title, counted, status, tightest=tightest)
 
 
 async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
@@ -170,6 +222,41 @@ async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
     if row is None:
         raise PaasError("internal_error")
     return row
+
+
+def _key(request: TurnRequest) -> dict[str, str] | None:
+    if not request.idempotency_key:
+        return None
+    return {"key": request.idempotency_key, "digest": idempotency.digest_of(request)}
+
+
+async def _of_key(actor: Actor, request: TurnRequest) -> tuple[Any, ...]:
+    """(what `turn_of_key` says, ..., what the first answer said)."""
+    params = [actor.user_id or actor.key_id, request.idempotency_key, idempotency.digest_of(request)]
+    row = await aio.database().fetch_one(actor.tenant, KEY_SQL, params)
+    return row if row is not None else (None,) * 5
+
+
+async def _replayed(actor: Actor, code: str, told: dict[str, Any] | None) -> StartedTurn:
+    """The turn that an earlier request with the same key began."""
+    if code != "replayed" or told is None:
+        raise idempotency.refusal(code)
+    run_id = uuid.UUID(told["run"])
+    spec = await scope.run_in_tenant(actor.tenant, selectors.spec_of_run, run_id)
+    conversation_id, message_id = (
+        uuid.UUID(told[name]) if told[name] else None for name in ("conversation", "message")
+    )
+    return StartedTurn(
+        run_id,
+        spec,
+        None,
+        conversation_id,
+        message_id if conversation_id else None,
+        told["title"],
+        told["input_tokens"],
+        told["status"],
+        replayed=True,
+    )
 
 
 def _check_message(request: TurnRequest) -> None:
@@ -193,6 +280,12 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     elif not request.retry:
         asked.append({"role": "user", "content": request.message})
     return asked
+
+
+def _estimate(asked: list[dict[str, Any]], request: TurnRequest) -> int:
+    """Tokens of what is sent: the messages, the caller's tools, and a schema."""
+    form = request.parameters.get("response_format")
+    return estimate_messages(asked, (*request.tools, form) if form else request.tools)
 
 
 def _output_limit(spec: AgentSpec, request: TurnRequest, room: int) -> int:
@@ -228,7 +321,9 @@ def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError
         return _tomorrow()
     if code in ("quota_exceeded", "session_limit_reached", "model_unpriced"):
         return refusal(code, quota, counted)
-    return PaasError(code)
+    if code.startswith("idempotency"):
+        return idempotency.refusal(code)
+    return PaasError(code, retry_after=5 if code == "too_many_runs" else None)
 
 
 def _tomorrow() -> PaasError:
@@ -261,7 +356,9 @@ async def cancel_turn(actor: Actor, run_id: uuid.UUID) -> None:
         return
     await scope.run_in_tenant(actor.tenant, selectors.run_for, actor, run_id)
     row = await aio.database().fetch_one(actor.tenant, CANCEL_SQL, [run_id])
-    if row is not None:
+    if row is not None and row[0] == tasks.WORKER:
+        await recovery.end_unclaimed(here, actor.tenant, run_id)  # nobody has it who could be told
+    elif row is not None:
         try:
             await here.relay.command(row[0], f"cancel:{run_id}")
         except RedisError:

@@ -143,6 +143,15 @@ ERRORS: dict[str, ErrorSpec] = {
         "conflict_error",
         True,
     ),
+    "idempotency_in_progress": ErrorSpec(
+        409,
+        "A request with this idempotency key is just being begun. Send it again in a second.",
+        "conflict_error",
+        True,
+    ),
+    "idempotency_mismatch": ErrorSpec(
+        422, "This idempotency key was used for another request. Use a new key for a new request."
+    ),
     "last_owner": ErrorSpec(409, "A workspace needs an owner. Make somebody else an owner first.", "conflict_error"),
     "already_exists": ErrorSpec(409, "There is one with this name already.", "conflict_error"),
     "wrong_status": ErrorSpec(409, "This cannot be done while the workspace is in this state.", "conflict_error"),
@@ -173,6 +182,9 @@ ERRORS: dict[str, ErrorSpec] = {
         413, "The plan of this workspace has no room for this file. Remove others, or ask for a larger plan."
     ),
     "rate_limited": ErrorSpec(429, "Too many requests. Wait a moment.", "rate_limit_error", True),
+    "too_many_runs": ErrorSpec(
+        429, "Too many answers are being written at once. Wait until one has ended.", "rate_limit_error", True
+    ),
     "too_many_connections": ErrorSpec(
         429, "Too many open connections. Close a tab or wait a moment.", "rate_limit_error", True
     ),

@@ -5,6 +5,7 @@ One process is this plus its lifespan: the hot database pool and the host that e
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from contextlib import AsyncExitStack
@@ -73,6 +74,13 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await lifespan(receive, send)
     else:
         await with_headers(scope, receive, send)
+
+
+async def drain(seconds: float, hurry: asyncio.Event) -> None:
+    """Called when the process is to stop, while its connections still stand: see chat.host.Host.drain."""
+    here = host.current()
+    here.hurry = hurry
+    await here.drain(seconds)
 
 
 def settle_memory() -> None:

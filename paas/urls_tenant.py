@@ -59,7 +59,6 @@ api = [
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
-    path("settings/limits/", limits.overview, name="limits"),
     # usage and bills
     path("usage/statement", StatementDetail.as_view()),
     path("usage/invoices", InvoiceList.as_view()),
@@ -109,6 +108,7 @@ urlpatterns = [
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
     # usage and bills
+    path("settings/limits/", limits.overview, name="limits"),
     path("settings/billing/", billing.overview, name="billing"),
     path("settings/billing/invoices/<str:number>/", billing.invoice),
     # the second factor

@@ -70,6 +70,8 @@ class LimitForm(forms.Form):
                 self.add_error(
                     "amount", gettext("This is no amount for it, or it is above what the workspace may use.")
                 )
+            elif field == "metric":
+                self.add_error("kind", gettext("There is no such limit for this."))
             else:
                 self.add_error(None, said[0])
 
@@ -109,7 +111,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "whole": [one for one in lines if one.standing.level == "tenant"],
         "others": [one for one in lines if one.standing.level != "tenant"],
     }
-    return render(request, "portal/limits.html", context, status=400 if form.errors else 200)
+    return render(request, "portal/limits.html", context)
 
 
 def _lines(actor: Actor) -> list[Shown]:

@@ -46,6 +46,11 @@ def storage_bytes() -> int | None:
     return own_limits("storage_bytes").get("storage_bytes", plan().storage_bytes)
 
 
+def concurrent_runs() -> int:
+    """How many runs the whole of the bound tenant may have at once."""
+    return own_limits("concurrent_runs").get("concurrent_runs", plan().max_concurrent_runs)
+
+
 def requests_per_minute() -> int | None:
     """How many requests a minute the whole of the bound tenant may make; None: any number."""
     return own_limits("requests").get("requests", plan().requests_per_minute)

@@ -78,6 +78,12 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
     max_users = models.IntegerField(null=True, blank=True)
     max_agents = models.IntegerField(null=True, blank=True)
     max_concurrent_runs = models.IntegerField(default=50)
+    max_concurrent_runs_per_user = models.IntegerField(
+        null=True, blank=True, default=3, db_default=3, help_text="Of one person; more wait for their turn."
+    )
+    max_concurrent_runs_per_key = models.IntegerField(
+        null=True, blank=True, help_text="Of one API key; more wait for their turn."
+    )
     sessions_per_day = models.IntegerField(null=True, blank=True, help_text="New conversations a day (UTC).")
     storage_bytes = models.BigIntegerField(null=True, blank=True)
     requests_per_minute = models.IntegerField(null=True, blank=True, help_text="API requests of the whole tenant.")

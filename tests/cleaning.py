@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from tests.conftest import Platform
     from tests.services import Services
 
-_TENANT_TABLES = ("chat_runsegment", "chat_message", "chat_run", "chat_conversation")
+_TENANT_TABLES = (
+    "chat_idempotencykey",
+    "chat_runtask",
+    "chat_letin",
+    "chat_runsegment",
+    "chat_message",
+    "chat_run",
+    "chat_conversation",
+)
 _KEPT_TABLES = ("llm_provideraccount", "agents_agent", "agents_agentversion")
 _SHARED_TABLES = (
     "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",

@@ -119,9 +119,12 @@ def cast() -> None:
     from llm.services import provider_create
     from tenants import provisioning, scope
     from tenants.migrate import migrate_all
+    from tenants.models import Plan
 
     call_command("init_database", verbosity=0)
     migrate_all(lambda line: None)
+    with scope.platform():  # tests start many runs at once; those of the queue (tests/chat/test_queue.py) set their own
+        Plan.objects.filter(slug="pro").update(max_concurrent_runs_per_user=None, max_concurrent_runs_per_key=None)
     for slug in ("acme", "globex"):
         tenant = provisioning.tenant_create(slug=slug, name=slug.title(), plan="pro")
         with scope.platform():

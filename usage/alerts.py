@@ -114,7 +114,13 @@ def overruns_tell() -> int:
 
 def _tell_operators(run: Reservation) -> None:
     today = (run.settled_at or run.created_at).date()
-    where = {"level": "tenant", "subject_id": run.tenant_id, "period": "day", "currency": "", "threshold": 100}
+    where: dict[str, Any] = {
+        "level": "tenant",
+        "subject_id": run.tenant_id,
+        "period": "day",
+        "currency": "",
+        "threshold": 100,
+    }
     _row, first = LimitWarning.objects.get_or_create(
         tenant_id=run.tenant_id, metric="overrun", starts_on=today, **where
     )

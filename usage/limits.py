@@ -30,11 +30,13 @@ KINDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("cost", "day"): EVERYWHERE,
     ("requests", "minute"): EVERYWHERE,
     ("sessions", "day"): EVERYWHERE,
+    ("concurrent_runs", ""): ("tenant", "user", "key"),
     ("users", ""): ("tenant",),
     ("agents", ""): ("tenant",),
     ("storage_bytes", ""): ("tenant",),
 }
 MOST_COST = Decimal(10**9)
+MOST_RUNS = 10**6
 # Of one tenant: what a turn's start looks through stays small.
 MOST_LIMITS = 1000
 
@@ -65,6 +67,13 @@ class Place:
     def said(self) -> dict[str, str]:
         """As an audit row says it."""
         return {"level": self.level, "metric": self.metric, "period": self.period, "currency": self.currency}
+
+
+def limit_known(place: Place) -> bool:
+    """Whether there is such a limit already."""
+    if place.of_key:
+        return ApiKey.objects.filter(pk=place.subject_id, tokens_per_month__isnull=False).exists()
+    return Limit.objects.filter(**place.row()).exists()
 
 
 def limit_set(*, place: Place, amount: Decimal, actor: str) -> bool:
@@ -112,11 +121,12 @@ def _check(place: Place, amount: Decimal) -> None:
     if levels is None:
         raise ValidationError({"metric": "There is no such limit."})
     if place.level not in levels:
-        raise ValidationError({"metric": "This can be limited for a whole workspace only."})
+        raise ValidationError({"metric": f"This can be limited for {', '.join(levels)} only."})
     cost = place.metric == "cost"
     if cost != bool(place.currency) or (cost and not _is_currency(place.currency)):
         raise ValidationError({"currency": "A cost has a currency, three capital letters; nothing else has one."})
-    least, most = (0, MOST_COST) if cost else (1 if place.metric == "requests" or place.of_key else 0, MOST_TOKENS)
+    least = 1 if place.metric in ("requests", "concurrent_runs") or place.of_key else 0
+    most = MOST_COST if cost else MOST_RUNS if place.metric == "concurrent_runs" else MOST_TOKENS
     if not (amount.is_finite() and least <= amount <= most):
         raise ValidationError({"amount": f"Write a number from {least} to {most:,}."})
     if amount != round(amount, 6 if cost else 0):
@@ -129,8 +139,9 @@ def _check(place: Place, amount: Decimal) -> None:
 
 def _check_below(place: Place, amount: Decimal) -> None:
     """Nobody below the tenant is told that they may have more than all of it."""
-    if place.metric == "requests":
-        own = tenant_limits.requests_per_minute()
+    if place.metric in ("requests", "concurrent_runs"):
+        requests = place.metric == "requests"
+        own = tenant_limits.requests_per_minute() if requests else tenant_limits.concurrent_runs()
         whole = None if own is None else Decimal(own)
     else:
         kind = (place.metric, place.period, place.currency)

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 VERSION = 1
 
+RUN_QUEUED = "run.queued"
 RUN_STARTED = "run.started"
 TEXT_DELTA = "text.delta"
 REASONING_DELTA = "reasoning.delta"
@@ -48,6 +49,12 @@ class Usage(TypedDict):
     counted: bool
     cost: str | None
     currency: str
+
+
+class RunQueuedData(TypedDict):
+    """A run that waits, before it starts. position: how many come before it, and itself; told again when it changes."""
+
+    position: int
 
 
 class RunStartedData(TypedDict):
@@ -115,6 +122,7 @@ class RunCancelledData(TypedDict):
 
 
 DATA_TYPES: dict[str, type] = {
+    RUN_QUEUED: RunQueuedData,
     RUN_STARTED: RunStartedData,
     TEXT_DELTA: DeltaData,
     REASONING_DELTA: DeltaData,
@@ -129,7 +137,12 @@ DATA_TYPES: dict[str, type] = {
 }
 
 
+def run_queued(position: int) -> Event:
+    """A run that waits for its turn."""
+    return RUN_QUEUED, {"position": position}
+
+
 def run_started(slug: str, name: str, model: str, conversation_id: object | None) -> Event:
-    """The first event of every run."""
+    """The first event of every run that did not have to wait."""
     conversation = str(conversation_id) if conversation_id else None
     return RUN_STARTED, {"agent": {"slug": slug, "name": name}, "model": model, "conversation_id": conversation}

@@ -6,9 +6,9 @@ A model's name is an agent's slug; of an embeddings model it is `<provider accou
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -26,13 +26,14 @@ from agents.runtime.events import (
     RUN_CANCELLED,
     RUN_COMPLETED,
     RUN_FAILED,
+    RUN_QUEUED,
     RUN_STARTED,
     TEXT_DELTA,
     TOOL_CALLED,
     TOOL_DELTA,
     Event,
 )
-from chat import embeddings, http, limit_headers, turns
+from chat import embeddings, http, idempotency, limit_headers, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
 from chat.log import Batch
@@ -49,7 +50,7 @@ async def door(request: HttpRequest) -> None:
     """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
     actor = await request.actor()
     room = await rates.admit(actor, "turn" if request.method == "POST" else "read")
-    request.limits |= limit_headers.of_room(room)
+    request.answer_headers |= limit_headers.of_room(room)
     if request.path == "/v1/models" and request.method == "GET":
         await request.respond(200, await _models(actor))
     elif request.path.startswith("/v1/models/") and request.method == "GET":
@@ -89,23 +90,25 @@ async def _embeddings(request: HttpRequest, actor: Actor) -> None:
     actor.require(AGENTS_EXECUTE)
     model, asked = openai_embeddings.parse(await request.json(settings.MAX_BODY_BYTES))
     spec, found, tightest = await embeddings.embed(actor, model, asked)
-    request.limits |= limit_headers.of_tokens(tightest)
+    request.answer_headers |= limit_headers.of_tokens(tightest)
     await request.respond(200, openai_embeddings.view(spec.id, found, asked.estimate))
 
 
 async def _completions(request: HttpRequest, actor: Actor) -> None:
+    key = idempotency.key_of(request.headers)
     body = await request.json(settings.MAX_BODY_BYTES)
-    turn = openai_request.parse(body)
+    turn = replace(openai_request.parse(body), idempotency_key=key)
     started = await turns.start_turn(actor, turn)
-    request.limits |= limit_headers.of_tokens(started.tightest)
+    request.answer_headers |= started.headers | limit_headers.of_tokens(started.tightest)
     try:
         if turn.stream:
             await _answer_streamed(request, started, actor, body)
         else:
             await _answer_whole(request, started, actor)
     except ClientGone:
-        # Nobody can come back to this answer, so nobody should pay for the rest of it.
-        await turns.cancel_turn(actor, started.run_id)
+        # Nobody can come back to this answer without a key, so nobody should pay for the rest of it.
+        if not key:
+            await turns.cancel_turn(actor, started.run_id)
         raise
 
 
@@ -131,7 +134,7 @@ async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:
     opening: list[Event] = []
     async for _, events in batches:
         opening += events
-        if any(kind != RUN_STARTED for kind, _ in opening):
+        if any(kind not in (RUN_QUEUED, RUN_STARTED) for kind, _ in opening):
             break
     return opening
 
@@ -160,7 +163,7 @@ async def _answer_whole(request: HttpRequest, started: StartedTurn, actor: Actor
         {
             "id": _completion_id(started.run_id),
             "object": "chat.completion",
-            "created": int(time.time()),
+            "created": int(idempotency.made_at(started.run_id)),
             "model": started.spec.slug,
             "choices": [{"index": 0, "message": message, "finish_reason": _reason(reason), "logprobs": None}],
             "usage": usage_view(usage),
@@ -204,7 +207,7 @@ def _chunk_head(started: StartedTurn) -> bytes:
     fixed = {
         "id": _completion_id(started.run_id),
         "object": "chat.completion.chunk",
-        "created": int(time.time()),
+        "created": int(idempotency.made_at(started.run_id)),
         "model": started.spec.slug,
     }
     return b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":'

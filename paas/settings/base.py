@@ -225,6 +225,10 @@ LOCAL_MODEL_NAME = env.text("LOCAL_MODEL_NAME", "")
 EGRESS_ALLOW = env.words("EGRESS_ALLOW")
 EGRESS_DENY = env.words("EGRESS_DENY")
 MAX_MESSAGE_CHARS = 100_000
+# Where runs execute: `web`, in the process that took the request, or `worker`.
+RUN_HOST = env.choice("RUN_HOST", "web", "worker")
+# A process that is to stop lets its runs go on for so long.
+DRAIN_SECONDS = env.number("DRAIN_SECONDS", 60)
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 # Requests a minute of one person or key, by class of route (accounts/rates.py); auth and anonymous: of one address.

@@ -19,7 +19,7 @@ CREATE POLICY tenants_remove_below ON public.tenants_limit AS RESTRICTIVE FOR DE
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0004_plans_and_names"),
+        ("tenants", "0005_concurrent_runs"),
     ]
 
     operations = [

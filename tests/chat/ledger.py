@@ -99,7 +99,7 @@ class Ledger:
         found = {
             "reserved": self.value("SELECT coalesce(sum(reserved), 0)::bigint FROM usage_quota"),
             "held": self.value("SELECT count(*) FROM usage_reservation WHERE state = 'held'"),
-            "running": self.value("SELECT count(*) FROM chat_run WHERE status = 'running'"),
+            "running": self.value("SELECT count(*) FROM chat_run WHERE status IN ('queued', 'running')"),
         }
         return {name: count for name, count in found.items() if count}
 

@@ -22,6 +22,7 @@ from chat import host as hosts
 from chat import recovery
 from tests.chat.doors import OpenAIDoor, SocketDoor, SseDoor
 from tests.chat.ledger import Ledger, eventually
+from tests.chat.sockets import close_of
 from tests.contracts.transport import Door, Stream
 from tests.site import Loopback, Site
 
@@ -213,23 +214,45 @@ async def test_killed_before_and_after_the_vendors_answer(
 
 
 async def test_sigterm_drains(victims: Any, site: Site, api_key: Any, agent: Any, ledger: Ledger) -> None:
-    """What runs may end; nothing new begins; sockets are told to come back elsewhere."""
-    token, slug = api_key(), agent("bench-0-10-60")
+    """A73: fifty open streams end as if nothing was; nothing new begins; sockets are sent elsewhere once they are done."""
+    token, slug = api_key(), agent("bench-0-20-60")
     (victim,) = await victims(1)
-    sse = await begin(SseDoor(victim, token), slug, 3)
-    chat = await begin(SocketDoor(victim, token), slug, 3)
-    reading = asyncio.create_task(sse.rest())
+    doors = [SseDoor(victim, token), SocketDoor(victim, token), OpenAIDoor(victim, token)]
+    streams = await asyncio.gather(*(begin(doors[number % 3], slug, 1) for number in range(50)))
+    idle, busy = await doors[1].open(), await doors[1].open()  # type: ignore[attr-defined]
+    reading = [asyncio.create_task(stream.rest()) for stream in streams]
     victim.process.send_signal(signal.SIGTERM)
-    answer = await reading
-    assert (answer.end, answer.ends, len(answer.pieces)) == ("completed", 1, 60)
-    got = await until_cut(chat)
+    assert await close_of(idle) == (1012, "server_stopping")
+    assert await close_of(busy) == (1012, "server_stopping")
+    assert victim.process.poll() is None, "its runs were not waited for"
+    for answer in await asyncio.gather(*reading):
+        assert (answer.end, answer.ends, len(answer.pieces)) == ("completed", 1, 60)
     code = await asyncio.to_thread(victim.process.wait, 30)
     assert code in (0, -signal.SIGTERM)
-    whole = b"".join((await whole_of(SocketDoor(site, token), chat.run_id)).raw)
-    assert whole.startswith(got)
-    assert b'"run.completed"' in whole
     assert not ledger.left_behind()
-    assert {row["status"] for row in ledger.rows("SELECT status FROM chat_run")} == {"completed"}
+    rows = ledger.rows("SELECT status, count(*) AS n FROM chat_run GROUP BY status")
+    assert rows == [{"status": "completed", "n": 50}]
+
+
+async def test_a_second_sigterm_waits_no_longer(
+    victims: Any, site: Site, api_key: Any, agent: Any, ledger: Ledger
+) -> None:
+    """What still runs is ended as interrupted, and its readers are told so."""
+    token, slug = api_key(), agent("bench-0-20-6000")
+    (victim,) = await victims(1)
+    sse, chat = [await begin(door(victim, token), slug, 1) for door in (SseDoor, SocketDoor)]
+    victim.process.send_signal(signal.SIGTERM)
+    # On a connection that stands already: no new turn, and word of when to come again.
+    await chat.socket.send_json({"type": "turn.start", "ref": 2, "agent": slug, "message": "more"})  # type: ignore[attr-defined]
+    await sse.until(lambda answer: len(answer.pieces) >= 20)
+    victim.process.send_signal(signal.SIGTERM)
+    answer = await sse.rest()
+    assert (answer.end, answer.code) == ("failed", "run_interrupted")
+    got = await until_cut(chat)
+    assert b'"run_interrupted"' in got
+    await asyncio.to_thread(victim.process.wait, 30)
+    assert ledger.value("SELECT count(*) FROM chat_run") == 2
+    assert not ledger.left_behind()
 
 
 async def test_a_process_that_was_stopped_and_wakes_up(

@@ -314,6 +314,7 @@ JOBS: dict[str, str] = {
     "accounts.verify_audit": "every",
     "accounts.verify_newest_audit": "every",
     "chat.end_abandoned_runs": "every",
+    "chat.forget_idempotency_keys": "every",
     "mail.send": "platform_job",
     "tenant.create": "platform_job",
     "tenant.erase": "platform_job",

@@ -47,6 +47,8 @@ async def test_it_streams_and_completes(chat: Any, agent: Any) -> None:
     whole = await model.ainvoke("hello")
     assert (whole.content, whole.response_metadata["finish_reason"]) == ("".join(token_text(6)), "stop")
     assert whole.usage_metadata["total_tokens"] == 16
+    first, again = [await model.ainvoke("hello", extra_headers={"Idempotency-Key": "mine"}) for _ in range(2)]
+    assert again.response_metadata["id"] == first.response_metadata["id"]  # it comes back to an answer
 
 
 async def test_it_calls_tools_and_goes_on(chat: Any, agent: Any) -> None:

@@ -38,6 +38,13 @@ async def test_it_streams_and_completes(client: Any, agent: Any) -> None:
     deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     assert "".join(delta.content or "" for delta in deltas) == "".join(token_text(4))
     assert "".join(delta.reasoning_content or "" for delta in deltas) == "r0 r1 r2 r3 "
+    key = {"Idempotency-Key": "mine"}
+    asked = {"model": model, "messages": MESSAGES, "extra_headers": key}
+    first, again = [await beside(lambda: client.chat.completions.create(**asked)) for _ in range(2)]
+    assert (again.id, again.choices[0].message.content) == (
+        first.id,
+        "".join(token_text(4)),
+    )  # it comes back to an answer
     whole = await beside(
         lambda: client.chat.completions.create(
             model=model, messages=MESSAGES, request_id="mine", user_id="somebody", do_sample=True, temperature=0.5

@@ -112,6 +112,18 @@ await run({
     const answer = await patient.chat.completions.create({ model: 'assistant', messages });
     equal(answer.choices[0].message.content, 'ok');
   },
+  async resume() {
+    const options = { idempotencyKey: 'mine-openai' };
+    const ask = () => client.chat.completions.create({ model: agents.words, messages, stream: true }, options);
+    const ids = [];
+    for await (const chunk of await ask()) { ids.push(chunk.id); break; }
+    let text = '';
+    for await (const chunk of await ask()) {
+      ids.push(chunk.id);
+      text += chunk.choices[0]?.delta.content ?? '';
+    }
+    equal([new Set(ids).size, text], [1, 't0 t1 t2 t3 ']);
+  },
   async leave() {
     const stream = await client.chat.completions.create({ model: agents.stalls, messages, stream: true });
     for await (const chunk of stream) if (chunk.choices[0]?.delta.content) break;

@@ -19,6 +19,7 @@ from accounts.models import IdentityProvider, Session, User
 from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
+from tenants.models import Limit
 from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
@@ -156,7 +157,16 @@ def someone(tenant: Any) -> dict[str, str]:
         assert owner is not None
         made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
         viewer = User.objects.get(email="viewer@acme.test")
-        return {"person": str(viewer.pk), "invitation": str(made.pk), "invitation_link": uuid.uuid4().hex}
+        limit = Limit.objects.create(
+            tenant_id=tenant.id, level="user", subject_id=viewer.pk, metric="tokens", period="day", amount=1000,
+            set_by=owner.label,
+        )  # fmt: skip
+        return {
+            "person": str(viewer.pk),
+            "invitation": str(made.pk),
+            "invitation_link": uuid.uuid4().hex,
+            "limit": str(limit.pk),
+        }
 
 
 def owners_links(tenant: Any) -> dict[str, str]:
