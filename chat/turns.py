@@ -74,9 +74,9 @@ class TurnRequest:
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
+    tools: tuple[dict[str, Any], ...] = ()
     background: bool = False  # a worker does it, and whoever asked does not wait for it
     idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
-    tools: tuple[dict[str, Any], ...] = ()
     response: Kept | None = None  # of /v1/responses, which needs `messages`
 
 
@@ -141,8 +141,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    form = request.parameters.get("response_format")
-    input_tokens = estimate_messages(asked, (*request.tools, form) if form else request.tools)
+    input_tokens = _estimate(asked, request)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     output_tokens = _output_limit(spec, request, context - input_tokens)
     stream = request.stream or conversational
@@ -283,6 +282,12 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     elif not request.retry:
         asked.append({"role": "user", "content": request.message})
     return asked
+
+
+def _estimate(asked: list[dict[str, Any]], request: TurnRequest) -> int:
+    """Tokens of what is sent: the messages, the caller's tools, and a schema."""
+    form = request.parameters.get("response_format")
+    return estimate_messages(asked, (*request.tools, form) if form else request.tools)
 
 
 def _output_limit(spec: AgentSpec, request: TurnRequest, room: int) -> int:

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from agents.parameters import problem_with
 from chat import images
-from chat.client_tools import checked_choice, checked_format, checked_tools, invalid, is_name, unsupported
+from chat.client_tools import check_size, checked_choice, checked_format, checked_tools, invalid, is_name, unsupported
 from chat.turns import PARAMETERS, TurnRequest
 from core.errors import PaasError
 
@@ -92,6 +92,7 @@ def _check_parameters(body: dict[str, Any]) -> None:
     for name in ("max_completion_tokens", "max_tokens", *PARAMETERS):
         if problem := problem_with(name, body.get(name)):
             raise invalid(name, problem)
+    check_size(body.get("thinking"), "thinking")
     if body.get("reasoning_effort") not in (None, *EFFORTS):
         raise invalid("reasoning_effort", f"reasoning_effort is one of {', '.join(EFFORTS)}.")
 

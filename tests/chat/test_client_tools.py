@@ -88,6 +88,7 @@ def tool(**fields: Any) -> list[dict[str, Any]]:
         ({"messages": image(PICTURE) * 17}, "validation_failed", "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "unsupported_parameter", "messages[0]"),
         ({"reasoning_effort": "most"}, "validation_failed", "reasoning_effort"),
+        ({"thinking": deep(40)}, "validation_failed", "thinking"),
         ({"functions": [{}]}, "unsupported_parameter", "functions"),
         ({"logprobs": True}, "unsupported_parameter", "logprobs"),
         ({"logit_bias": {"1": 1}}, "unsupported_parameter", "logit_bias"),

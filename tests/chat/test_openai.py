@@ -322,7 +322,8 @@ async def test_other_paths_and_methods(site: Any, api_key: Any) -> None:
     for method, path, status, code in (
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
-        ("POST", "/v1/embeddings", 404, "not_found"),
+        ("POST", "/v1/completions", 404, "not_found"),
+        ("GET", "/v1/embeddings", 405, "method_not_allowed"),
         ("GET", "/v1/models/nobody", 404, "agent_not_found"),
         ("GET", "/v1/models/" + "x" * 3000, 404, "agent_not_found"),
         ("GET", "/v1/models/%00", 404, "agent_not_found"),

@@ -9,6 +9,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from bench.answers import token_text
 from bench.embeddings import vector_of
 from tests.sdk.asking import ASKED, PICTURE, TOOL
 
@@ -83,4 +84,16 @@ async def test_it_tries_again_when_that_helps_and_only_then(
     with pytest.raises(openai.InternalServerError) as error:
         await client.chat.completions.create(model=agent("fault-401"), messages=MESSAGES)
     assert error.value.code == "provider_auth_failed"
+    assert vendor.stats.requests == 1
+
+
+async def test_it_comes_back_to_an_answer_with_a_key(client: openai.AsyncOpenAI, agent: Any, vendor: Any) -> None:
+    """A broken answer is asked for again under its key: the same answer from its beginning, and the vendor asked once."""
+    asked: Any = {"model": agent("bench-0-5-20"), "messages": MESSAGES, "extra_headers": {"Idempotency-Key": "mine"}}
+    stream = await client.chat.completions.create(stream=True, **asked)
+    first = await anext(aiter(stream))
+    await stream.close()
+    again = [chunk async for chunk in await client.chat.completions.create(stream=True, **asked)]
+    assert {chunk.id for chunk in again} == {first.id}
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in again if chunk.choices) == "".join(token_text(20))
     assert vendor.stats.requests == 1

@@ -11,6 +11,7 @@ import zhipuai
 
 from bench.answers import token_text
 from bench.embeddings import vector_of
+from tests.chat.ledger import eventually
 from tests.sdk.asking import ASKED, PICTURE, TOOL
 
 MESSAGES = [{"role": "user", "content": ASKED}]
@@ -29,10 +30,21 @@ async def beside(work: Callable[[], Any]) -> Any:
 
 async def test_it_streams_and_completes(client: Any, agent: Any) -> None:
     model = agent("reasoning-4")
-    chunks = await beside(lambda: list(client.chat.completions.create(model=model, messages=MESSAGES, stream=True)))
+    usage = {"stream_options": {"include_usage": True}}
+    chunks = await beside(
+        lambda: list(client.chat.completions.create(model=model, messages=MESSAGES, stream=True, extra_body=usage))
+    )
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (10, 8)
     deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     assert "".join(delta.content or "" for delta in deltas) == "".join(token_text(4))
     assert "".join(delta.reasoning_content or "" for delta in deltas) == "r0 r1 r2 r3 "
+    key = {"Idempotency-Key": "mine"}
+    asked = {"model": model, "messages": MESSAGES, "extra_headers": key}
+    first, again = [await beside(lambda: client.chat.completions.create(**asked)) for _ in range(2)]
+    assert (again.id, again.choices[0].message.content) == (
+        first.id,
+        "".join(token_text(4)),
+    )  # it comes back to an answer
     whole = await beside(
         lambda: client.chat.completions.create(
             model=model, messages=MESSAGES, request_id="mine", user_id="somebody", do_sample=True, temperature=0.5
@@ -93,3 +105,23 @@ async def test_it_knows_our_errors(client: Any, base: str, agent: Any, busy_once
             await beside(lambda model=model: once.chat.completions.create(model=model, messages=MESSAGES, stream=True))
         assert found.value.status_code == status
     once.close()
+
+
+async def test_a_stream_that_breaks_and_one_that_is_left(client: Any, agent: Any, vendor: Any, ledger: Any) -> None:
+    cut, stalls, seen = agent("fault-cut-2"), agent("fault-stall-2"), []
+
+    def read() -> None:
+        for chunk in client.chat.completions.create(model=cut, messages=MESSAGES, stream=True):
+            seen.append(chunk.choices[0].delta.content or "")
+
+    with pytest.raises(zhipuai.core.APIResponseError) as error:
+        await beside(read)
+    assert ("".join(seen), error.value.json_data["code"]) == ("t0 t1 ", "provider_stream_cut")
+
+    def leave() -> None:
+        stream = client.chat.completions.create(model=stalls, messages=MESSAGES, stream=True)
+        assert any(chunk.choices[0].delta.content for chunk in stream)
+        stream.response.close()
+
+    await beside(leave)
+    await eventually(lambda: vendor.stats.document()["cancelled"] == 1 and not ledger.left_behind())

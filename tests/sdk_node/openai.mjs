@@ -35,6 +35,15 @@ await run({
     equal(text, 't0 t1 t2 t3 ');
     equal([usage.prompt_tokens, usage.completion_tokens], [10, 4]);
   },
+  async reasoning() {
+    let [text, thought] = ['', ''];
+    const stream = await client.chat.completions.create({ model: agents.thinks, messages, stream: true });
+    for await (const { choices: [{ delta }] } of stream) {
+      text += delta.content ?? '';
+      thought += delta.reasoning_content ?? ''; // beside the SDK's types, as other vendors send it
+    }
+    equal([text, thought], ['t0 t1 t2 ', 'r0 r1 r2 ']);
+  },
   async whole() {
     const answer = await client.chat.completions.create({ model: agents.words, messages });
     equal([answer.choices[0].message.content, answer.choices[0].finish_reason], ['t0 t1 t2 t3 ', 'stop']);
@@ -102,6 +111,18 @@ await run({
     const patient = new OpenAI({ baseURL: BASE_URL, apiKey: KEY, maxRetries: 2 });
     const answer = await patient.chat.completions.create({ model: 'assistant', messages });
     equal(answer.choices[0].message.content, 'ok');
+  },
+  async resume() {
+    const options = { idempotencyKey: 'mine-openai' };
+    const ask = () => client.chat.completions.create({ model: agents.words, messages, stream: true }, options);
+    const ids = [];
+    for await (const chunk of await ask()) { ids.push(chunk.id); break; }
+    let text = '';
+    for await (const chunk of await ask()) {
+      ids.push(chunk.id);
+      text += chunk.choices[0]?.delta.content ?? '';
+    }
+    equal([new Set(ids).size, text], [1, 't0 t1 t2 t3 ']);
   },
   async leave() {
     const stream = await client.chat.completions.create({ model: agents.stalls, messages, stream: true });

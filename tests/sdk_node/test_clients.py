@@ -10,9 +10,9 @@ from tests.chat.ledger import eventually
 
 FEATURES = {
     "openai.mjs": {
-        "models", "stream", "whole", "tools", "schema", "images", "embeddings", "errors", "cut", "retry", "leave",
+        "models", "stream", "reasoning", "whole", "tools", "schema", "images", "embeddings", "errors", "cut", "retry", "resume", "leave",
     },
-    "vercel.mjs": {"stream", "whole", "tools", "schema", "images", "embeddings", "errors", "cut", "retry", "leave"},
+    "vercel.mjs": {"stream", "whole", "tools", "schema", "images", "embeddings", "errors", "cut", "retry", "resume", "leave"},
 }  # fmt: skip
 
 

@@ -79,6 +79,12 @@ await run({
     const result = await generateText({ model: provider('assistant'), prompt: 'hello', maxRetries: 2 });
     equal(result.text, 'ok');
   },
+  async resume() {
+    const headers = { 'Idempotency-Key': 'mine-vercel' };
+    const ask = () => generateText({ model: provider(agents.words), prompt: 'hello', headers, ...once });
+    const [first, again] = [await ask(), await ask()];
+    equal([again.response.id, again.text], [first.response.id, 't0 t1 t2 t3 ']);
+  },
   async leave() {
     const leaving = new AbortController();
     const result = streamText({
