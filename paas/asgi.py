@@ -28,10 +28,12 @@ from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
 from paas.headers import SecureHeaders
+from paas.middleware import keep_on_the_loop
 from paas.static_files import serve_static
 from tenants import ratelimit
 from tenants.asgi import TenantBinding, refuse
 
+keep_on_the_loop()
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 
 

@@ -145,6 +145,7 @@ DATABASES = {
 }
 HOT_DATABASE_CONNINFO = make_conninfo(DATABASE_URL, options=_server_options, connect_timeout=3)
 HOT_POOL_SIZE = env.number("HOT_POOL_SIZE", 4)
+HOT_POOL_WARM = HOT_POOL_SIZE  # all are made at the start: a burst must not wait for connections
 
 # --- Redis -----------------------------------------------------------------------------------------
 REDIS_URL = env.text("REDIS_URL")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.tools import tool
-
 from agents.runtime import engine
 from agents.runtime.spec import Transcript, Turn
 from core.ids import uuid7
 from llm.deltas import Finish, ToolCallDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
 from llm.registry import ProviderRef, client_for
+from tests.lazy import Lazy
+
+tools = Lazy("langchain_core.tools")
 
 
-@tool
 async def add(first: int, second: int) -> int:
     """The sum of two numbers."""
     return first + second
@@ -28,7 +28,11 @@ async def run(*scripts: list[Any], **more: Any) -> tuple[Transcript, list[Any]]:
         ScriptedModel.enqueue(script)
     transcript, events = Transcript(), []
     turn = Turn(
-        messages=[{"role": "user", "content": "2 + 3?"}], max_output_tokens=100, parameters={}, tools=(add,), **more
+        messages=[{"role": "user", "content": "2 + 3?"}],
+        max_output_tokens=100,
+        parameters={},
+        tools=(tools.tool(add),),
+        **more,
     )
     client = client_for(ProviderRef(id=uuid7(), kind="scripted"))
     await engine.run(client, "demo", turn, transcript, events.extend)

@@ -17,14 +17,23 @@ class Ledger:
     """Reads (and, where a test must break something, writes) with a connection of its own."""
 
     def __init__(self, url: str, schema: str) -> None:
-        self._connection = psycopg.connect(url, dbname="paas", autocommit=True, row_factory=dict_row)
-        self._connection.execute(f"SET search_path = {schema}, public".encode())
+        self._url, self._schema = url, schema
+        self._connection: psycopg.Connection[Row] | None = None
 
     def close(self) -> None:
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def connection(self) -> psycopg.Connection[Row]:
+        """Made by the first who asks: it costs 10 ms."""
+        if self._connection is None:
+            self._connection = psycopg.connect(self._url, dbname="paas", autocommit=True, row_factory=dict_row)
+            self._connection.execute(f"SET search_path = {self._schema}, public".encode())
+        return self._connection
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
-        cursor = self._connection.execute(sql.encode(), params)
+        cursor = self.connection.execute(sql.encode(), params)
         return cursor.fetchall() if cursor.description else []
 
     def one(self, sql: str, *params: Any) -> Row:

@@ -184,7 +184,7 @@ async def test_killed_before_and_after_the_vendors_answer(
     assert ended.end == "completed"
     # One whose answer is complete, while PostgreSQL cannot write its end down.
     slug = agent("bench-0-2-20")
-    with ledger._connection.transaction():
+    with ledger.connection.transaction():
         ledger.rows("LOCK TABLE usage_usagerecord IN ACCESS EXCLUSIVE MODE")
         complete = await begin(door, slug, 20)
         await eventually(lambda: vendor.stats.requests == 4)
