@@ -12,7 +12,7 @@ from accounts.actors import Actor
 from accounts.policies import CHAT_READ, CHAT_WRITE
 from agents.runtime.events import Event
 from chat.log import decode_events
-from chat.models import Response, Run, RunSegment
+from chat.models import Response, Run, RunSegment, RunTask
 from core.errors import PaasError
 
 
@@ -73,6 +73,7 @@ def response_delete(*, actor: Actor, run_id: uuid.UUID) -> bool:
             Response.objects.filter(run_id=run_id).update(stored=False)
             return True
         RunSegment.objects.filter(run_id=run_id).delete()
+        RunTask.objects.filter(run_id=run_id).delete()
         Response.objects.filter(run_id=run_id).delete()
         Run.objects.filter(id=run_id).update(input=None)
         return False

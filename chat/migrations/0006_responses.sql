@@ -5,6 +5,7 @@ BEGIN
     PERFORM 1 FROM chat_response r WHERE r.run_id = NEW.id AND NOT r.stored;
     IF FOUND THEN
         DELETE FROM chat_runsegment WHERE run_id = NEW.id;
+        DELETE FROM chat_runtask WHERE run_id = NEW.id;
         DELETE FROM chat_response WHERE run_id = NEW.id;
         UPDATE chat_run SET input = NULL WHERE id = NEW.id;
     END IF;

@@ -284,7 +284,7 @@ async def test_going_on_from_what_is_not_there(
 # --- what stays ----------------------------------------------------------------------------------------
 
 KEPT = """SELECT (SELECT count(*) FROM chat_response) + (SELECT count(*) FROM chat_runsegment)
-    + (SELECT count(*) FROM chat_run WHERE input IS NOT NULL)"""
+    + (SELECT count(*) FROM chat_runtask) + (SELECT count(*) FROM chat_run WHERE input IS NOT NULL)"""
 
 
 async def test_what_is_not_stored_leaves_the_bill_and_nothing_else(
@@ -375,6 +375,7 @@ async def test_what_waits_for_a_worker_is_stopped_and_deleted(door: ResponsesDoo
     assert (await door.call("POST", f"/{stopped['id']}/cancel"))["status"] == "cancelled"
     await door.call("DELETE", f"/{deleted['id']}")
     assert (await refused(door.call("GET", f"/{deleted['id']}"))).status == 404
+    assert ledger.value("SELECT count(*) FROM chat_runtask WHERE run_id = %s", run_of(deleted)) == 0
     assert await worker.take(hosts.current()) == 0
     assert not ledger.left_behind()
     assert (await (await door.resume(run_of(stopped), 0)).rest()).end == "cancelled"
