@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -247,3 +248,35 @@ async def test_another_plan_gives_its_tokens_at_once(host: Any, actor: Any, ledg
     ledger.rows("UPDATE tenants_plan SET tokens_per_month = 1000000 WHERE slug = 'own'")
     assert ledger.quota()["allowance"] == 1_000_000
     await ask(actor("member"))
+
+
+# --- cost ----------------------------------------------------------------------------------------------
+
+
+async def test_a_limit_of_cost_from_the_first_word_to_the_bill(host: Any, actor: Any, agents: Any, ledger: Any) -> None:
+    """P42: held at the dearest price that a token can get, booked as it is billed, and the model is held to it; what has
+    no price is not begun (A38)."""
+    member = actor("member")
+    ledger.limit("0.001", "cost", "month", currency="USD")
+    error = await attempt(member)
+    assert (error.code, error.status) == ("model_unpriced", 403)
+    assert "USD" in error.message
+    prices = {"input_price": "10", "output_price": "20", "cached_price": "1", "reasoning_price": "40"}
+    slug = agents("m", provider={"kind": "scripted", "models": {"m": prices}})
+    script = ScriptedModel.enqueue(["a", UsageReport(5, 10, 2, 4)])
+    told = await ask(member, agent=slug)
+    assert script.request is not None
+    # 5 in at 10 millionths; what is left of a thousand pays for 23 at 40, the price of thinking.
+    assert script.request.max_tokens == 23
+    assert ledger.reservation(told.run_id)["cost"] == 970_000
+    cost = ledger.usage(told.run_id)[0]["cost"]
+    assert cost == Decimal("0.000312"), "3 at 10, 2 at 1, 6 at 20, 4 at 40"
+    counter = ledger.one("SELECT used, reserved FROM usage_quota WHERE metric = 'cost'")
+    assert (counter["used"], counter["reserved"]) == (cost * 10**9, 0)
+    ScriptedModel.enqueue(["a", UsageReport(5, 100, 0, 0)])
+    await ask(member, agent=slug)
+    error = await attempt(member, agent=slug)
+    told = error.details["limit"]
+    assert (error.code, told["metric"], told["left"]) == ("quota_exceeded", "cost", "0.00")
+    assert "cost a month leaves 0.00 USD of 0.001 USD" in error.message
+    assert not ledger.left_behind()

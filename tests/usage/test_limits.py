@@ -248,3 +248,15 @@ async def test_a_counter_says_where_it_stands_before_it_is_made(money: Money, le
     ledger.limit(1000, level="user", subject=money.user)
     (told,) = await money.one("SELECT public.usage_standing(%s, %s)", money.tenant.id, [money.user])
     assert (told["limit"], told["used"], told["reserved"]) == (1000, 30, 0)
+
+
+async def test_runs_at_once_of_one_and_of_all(money: Money, ledger: Ledger) -> None:
+    """A limit of their own stands in the place of the plan's, where the queue of runs asks."""
+    cap = f"SELECT {money.tenant.schema}.run_cap(%s::uuid, %s::uuid)"
+    key = uuid.uuid4()
+    plan = [await money.one(cap, *who) for who in ((money.user, None), (None, key), (None, None))]
+    ledger.limit(2, "concurrent_runs", "", level="user", subject=money.user)
+    ledger.limit(7, "concurrent_runs", "", level="key", subject=key)
+    ledger.limit(9, "concurrent_runs", "")
+    assert [await money.one(cap, *who) for who in ((money.user, None), (None, key), (None, None))] == [2, 7, 9] != plan
+    assert await money.one(cap, uuid.uuid4(), None) == plan[0]
