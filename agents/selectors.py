@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from accounts.actors import Actor
 from agents.charges import charged_info
 from agents.models import Agent, AgentVersion
@@ -30,7 +32,8 @@ def agent_spec(slug: str) -> AgentSpec | None:
         return None
     if not agent.current.provider.enabled:
         raise PaasError("provider_not_configured")
-    return spec_of_version(agent, agent.current)
+    rate = None if agent.own_rate is None else int(agent.own_rate)
+    return replace(spec_of_version(agent, agent.current), requests_per_minute=rate)
 
 
 def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
@@ -48,7 +51,6 @@ def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
         provider=provider_ref(account),
         provider_name=account.name,
         info=charged_info(account, version.model),
-        requests_per_minute=None if agent.own_rate is None else int(agent.own_rate),
     )
 
 
