@@ -113,7 +113,7 @@ await run({
     equal(answer.choices[0].message.content, 'ok');
   },
   async resume() {
-    const options = { idempotencyKey: 'mine-openai' };
+    const options = { headers: { 'Idempotency-Key': 'mine-openai' } };
     const ask = () => client.chat.completions.create({ model: agents.words, messages, stream: true }, options);
     const ids = [];
     for await (const chunk of await ask()) { ids.push(chunk.id); break; }
