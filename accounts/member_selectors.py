@@ -62,7 +62,7 @@ def places() -> Places:
     return Places(
         Membership.objects.filter(tenant_id=tenant.id).count(),
         Invitation.objects.filter(open_, tenant_id=tenant.id).count(),
-        limits.plan().max_users,
+        limits.max_users(),
     )
 
 

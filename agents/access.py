@@ -10,7 +10,7 @@ import uuid
 
 from accounts.actors import Actor
 from accounts.policies import AGENTS_EXECUTE
-from agents import selectors
+from agents import embeddings, selectors
 from agents.models import SLUG
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
@@ -47,3 +47,4 @@ async def agent_for(actor: Actor, slug: str) -> AgentSpec:
 def forget_all() -> None:
     """Empty the memory (after an own change, and between tests)."""
     _known.clear()
+    embeddings.forget_all()

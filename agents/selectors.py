@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from accounts.actors import Actor
 from agents.charges import charged_info
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
 from llm.selectors import provider_ref
+from tenants import limits, scope
 
 
 def agents() -> list[Agent]:
@@ -23,12 +26,14 @@ def agents_for(actor: Actor) -> list[Agent]:
 def agent_spec(slug: str) -> AgentSpec | None:
     """An agent as a value; the oldest one for "". Raises provider_not_configured when its provider is off."""
     usable = Agent.objects.select_related("current__provider").filter(archived_at=None, current__isnull=False)
+    usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
     agent = (usable.filter(slug=slug) if slug else usable).first()
     if agent is None or agent.current is None:
         return None
     if not agent.current.provider.enabled:
         raise PaasError("provider_not_configured")
-    return spec_of_version(agent, agent.current)
+    rate = None if agent.own_rate is None else int(agent.own_rate)
+    return replace(spec_of_version(agent, agent.current), requests_per_minute=rate)
 
 
 def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:

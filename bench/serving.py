@@ -16,6 +16,7 @@ import orjson
 
 from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, unknown_model
 from bench.chunks import ID_SLOT, STREAM_HEAD, Dialect, Script, document, response, script
+from bench.embeddings import document_of
 from bench.stats import Record
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ BURST_TOKENS = 16
 MAX_BODY = 64 * 1024 * 1024
 CHAT_PATHS = {b"/v1/chat/completions": "own_chunk", b"/api/paas/v4/chat/completions": "last_chunk"}
 """The chat paths, and where that vendor reports usage (chunks.Dialect)."""
+EMBEDDING_PATHS = frozenset({b"/v1/embeddings", b"/api/paas/v4/embeddings"})
 _NOT_A_CHAT = Refusal(400, error_body("The body must hold model and messages.", "invalid_request_error", None))
 _SERVER_ERROR = Refusal(500, error_body("The server had an error.", "server_error", None))
 
@@ -224,6 +226,8 @@ class Connection(asyncio.Protocol):
         request = self._waiting.popleft()
         if request.path in CHAT_PATHS and request.method == b"POST":
             self._chat(request)
+        elif request.path in EMBEDDING_PATHS and request.method == b"POST":
+            self._embeddings(request)
         else:
             self.write(self._vendor.page(request.method, request.path, self._vendor.admits(request.headers)))
             self.answered()
@@ -251,6 +255,29 @@ class Connection(asyncio.Protocol):
         if answer.head_ms:
             return self._dribble(answer, dialect, 0)
         return self._answer(record, answer, dialect)
+
+    def _embeddings(self, request: _Request) -> None:
+        try:
+            asked = orjson.loads(request.body)
+            model = str(asked["model"])
+        except (ValueError, KeyError, TypeError):
+            return self._refuse(_NOT_A_CHAT)
+        vendor = self._vendor
+        record = self._record = Record(vendor.new_id(), model, False, "")
+        vendor.stats.opened(record, asked)
+        document = document_of(asked)
+        answer = answer_for(model, [], None)
+        refusal = UNAUTHORIZED if not vendor.admits(request.headers) else None
+        if refusal is None and document is None:
+            refusal = vendor.refusal(model, answer)
+        if refusal is not None or document is None:
+            if answer is not None and answer.hangs:
+                return None
+            return self._refuse(refusal or unknown_model(model))
+        self.write(response(200, orjson.dumps(document)))
+        record.state = "done"
+        self.answered()
+        return None
 
     def _answer(self, record: Record, answer: Answer, dialect: Dialect) -> None:
         if record.stream:

@@ -18,6 +18,7 @@ import structlog
 from accounts import keys
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
+from chat import limit_headers
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from tenants import resolve
@@ -244,7 +245,10 @@ async def serve(request: HttpRequest, door: Door, shape: Shape) -> None:
             log.exception("request failed", path=request.path, request_id=request.request_id)
         if request.started:
             raise
-        await request.respond(found.status, shape(found, request.request_id), found.headers())
+        headers = limit_headers.of_error(found) | found.headers()
+        if shape is openai_shape and not found.retryable:
+            headers["x-should-retry"] = "false"  # OpenAI's clients try again after every 429 and 5xx if not told so
+        await request.respond(found.status, shape(found, request.request_id), headers)
     finally:
         await request.close()
 

@@ -182,3 +182,22 @@ class RunSegment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.first_seq}..{self.last_seq}"
+
+
+class Response(models.Model):
+    """What /v1/responses keeps beside a run: what was asked, and the context that it was answered from.
+
+    Clients know it by its run. items holds the whole context, earlier answers included, so that deleting an earlier
+    response takes nothing from a later one, and going on needs one row however long the chain is. Text and not
+    jsonb, because what was sent to clients must come back to the byte.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="response")
+    previous_id = models.UUIDField(null=True, help_text="The response that this one goes on from; it may be deleted.")
+    stored = models.BooleanField(default=True, help_text="False: nobody finds it, and it goes when its run ends.")
+    request = models.TextField(help_text="JSON: the fields of the request that the answer repeats.")
+    items = models.TextField(help_text="JSON: a list of items. Those of this request, the last ones, have no id.")
+
+    def __str__(self) -> str:
+        return f"response {self.run_id}"

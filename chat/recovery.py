@@ -22,11 +22,12 @@ from agents.runtime.events import (
     RUN_FAILED,
     RUN_STARTED,
     TEXT_DELTA,
+    TOOL_DELTA,
     Event,
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import finish, selectors, tasks
+from chat import embeddings, finish, selectors, tasks
 from chat.finish import Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.lock import lock_key
@@ -90,7 +91,11 @@ async def end(
     error: PaasError | None = None,
 ) -> bool:
     """End a run that this process has taken over: as stopped, or as failed (with `error`, or as interrupted)."""
-    run, info = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+    try:
+        run, info = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+    except Run.DoesNotExist:
+        await embeddings.end_lost(tenant, run_id, fence)  # those have no run
+        return True
     live = await log_of(host, tenant, run, fence)
     known = len(live.events)
     # An end that was held back and never committed is not part of the run.
@@ -158,7 +163,8 @@ def _outcome(
             transcript.text.append(data["text"])
         elif kind == REASONING_DELTA:
             transcript.reasoning.append(data["text"])
-    transcript.deltas = len(transcript.text) + len(transcript.reasoning)
+    pieces = sum(kind == TOOL_DELTA for kind, _ in events)
+    transcript.deltas = len(transcript.text) + len(transcript.reasoning) + pieces
     who: dict[str, Any] = {"user_id": run.user_id, "key_id": run.key_id, "agent_id": run.agent_id}
     return Outcome(
         status="cancelled" if stopped else "failed",

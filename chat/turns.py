@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,25 +19,29 @@ from django.conf import settings
 from psycopg.types.json import Jsonb
 from redis.exceptions import RedisError
 
+from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
-from chat import host, idempotency, recovery, selectors, tasks
+from chat import client_tools, host, idempotency, images, recovery, selectors, tasks
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.idempotency import REPLAYED
 from chat.lock import lock_key
 from chat.log import RunLog
 from chat.queue import MOST_BACKGROUND, MOST_WAITING
+from chat.responses import Kept
 from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
+from llm.catalog import ModelInfo
 from llm.tokens import estimate_messages
 from tenants import scope
 from tenants.db import aio
+from usage.standings import Standing, refusal, standing_of
 
-START_SQL = "SELECT code, granted, input_tokens, message, history FROM start_turn(%s)"
-KEY_SQL = "SELECT code, NULL, NULL, NULL, started FROM turn_of_key(%s, %s, %s)"
+START_SQL = "SELECT code, granted, input_tokens, message, history, quota FROM start_turn(%s)"
+KEY_SQL = "SELECT code, started FROM turn_of_key(%s, %s, %s)"
 BEGUN = ("ok", "queued")
 CANCEL_SQL = (
     "UPDATE public.usage_reservation SET cancel_requested = true WHERE run_id = %s AND state = 'held' RETURNING host"
@@ -44,8 +49,11 @@ CANCEL_SQL = (
 TITLE_CHARS = 60
 DEFAULT_OUTPUT_TOKENS = 4096
 DEFAULT_CONTEXT_TOKENS = 8192
-# Sampling parameters of a request that reach the model.
-PARAMETERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking")
+# Parameters of a request that reach the model: of sampling, and what chat/client_tools.py checks.
+PARAMETERS = (
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking"),
+    *("tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class TurnRequest:
 
     Either `message` (a turn of a conversation: a new one when conversation_id is None), `retry` (the last
     user message of conversation_id again), or `messages` (a call without conversation, in OpenAI's shape).
+    tools: the caller's own, as chat.client_tools.checked_tools gives them.
     """
 
     door: str
@@ -65,8 +74,10 @@ class TurnRequest:
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
+    tools: tuple[dict[str, Any], ...] = ()
     background: bool = False  # a worker does it, and whoever asked does not wait for it
     idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
+    response: Kept | None = None  # of /v1/responses, which needs `messages`
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,7 @@ class StartedTurn:
     input_tokens: int
     status: str = "running"
     replayed: bool = False
+    tightest: Standing | None = None  # of the limits on tokens, with this turn held
 
     @property
     def headers(self) -> dict[str, str]:
@@ -97,8 +109,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    run_in_progress, quota_exceeded, session_limit_reached, too_many_runs, idempotency_mismatch,
-    idempotency_in_progress, database_unavailable, server_stopping.
+    unsupported_parameter, run_in_progress, quota_exceeded, model_unpriced, session_limit_reached, rate_limited,
+    too_many_runs, idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     try:
@@ -106,7 +118,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     except PaasError as refused:
         # What was begun under this key stays what it is, whatever has become of its agent or its conversation since.
         if request.idempotency_key and not refused.code.startswith("idempotency") and refused.status != 503:
-            code, _, _, _, told = await _of_key(actor, request)
+            code, told = await _of_key(actor, request)
             if code is not None:
                 return await _replayed(actor, code, told)
         raise
@@ -120,6 +132,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     if not slug and request.conversation_id is not None:
         slug = await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, request.conversation_id)
     spec = await agent_for(actor, slug)
+    client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
+    await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
     run_id, message_id = uuid7(), uuid7()
     conversational = request.messages is None
@@ -127,7 +141,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    input_tokens = estimate_messages(asked)
+    input_tokens = _estimate(asked, request)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     output_tokens = _output_limit(spec, request, context - input_tokens)
     stream = request.stream or conversational
@@ -137,6 +151,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         max_output_tokens=output_tokens,
         parameters=_parameters(spec, request),
         stream=stream,
+        client_tools=request.tools,
     )
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
@@ -153,7 +168,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "user": actor.user_id,
         "key": actor.key_id,
         "door": request.door,
-        "input": request.messages,
+        "input": images.stored(request.messages) if request.response is None else None,  # a response keeps its own
+        "response": asdict(request.response) if request.response else None,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "history_budget": context - input_tokens - output_tokens,
@@ -162,6 +178,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
+        "terms": _terms(spec.info),
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
         "task": tasks.task_of(turn, instructions) if elsewhere else None,
@@ -173,17 +190,16 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     asked_at = asyncio.get_running_loop().time()
     code = ""
     try:
-        code, granted, counted, stored_message, history = await _start(actor, start)
+        code, granted, counted, stored_message, history, quota = await _start(actor, start)
     finally:
         if lock and not new and code not in BEGUN:
             await here.locks.release(lock, run_id)
     if code == "replayed":
         return await _replayed(actor, code, history)
     if code not in BEGUN:
-        raise _refusal(code, counted)
+        raise _refusal(code, counted, quota)
 
-    status = "queued" if code == "queued" else "running"
-    log = None
+    status, log = "queued" if code == "queued" else "running", None
     if elsewhere:
         await here.offer()
     else:
@@ -193,8 +209,9 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         run = LiveRun(log, actor, spec, turn, conversation_id, counted)
         run.queued = code == "queued"
         here.execute(run)
-    message = stored_message if conversational else None
-    return StartedTurn(run_id, spec, log, conversation_id, message, title, counted, status)
+    tightest = standing_of(quota) if quota else None
+    answered = stored_message if conversational else None
+    return StartedTurn(run_id, spec, log, conversation_id, answered, title, counted, status, tightest=tightest)
 
 
 async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
@@ -216,10 +233,10 @@ def _key(request: TurnRequest) -> dict[str, str] | None:
 
 
 async def _of_key(actor: Actor, request: TurnRequest) -> tuple[Any, ...]:
-    """(what `turn_of_key` says, ..., what the first answer said)."""
+    """(what `turn_of_key` says, what the first answer said)."""
     params = [actor.user_id or actor.key_id, request.idempotency_key, idempotency.digest_of(request)]
     row = await aio.database().fetch_one(actor.tenant, KEY_SQL, params)
-    return row if row is not None else (None,) * 5
+    return row if row is not None else (None, None)
 
 
 async def _replayed(actor: Actor, code: str, told: dict[str, Any] | None) -> StartedTurn:
@@ -267,6 +284,12 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     return asked
 
 
+def _estimate(asked: list[dict[str, Any]], request: TurnRequest) -> int:
+    """Tokens of what is sent: the messages, the caller's tools, and a schema."""
+    form = request.parameters.get("response_format")
+    return estimate_messages(asked, (*request.tools, form) if form else request.tools)
+
+
 def _output_limit(spec: AgentSpec, request: TurnRequest, room: int) -> int:
     """The most output tokens of this call: the least of what is asked, the model's own limit, and the room left."""
     limits = [request.max_tokens, spec.parameters.get("max_tokens"), spec.info.max_output_tokens]
@@ -281,23 +304,28 @@ def _parameters(spec: AgentSpec, request: TurnRequest) -> dict[str, Any]:
     return own | {name: value for name, value in request.parameters.items() if name in PARAMETERS}
 
 
-def _refusal(code: str, counted: int) -> PaasError:
-    if code == "session_limit_reached":
+def _terms(info: ModelInfo) -> dict[str, str | None]:
+    """The dearest that a token of either kind can become: nobody knows before what will be read from a cache, or what
+    will be thought."""
+    tokens_in, tokens_out = (
+        _dearest(info.input_price, info.cached_price),
+        _dearest(info.output_price, info.reasoning_price),
+    )
+    return {"input_price": tokens_in, "output_price": tokens_out, "currency": info.currency}
+
+
+def _dearest(price: Decimal | None, part: Decimal | None) -> str | None:
+    return None if price is None else format(max(price, part or price), "f")
+
+
+def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError:
+    if code == "session_limit_reached" and quota is None:
         return _tomorrow()
+    if code in ("quota_exceeded", "session_limit_reached", "model_unpriced"):
+        return refusal(code, quota, counted)
     if code.startswith("idempotency"):
         return idempotency.refusal(code)
-    if code == "too_many_runs":
-        return PaasError(code, retry_after=5)
-    if code != "quota_exceeded":
-        return PaasError(code)
-    resets_at = clock.next_month(clock.month_of(clock.now()))
-    seconds = (resets_at - clock.now()).total_seconds()
-    return PaasError(
-        code,
-        f"The token quota of this month does not cover this message. It resets on {resets_at:%Y-%m-%d} (UTC).",
-        retry_after=seconds,
-        details={"resets_at": resets_at.isoformat(), "input_tokens": counted},
-    )
+    return PaasError(code, retry_after=5 if code == "too_many_runs" else None)
 
 
 def _tomorrow() -> PaasError:

@@ -161,11 +161,15 @@ ERRORS: dict[str, ErrorSpec] = {
     "message_empty": ErrorSpec(400, "The message is empty. Write something first."),
     "malformed_json": ErrorSpec(400, "The request body is not valid JSON."),
     "validation_failed": ErrorSpec(400, "The request has a field that is missing or not valid."),
+    "unsupported_parameter": ErrorSpec(400, "The request has a field that is not supported here."),
     "context_too_long": ErrorSpec(400, "The conversation is longer than the model can read. Start a new one."),
     "request_too_large": ErrorSpec(413, "The request is too large."),
     "message_too_long": ErrorSpec(413, "The message is too long. Shorten it, or split it into several."),
     # how much
-    "quota_exceeded": ErrorSpec(429, "The token quota of this month is used up.", "insufficient_quota"),
+    "quota_exceeded": ErrorSpec(429, "A limit on tokens or cost is used up.", "insufficient_quota"),
+    "model_unpriced": ErrorSpec(
+        403, "Cost is limited here, and this model has no price. Ask an administrator to set one.", "permission_error"
+    ),
     "plan_limit_reached": ErrorSpec(
         403, "The plan of this workspace does not allow more. Remove one, or ask for a larger plan.", "permission_error"
     ),

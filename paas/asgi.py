@@ -23,7 +23,7 @@ from django.urls import path
 from accounts import key_use, sign_in_gate
 from chat import host
 from chat.http import HttpRequest
-from chat.transports import openai, sse
+from chat.transports import openai, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
@@ -46,7 +46,9 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await websockets(scope, receive, send)
         return
     path_ = scope["path"]
-    if path_.startswith("/v1/"):
+    if path_ == "/v1/responses" or path_.startswith("/v1/responses/"):
+        await responses.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
+    elif path_.startswith("/v1/"):
         await openai.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif path_.startswith("/api/v1/runs"):
         await sse.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))

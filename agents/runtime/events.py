@@ -20,6 +20,8 @@ TEXT_DELTA = "text.delta"
 REASONING_DELTA = "reasoning.delta"
 TOOL_STARTED = "tool.started"
 TOOL_FINISHED = "tool.finished"
+TOOL_DELTA = "tool.delta"
+TOOL_CALLED = "tool.called"
 MESSAGE_COMPLETED = "message.completed"
 RUN_COMPLETED = "run.completed"
 RUN_FAILED = "run.failed"
@@ -78,6 +80,25 @@ class ToolFinishedData(TypedDict):
     error: NotRequired[str | None]
 
 
+class ToolDeltaData(TypedDict):
+    """A piece of a call of one of the caller's own tools, which the caller runs. index: which call of the answer, from
+    0. call_id and name come with a call's first piece; the pieces of `arguments` are joined to JSON text."""
+
+    index: int
+    arguments: str
+    call_id: NotRequired[str]
+    name: NotRequired[str]
+
+
+class ToolCalledData(TypedDict):
+    """A whole call of one of the caller's own tools, after its pieces. arguments: JSON text as the model wrote it."""
+
+    index: int
+    call_id: str
+    name: str
+    arguments: str
+
+
 class MessageCompletedData(TypedDict):
     message_id: str | None
     content: str
@@ -107,6 +128,8 @@ DATA_TYPES: dict[str, type] = {
     REASONING_DELTA: DeltaData,
     TOOL_STARTED: ToolStartedData,
     TOOL_FINISHED: ToolFinishedData,
+    TOOL_DELTA: ToolDeltaData,
+    TOOL_CALLED: ToolCalledData,
     MESSAGE_COMPLETED: MessageCompletedData,
     RUN_COMPLETED: RunCompletedData,
     RUN_FAILED: RunFailedData,

@@ -1,9 +1,14 @@
--- How many runs at once a person or a key may have, or, asked with neither, the whole tenant. NULL: as many as they like.
+-- How many runs at once a person or a key may have, or, asked with neither, the whole tenant: by a limit of their own,
+-- or else by the plan. NULL: as many as they like.
 CREATE FUNCTION run_cap(p_user uuid, p_key uuid) RETURNS int LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN p_user IS NOT NULL THEN p.max_concurrent_runs_per_user
+    SELECT coalesce(l.amount::int, CASE WHEN p_user IS NOT NULL THEN p.max_concurrent_runs_per_user
                 WHEN p_key IS NOT NULL THEN p.max_concurrent_runs_per_key
-                ELSE p.max_concurrent_runs END
-    FROM public.tenants_tenant t JOIN public.tenants_plan p ON p.slug = t.plan_id WHERE t.id = public.bound_tenant()
+                ELSE p.max_concurrent_runs END)
+    FROM public.tenants_tenant t
+    JOIN public.tenants_plan p ON p.slug = t.plan_id
+    LEFT JOIN public.tenants_limit l ON l.tenant_id = t.id AND l.metric = 'concurrent_runs' AND l.period = ''
+        AND l.subject_id = coalesce(p_user, p_key, t.id)
+    WHERE t.id = public.bound_tenant()
 $$;
 
 -- The runs that wait, in the order in which they are let in: whoever has the fewest comes first, then whoever was let in
@@ -31,7 +36,8 @@ DECLARE
     v_places bigint;
 BEGIN
     PERFORM 1 FROM public.usage_quota q WHERE q.tenant_id = public.bound_tenant() AND q.level = 'tenant'
-        AND q.metric = 'tokens' AND q.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date ORDER BY q.id FOR UPDATE;
+        AND q.metric = 'tokens' AND q.period = 'month' AND q.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+        ORDER BY q.id FOR UPDATE;
     PERFORM pg_advisory_xact_lock(hashtextextended('runs:' || public.bound_tenant()::text, 0));
     SELECT run_cap(NULL, NULL) - count(*) INTO v_places FROM chat_run r WHERE r.status = 'running';
     RETURN QUERY
@@ -84,12 +90,16 @@ $$;
 -- session_limit_reached (a new conversation more than the plan allows a day), message_empty (a retry with nothing to
 -- answer), context_too_long (what is to be answered again does not fit), too_many_runs (as many wait as may), and what
 -- turn_of_key says (for 'replayed', `history` is what the first answer said). 'queued': as 'ok', but the run waits.
+-- `quota` is what public.usage_hold says of the limit that refused, or of the tightest one of tokens.
 -- p_turn: run, conversation, new_conversation, message, title, content, retry, agent, version, user, key, door,
 -- input (stateless calls), input_tokens, output_tokens, history_budget, host, lease_seconds, agent_slug, provider,
--- model; queue (how many may wait: most, own; without it nothing waits), background, task (of a run that a worker is to
--- take), idempotency (key, digest).
-CREATE OR REPLACE FUNCTION start_turn(
-    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb
+-- model, terms (public.usage_hold); queue (how many may wait: most, own; without it nothing waits), background, task (of
+-- a run that a worker is to take), idempotency (key, digest), response (of /v1/responses: previous_id, stored, request,
+-- items; null elsewhere).
+DROP FUNCTION IF EXISTS start_turn(jsonb);
+CREATE FUNCTION start_turn(
+    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb,
+    OUT quota jsonb
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_conversation uuid := (p_turn ->> 'conversation')::uuid;
@@ -99,6 +109,7 @@ DECLARE
     v_new boolean := coalesce((p_turn ->> 'new_conversation')::boolean, false);
     v_retry boolean := coalesce((p_turn ->> 'retry')::boolean, false);
     v_history_tokens bigint;
+    v_held jsonb;
     v_caller uuid := coalesce(v_user, v_key);
     v_background boolean := coalesce((p_turn ->> 'background')::boolean, false);
     v_waits boolean := v_background;
@@ -159,15 +170,18 @@ BEGIN
         code := 'session_limit_reached';
         RETURN;
     END IF;
-    granted := public.usage_reserve(
+    v_held := public.usage_hold(
         (p_turn ->> 'run')::uuid, v_user, v_key, v_agent, input_tokens, (p_turn ->> 'output_tokens')::bigint,
         p_turn ->> 'host', make_interval(secs => (p_turn ->> 'lease_seconds')::double precision),
-        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model');
+        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model',
+        coalesce(p_turn -> 'terms', '{}') || jsonb_build_object('session', v_new));
+    granted := (v_held ->> 'granted')::bigint;
+    quota := nullif(v_held -> 'limit', 'null');
     IF granted IS NULL THEN
         IF v_new THEN
             PERFORM public.usage_unbegin_session();
         END IF;
-        code := 'quota_exceeded';
+        code := v_held ->> 'code';
         RETURN;
     END IF;
 
@@ -208,6 +222,11 @@ BEGIN
             jsonb_build_object('conversation', v_conversation, 'message', message, 'title', p_turn -> 'title',
                 'input_tokens', input_tokens, 'agent', p_turn -> 'agent_slug',
                 'status', CASE WHEN v_waits THEN 'queued' ELSE 'running' END), now());
+    END IF;
+    IF jsonb_typeof(p_turn -> 'response') = 'object' THEN
+        INSERT INTO chat_response (id, run_id, previous_id, stored, request, items)
+        VALUES (gen_random_uuid(), (p_turn ->> 'run')::uuid, (p_turn #>> '{response,previous_id}')::uuid,
+            (p_turn #>> '{response,stored}')::boolean, p_turn #>> '{response,request}', p_turn #>> '{response,items}');
     END IF;
     IF v_conversation IS NOT NULL AND NOT v_retry THEN
         INSERT INTO chat_message (id, conversation_id, run_id, role, content, reasoning, status, superseded, created_at)

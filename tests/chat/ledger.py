@@ -69,17 +69,39 @@ class Ledger:
         return self.rows("SELECT * FROM chat_runsegment WHERE run_id = %s ORDER BY first_seq", run_id)
 
     def allow(self, tokens: int | None, *, level: str = "tenant", subject: Any = None) -> None:
-        """Set this month's allowance of a level, with nothing used so far."""
+        """What may be used this month: of the tenant, by its plan; of anybody below it, by a limit of their own."""
         tenant = self.value("SELECT id FROM public.tenants_tenant WHERE schema_name = current_schema()")
+        if level != "tenant":
+            self.limit(tokens, level=level, subject=subject)
+            return
         self.rows(
             "INSERT INTO usage_quota (id, tenant_id, level, subject_id, metric, month, allowance, used, reserved) "
             "VALUES (gen_random_uuid(), %s, %s, %s, 'tokens', date_trunc('month', now() AT TIME ZONE 'UTC')::date, %s, 0, 0) "
             "ON CONFLICT ON CONSTRAINT quota_once DO UPDATE SET allowance = excluded.allowance",
             tenant,
             level,
-            subject or tenant,
+            tenant,
             tokens,
         )
+
+    def limit(
+        self, amount: Any, metric: str = "tokens", period: str = "month", *,
+        level: str = "tenant", subject: Any = None, currency: str = "",
+    ) -> None:  # fmt: skip
+        """Set a limit; None takes it away."""
+        tenant = self.value("SELECT id FROM public.tenants_tenant WHERE schema_name = current_schema()")
+        what = (tenant, subject or tenant, level, metric, period, currency)
+        self.rows(
+            "DELETE FROM tenants_limit WHERE (tenant_id, subject_id, level, metric, period, currency) = (%s, %s, %s, %s, %s, %s)",
+            *what,
+        )
+        if amount is not None:
+            self.rows(
+                "INSERT INTO tenants_limit (id, tenant_id, subject_id, level, metric, period, currency, amount, set_by, set_at) "
+                "VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s, 'test', now())",
+                *what,
+                amount,
+            )
 
     def left_behind(self) -> dict[str, int]:
         """What should be gone when nothing runs: tokens held, leases held, runs running. Empty: all is well."""

@@ -192,6 +192,11 @@ TENANT: dict[str, Access] = {
     "/settings/sign-in/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/test/": page(POST=ADMIN_SETTINGS),
+    # limits
+    "/api/v1/quotas": api(GET=ANY),
+    "/api/v1/limits": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
+    "/api/v1/limits/<uuid:limit_id>": api(DELETE=ADMIN_SETTINGS),
+    "/settings/limits/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     # usage and bills
     "/api/v1/usage/statement": api(GET=USAGE_READ),
     "/api/v1/usage/invoices": api(GET=USAGE_READ),
@@ -204,6 +209,12 @@ DOORS: dict[str, Access] = {
     "/v1/models": api(GET=CHAT_READ),
     "/v1/models/<slug>": api(GET=CHAT_READ),
     "/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    # responses
+    "/v1/responses": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/v1/responses/<response>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/v1/responses/<response>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/v1/responses/<response>/input_items": api(GET=CHAT_READ),
+    "/v1/embeddings": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/runs": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
@@ -212,6 +223,8 @@ DOORS: dict[str, Access] = {
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},
+    "/v1/responses": {"model": "assistant", "input": "x"},
+    "/v1/embeddings": {"model": "vectors/embed-8", "input": "x"},
     "/api/v1/runs": {"agent": "assistant", "message": "x"},
 }
 FRAMES: dict[str, str] = {
@@ -261,6 +274,9 @@ PLATFORM: dict[str, Access] = {
     "/api/v1/tenants/<uuid:tenant_id>/suspend": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/resume": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/restore": api(POST=OPERATOR),
+    # limits of tenants
+    "/api/v1/tenants/<uuid:tenant_id>/limits": api(GET=OPERATOR, PUT=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/limits/<uuid:limit_id>": api(DELETE=OPERATOR),
     # sign-in for programs
     "/api/auth/login": public("POST"),
     "/api/auth/login/tenant": public("POST"),
@@ -284,6 +300,7 @@ CONSOLE_MODELS = {
     "accounts.impersonation",
     "accounts.user",
     "procrastinate.procrastinatejob",
+    "tenants.limit",
     "tenants.plan",
     "tenants.tenant",
     "usage.invoice",
@@ -310,6 +327,7 @@ JOBS: dict[str, str] = {
     "tenants.resume": "every",
     "usage.invoices": "every",
     "usage.seal": "every",
+    "usage.warn": "every",
     "usage.verify": "every",
     "usage.verify_newest": "every",
 }

@@ -113,6 +113,8 @@ const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
   'reasoning.delta',
   'tool.started',
   'tool.finished',
+  'tool.delta',
+  'tool.called',
   'message.completed',
   'run.completed',
   'run.failed',
