@@ -42,6 +42,7 @@ HEARTBEAT_SECONDS = 4.0
 CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_EVENTS = 64
 MAX_LIVE_RUNS = 2_000
+FAREWELL_SECONDS = 2.0
 MAX_WAITING_HERE = 500  # for one of those places
 
 HEARTBEAT_SQL = "SELECT * FROM public.usage_heartbeat(%s::uuid[], %s::int[], %s::bigint[], %s * interval '1 second')"
@@ -130,6 +131,10 @@ class Host:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
         await self.writer.flush()
+        for _ in range(round(FAREWELL_SECONDS / 0.02)):
+            if not self.leaving:
+                break
+            await asyncio.sleep(0.02)  # sockets that have the last events to send
 
     async def _leave(self, run: LiveRun) -> bool:
         try:

@@ -205,8 +205,13 @@ class LogWriter:
                     log.warning("redis is away; streams go on without it", error=type(error).__name__)
                     self.on_away()
                     self._probing = asyncio.create_task(self._until_redis_is_back())
+            # Once more: this process may have been stopped on the way to Redis, and what it wrote refused there.
+            now = loop.time()
             for run, count in zip(batch, counts, strict=True):
-                run.release(count)
+                if run.lease_until > now:
+                    run.release(count)
+                else:
+                    self._dirty[run] = None
             self._not_before = loop.time() + FLUSH_SECONDS
 
     async def _until_redis_is_back(self) -> None:

@@ -249,9 +249,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._spawn(self._until_done())
 
     async def _until_done(self) -> None:
-        here = host.current()
-        while following := [task for run_id, task in self.followed.items() if run_id in here.runs]:
-            await asyncio.wait(following)
+        while self.followed:
+            await asyncio.wait(self.followed.values())
         await self.outbox.put(None)
 
     # --- staying entitled ---------------------------------------------------------------------

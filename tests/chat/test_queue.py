@@ -44,6 +44,13 @@ async def held(actor: Any) -> tuple[Any, asyncio.Event]:
     return run, gate
 
 
+async def told_to_wait(actor: Any) -> Any:
+    """A run that waits, and has been told so."""
+    run = await start(actor)
+    assert (await read(actor.tenant, run.run_id, limit=1)).kinds == ["run.queued"]
+    return run
+
+
 async def test_one_too_many_waits_and_then_runs(host: Host, actor: Any, ledger: Ledger) -> None:
     """P56: three of a person at once. The fourth is told its place; its lease is kept; another person does not wait."""
     caps(ledger, 100, 3)
@@ -113,15 +120,16 @@ async def test_exact_over_processes(host: Host, actor: Any, ledger: Ledger, monk
 async def test_the_queue_is_bounded(host: Host, actor: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """T15: one more than may wait is told so at once, and when to come again; nothing of it is kept."""
     caps(ledger, 1)
+    monkeypatch.setattr(queue, "LOOK_SECONDS", 30)
     monkeypatch.setitem(queue.MOST_WAITING, "own", 2)
     monkeypatch.setitem(queue.MOST_WAITING, "most", 3)
     member, (_, gate) = actor("member"), await held(actor("member"))
     for _ in range(2):
-        await start(member)
+        await told_to_wait(member)
     refused = {"member": member, "admin": actor("admin")}
     for name in ("member", "owner", "admin"):
         if name not in refused:
-            await start(actor(name))
+            await told_to_wait(actor(name))
             continue
         with ledger._connection.transaction():
             # It is told without a wait for any lock, however busy the tenant is.

@@ -107,6 +107,7 @@ export type ServerFrame =
   | RunEvent;
 
 const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
+  'run.queued',
   'run.started',
   'text.delta',
   'reasoning.delta',
