@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
@@ -61,6 +62,7 @@ class PlanAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         values = {name: form.cleaned_data.get(name) for name in form.changed_data}
+        values = {name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()}
         audit.record(
             "plan.updated" if change else "plan.created", actor=operator_label(request), target=obj.slug, changed=values
         )

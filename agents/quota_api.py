@@ -21,9 +21,8 @@ from accounts.tenants_api import OperatorView
 from agents import quotas
 from core.errors import PaasError
 from tenants import scope, selectors
-from tenants.models import Limit
 from tenants.scope import TenantRef
-from usage.limits import BELOW, Place, limit_remove, limit_set
+from usage.limits import BELOW, Place, limit_remove, limit_set, own_limits_of
 from usage.standings import standings_of
 
 
@@ -76,7 +75,7 @@ class LimitList(APIView):
 
     def get(self, request: Request) -> Response:
         _manager(request)
-        return Response({"limits": _with_ids([line.view() for line in quotas.lines()])})
+        return Response({"limits": [line.view() for line in quotas.lines()]})
 
     def put(self, request: Request) -> Response:
         actor = _manager(request)
@@ -85,11 +84,7 @@ class LimitList(APIView):
         asked["subject_id"] = quotas.subject_of(actor, asked["level"], asked["subject_id"])
         place = Place(actor.tenant, **asked)
         changed = _set(place, amount, actor.label)
-        views = _with_ids([line.view() for line in quotas.lines()])
-        kind = (place.level, str(place.subject_id), place.metric, place.period or None, place.currency or None)
-        names = ("level", "subject_id", "metric", "period", "currency")
-        found = next(view for view in views if tuple(view[name] for name in names) == kind)
-        return Response({"limit": found, "changed": changed})
+        return Response({"limit": quotas.line_at(place).view(), "changed": changed})
 
 
 class LimitDetail(APIView):
@@ -107,22 +102,6 @@ def _manager(request: Request) -> Actor:
     assert isinstance(request.auth, Actor)
     request.auth.require(ADMIN_SETTINGS)
     return request.auth
-
-
-def _with_ids(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With the id by which each that was set can be removed; a plan's and a key's own have none."""
-    tenant = scope.current_tenant().id
-    rows = Limit.objects.filter(tenant_id=tenant).values_list(
-        "level", "subject_id", "metric", "period", "currency", "id"
-    )
-    ids = {
-        (level, str(subject), metric, period, currency): str(found)
-        for level, subject, metric, period, currency, found in rows
-    }
-    for view in views:
-        kind = (view["level"], view["subject_id"], view["metric"], view["period"] or "", view["currency"] or "")
-        view["id"] = ids.get(kind)
-    return views
 
 
 # --- for operators ------------------------------------------------------------------------------------
@@ -156,7 +135,7 @@ class TenantLimit(OperatorView):
 
     def delete(self, request: Request, tenant_id: uuid.UUID, limit_id: uuid.UUID) -> Response:
         tenant = tenant_of(tenant_id)
-        found = Limit.objects.filter(pk=limit_id, tenant_id=tenant_id, level="tenant").first()
+        found = next((one for one in own_limits_of(tenant_id) if one.pk == limit_id), None)
         if found is None:
             raise PaasError("not_found")
         place = Place(tenant, "tenant", tenant.id, found.metric, found.period, found.currency)
@@ -167,7 +146,6 @@ class TenantLimit(OperatorView):
 
 def _of_tenant(tenant: TenantRef) -> dict[str, Any]:
     """The limits that were set, and where the counted ones of plan and limits stand."""
-    rows = Limit.objects.filter(tenant_id=tenant.id, level="tenant").order_by("metric", "period", "currency")
     shown = [
         {
             "id": str(one.pk),
@@ -178,6 +156,6 @@ def _of_tenant(tenant: TenantRef) -> dict[str, Any]:
             "set_by": one.set_by,
             "set_at": one.set_at.isoformat(),
         }
-        for one in rows
+        for one in own_limits_of(tenant.id)
     ]
     return {"limits": shown, "standing": [one.view() for one in standings_of(tenant.id, [tenant.id])]}

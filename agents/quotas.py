@@ -9,6 +9,7 @@ from typing import Any
 
 from accounts import key_selectors
 from accounts.actors import Actor
+from accounts.member_selectors import member_names
 from accounts.models import ApiKey, Membership
 from accounts.selectors import member_count
 from agents.models import Agent
@@ -27,15 +28,19 @@ WARNED_FROM = LimitWarning.THRESHOLDS[0]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A limit as it is shown. name: of the person, key or agent; "" for the workspace, and for whoever has left."""
+    """A limit as it is shown. name: of the person, key or agent; "" for the workspace, and for whoever has left.
+
+    id: of the row by which it can be removed; None for a plan's and a key's own.
+    """
 
     standing: Standing
     name: str = ""
+    id: uuid.UUID | None = None
 
     def view(self) -> dict[str, Any]:
         """As JSON."""
         found = self.standing.view()
-        return found | {"subject_name": self.name or None}
+        return found | {"subject_name": self.name or None, "id": str(self.id) if self.id else None}
 
 
 def lines() -> list[Line]:
@@ -44,8 +49,15 @@ def lines() -> list[Line]:
     found = [*standings_of(tenant), *_uncounted(tenant), *_runs(tenant), *_requests(tenant)]
     names = _names({one.subject_id for one in found})
     order = {"tenant": 0, "user": 1, "key": 2, "agent": 3}
-    shown = [Line(one, names.get(one.subject_id, "")) for one in found]
+    ids = _ids(tenant)
+    shown = [Line(one, names.get(one.subject_id, ""), ids.get(_place(one))) for one in found]
     return sorted(shown, key=lambda one: (order[one.standing.level], one.name.lower(), str(one.standing.subject_id)))
+
+
+def line_at(place: Place) -> Line:
+    """The limit at a place where one was just set."""
+    kind = (place.level, place.subject_id, place.metric, place.period, place.currency)
+    return next(line for line in lines() if _place(line.standing) == kind)
 
 
 def lines_for(actor: Actor, *, rooms: bool = False) -> list[Line]:
@@ -117,12 +129,18 @@ def _subjects_of(actor: Actor) -> set[uuid.UUID]:
     return found
 
 
+def _place(one: Standing) -> tuple[Any, ...]:
+    return one.level, one.subject_id, one.metric, one.period, one.currency
+
+
+def _ids(tenant: uuid.UUID) -> dict[tuple[Any, ...], uuid.UUID]:
+    rows = Limit.objects.filter(tenant_id=tenant)
+    return {(one.level, one.subject_id, one.metric, one.period, one.currency): one.pk for one in rows}
+
+
 def _names(ids: set[uuid.UUID]) -> dict[uuid.UUID, str]:
     tenant = scope.current_tenant().id
-    people = Membership.objects.filter(tenant_id=tenant, user_id__in=ids).values_list(
-        "user_id", "user__name", "user__email"
-    )
-    found = {user_id: name or email for user_id, name, email in people}
+    found = {user_id: name for user_id, name in member_names().items() if user_id in ids}
     found |= dict(ApiKey.objects.filter(tenant_id=tenant, pk__in=ids).values_list("pk", "name"))
     found |= dict(Agent.objects.filter(pk__in=ids).values_list("pk", "name"))
     return found

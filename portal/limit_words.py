@@ -56,12 +56,13 @@ class Shown:
         return min(100, self.percent or 0)
 
 
-def shown(line: Line, id_: uuid.UUID | None = None) -> Shown:
+def shown(line: Line) -> Shown:
     """A limit in the present language."""
     one = line.standing
     nameless = "" if one.level == "tenant" else _("Former member") if one.level == "user" else str(one.subject_id)[:8]
     return Shown(
-        id=id_,
+        # A workspace's own are the operator's to remove.
+        id=None if one.level == "tenant" else line.id,
         level=str(LEVELS[one.level]),
         whose=line.name or nameless,
         label=label_of(one),

@@ -17,13 +17,12 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import key_selectors
 from accounts.actors import Actor
-from accounts.models import Membership
+from accounts.member_selectors import member_names
 from accounts.policies import ADMIN_SETTINGS
 from agents import quotas
 from agents.selectors import agents
 from portal.access import actor_of, page
-from portal.limit_words import KINDS, LEVELS, Shown, shown
-from tenants.models import Limit
+from portal.limit_words import KINDS, LEVELS, shown
 from usage.limits import BELOW, Place, limit_remove, limit_set
 from usage.limits import KINDS as KNOWN
 
@@ -77,10 +76,9 @@ class LimitForm(forms.Form):
 
 
 def _everybody(actor: Actor) -> list[tuple[str, Any]]:
-    people = Membership.objects.select_related("user").filter(tenant_id=actor.tenant.id)
-    named = sorted((one.user.name or one.user.email, one.user_id) for one in people)
+    people = sorted((name, id_) for id_, name in member_names().items())
     keys = [(row.key.name, row.key.pk) for row in key_selectors.keys_for(actor)]
-    found = {"user": named, "key": keys, "agent": [(one.name, one.pk) for one in agents()]}
+    found = {"user": people, "key": keys, "agent": [(one.name, one.pk) for one in agents()]}
     return [
         (LEVELS[level], [(f"{level}:{id_}", name) for name, id_ in found[level]]) for level in BELOW if found[level]
     ]
@@ -104,7 +102,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, gettext("The limit holds from now on."))
             return HttpResponseRedirect(PLACE)
-    lines = _lines(actor)
+    lines = [shown(line) for line in quotas.lines()]
     context = {
         "page_name": "limits",
         "form": form,
@@ -112,16 +110,6 @@ def overview(request: HttpRequest) -> HttpResponse:
         "others": [one for one in lines if one.standing.level != "tenant"],
     }
     return render(request, "portal/limits.html", context)
-
-
-def _lines(actor: Actor) -> list[Shown]:
-    rows = Limit.objects.filter(tenant_id=actor.tenant.id).exclude(level="tenant")
-    ids = {(one.subject_id, one.metric, one.period, one.currency): one.pk for one in rows}
-    found = []
-    for line in quotas.lines():
-        one = line.standing
-        found.append(shown(line, ids.get((one.subject_id, one.metric, one.period, one.currency))))
-    return found
 
 
 def _id(text: str) -> uuid.UUID:

@@ -69,6 +69,11 @@ class Place:
         return {"level": self.level, "metric": self.metric, "period": self.period, "currency": self.currency}
 
 
+def own_limits_of(tenant_id: uuid.UUID) -> list[Limit]:
+    """What the operator set for a tenant in the place of its plan's. Bound to the platform, or to it."""
+    return list(Limit.objects.filter(tenant_id=tenant_id, level="tenant").order_by("metric", "period", "currency"))
+
+
 def limit_known(place: Place) -> bool:
     """Whether there is such a limit already."""
     if place.of_key:
