@@ -4,6 +4,7 @@
  * One event of a run. Terminal: run.cancelled, run.completed, run.failed.
  */
 export type RunEvent =
+  | RunQueued
   | RunStarted
   | TextDelta
   | ReasoningDelta
@@ -16,6 +17,19 @@ export type RunEvent =
   | RunFailed
   | RunCancelled;
 
+export interface RunQueued {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'run.queued';
+  data: RunQueuedData;
+}
+/**
+ * A run that waits, before it starts. position: how many come before it, and itself; told again when it changes.
+ */
+export interface RunQueuedData {
+  position: number;
+}
 export interface RunStarted {
   v: 1;
   run_id: string;
