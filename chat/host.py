@@ -24,6 +24,7 @@ from agents.runtime import engine
 from agents.runtime.events import run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
 from chat import finish
+from chat.finish import Continued
 from chat.log import LogWriter, RunLog, encode_events
 from chat.relay import Relay
 from core.errors import PaasError, from_exception
@@ -53,6 +54,7 @@ class LiveRun:
     turn: Turn
     conversation_id: uuid.UUID | None
     input_estimate: int
+    continued: Continued | None = None
     transcript: Transcript = field(default_factory=Transcript)
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
@@ -115,7 +117,8 @@ class Host:
 
     async def _execute(self, run: LiveRun) -> None:
         spec = run.spec
-        run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id)])
+        continues = run.continued.message_id if run.continued else None
+        run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
         try:
             error = await self._work(run)
             if run.stop_code == "moved":

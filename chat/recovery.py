@@ -25,12 +25,11 @@ from agents.runtime.events import (
 )
 from agents.runtime.spec import Transcript
 from chat import finish, selectors
-from chat.finish import Outcome
+from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.log import RunLog, decode_events
-from chat.models import Run
+from chat.models import Message, Run
 from core.errors import PaasError
-from core.ids import uuid7
 from llm.catalog import ModelInfo
 from tenants import scope
 from tenants.db import aio
@@ -64,28 +63,30 @@ async def sweep(host: Host) -> int:
 async def _end(
     host: Host, tenant: TenantRef, run_id: uuid.UUID, fence: int, input_estimate: int, stopped: bool
 ) -> bool:
-    run, info = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+    run, info, continued = await scope.run_in_tenant(tenant, _run_and_model, run_id)
     stored, events = await _events(host, tenant, run_id)
     live = RunLog(tenant, run_id, fence, host.writer)
     # An end that was held back and never committed is not part of the run.
     live.events = [event for event in events if event[0] not in (RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED)]
     if not live.events:
         live.events = [
-            run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id)
+            run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
         ]  # it died before its first word, or all of them are lost
     live.stored = stored
     live.relayed = live.released = len(live.events)
-    done = await finish.finish(live, _outcome(run, info, live.events, input_estimate, stopped))
+    done = await finish.finish(live, _outcome(run, info, continued, live.events, input_estimate, stopped))
     if done:
         await host.writer.flush()
         log.info("ended a run whose process had died", run=str(run_id), tenant=tenant.slug, events=len(events))
     return done
 
 
-def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo]:
+def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo, Continued | None]:
     run = Run.objects.select_related("version__provider", "agent").get(id=run_id)
     account = run.version.provider
-    return run, charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+    info = charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+    answer = Message.objects.filter(id=run.message_id).first() if run.message_id else None
+    return run, info, Continued(answer.id, answer.content) if answer else None
 
 
 async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int, list[Event]]:
@@ -110,7 +111,9 @@ async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int
     return stored, events
 
 
-def _outcome(run: Run, info: ModelInfo, events: list[Event], input_estimate: int, stopped: bool) -> Outcome:
+def _outcome(
+    run: Run, info: ModelInfo, continued: Continued | None, events: list[Event], input_estimate: int, stopped: bool
+) -> Outcome:
     transcript = Transcript()
     for kind, data in events:
         if kind == TEXT_DELTA:
@@ -126,6 +129,7 @@ def _outcome(run: Run, info: ModelInfo, events: list[Event], input_estimate: int
         content=transcript.content,
         reasoning="".join(transcript.reasoning),
         conversation_id=run.conversation_id,
-        message_id=uuid7() if run.conversation_id else None,
+        message_id=finish.message_id_for(run.conversation_id, continued),
         usage=finish.usage_of(transcript, input_estimate, info) | who,
+        before=continued.content if continued else "",
     )

@@ -23,6 +23,7 @@ from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
 from chat import host, selectors
+from chat.finish import Continued
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.log import RunLog
 from core import clock
@@ -39,6 +40,9 @@ CANCEL_SQL = (
 TITLE_CHARS = 60
 DEFAULT_OUTPUT_TOKENS = 4096
 DEFAULT_CONTEXT_TOKENS = 8192
+ROOT = uuid.UUID(int=0)  # as a parent: no message
+# Vendors differ in what they make of a last message that is the model's own; this one they all understand.
+CONTINUE = "Continue your last message exactly where it stops. Repeat nothing of it and add no introduction."
 # Sampling parameters of a request that reach the model.
 PARAMETERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking")
 
@@ -47,8 +51,12 @@ PARAMETERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "
 class TurnRequest:
     """What a door asks for, parsed.
 
-    Either `message` (a turn of a conversation: a new one when conversation_id is None), `retry` (the last
-    user message of conversation_id again), or `messages` (a call without conversation, in OpenAI's shape).
+    Either `message` (a turn of a conversation: a new one when conversation_id is None), one of `retry` (the last
+    user message of conversation_id again), `regenerate` (another answer beside this one) and `continues` (an
+    answer that was cut goes on), or `messages` (a call without conversation, in OpenAI's shape).
+    parent_id: the message that `message` follows; None is the last one shown, ROOT another beginning.
+    run_id: the run's id where the caller must be able to ask twice and start it once; the second time is
+    run_in_progress.
     """
 
     door: str
@@ -56,10 +64,19 @@ class TurnRequest:
     message: str = ""
     conversation_id: uuid.UUID | None = None
     retry: bool = False
+    regenerate: uuid.UUID | None = None
+    continues: uuid.UUID | None = None
+    parent_id: uuid.UUID | None = None
+    run_id: uuid.UUID | None = None
     messages: list[dict[str, Any]] | None = None
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
+
+    @property
+    def answers_again(self) -> bool:
+        """Whether it brings no message of its own."""
+        return self.retry or self.regenerate is not None or self.continues is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +96,15 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    run_in_progress, quota_exceeded, session_limit_reached, database_unavailable, server_stopping.
+    run_in_progress, not_continuable, quota_exceeded, session_limit_reached, database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     here = host.current()
     here.check_capacity()
     _check_message(request)
-    slug = request.agent
-    if not slug and request.conversation_id is not None:
-        slug = await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, request.conversation_id)
-    spec = await agent_for(actor, slug)
+    spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
 
-    run_id, message_id = uuid7(), uuid7()
+    run_id, message_id = request.run_id or uuid7(), uuid7()
     conversational = request.messages is None
     new = conversational and request.conversation_id is None
     conversation_id = uuid7() if new else request.conversation_id
@@ -107,7 +121,10 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         "message": message_id,
         "title": title,
         "content": request.message,
-        "retry": request.retry,
+        "retry": request.answers_again,
+        "regenerate": request.regenerate,
+        "continue": request.continues,
+        "parent": request.parent_id,
         "agent": spec.agent_id,
         "version": spec.version_id,
         "user": actor.user_id,
@@ -138,8 +155,19 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         parameters=_parameters(spec, request),
         stream=stream,
     )
-    here.execute(LiveRun(log, actor, spec, turn, conversation_id, counted))
+    continued = Continued(request.continues, history[-1]["content"]) if request.continues else None
+    here.execute(LiveRun(log, actor, spec, turn, conversation_id, counted, continued))
     return StartedTurn(run_id, spec, log, conversation_id, stored_message if conversational else None, title, counted)
+
+
+async def _own_agent(actor: Actor, request: TurnRequest) -> str:
+    """Who answers where nobody was named: who wrote the answer in question, else whom the conversation is with."""
+    answer, conversation = request.regenerate or request.continues, request.conversation_id
+    if conversation is None:
+        return ""
+    if answer is not None:
+        return await scope.run_in_tenant(actor.tenant, selectors.agent_of_answer, actor, conversation, answer)
+    return await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, conversation)
 
 
 async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
@@ -155,7 +183,7 @@ async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _check_message(request: TurnRequest) -> None:
-    if request.messages is not None or request.retry:
+    if request.messages is not None or request.answers_again:
         return
     if not request.message.strip():
         raise PaasError("message_empty", details={"param": "message"})
@@ -172,7 +200,9 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     asked = [{"role": "system", "content": spec.instructions}] if spec.instructions else []
     if request.messages is not None:
         asked += request.messages
-    elif not request.retry:
+    elif request.continues is not None:
+        asked.append({"role": "user", "content": CONTINUE})
+    elif not request.answers_again:
         asked.append({"role": "user", "content": request.message})
     return asked
 

@@ -49,6 +49,7 @@ api = [
     path("conversations/<uuid:conversation_id>", chat.ConversationDetail.as_view()),
     path("conversations/<uuid:conversation_id>/restore", chat.ConversationRestore.as_view()),
     path("conversations/<uuid:conversation_id>/messages", chat.ConversationMessages.as_view()),
+    path("conversations/<uuid:conversation_id>/active", chat.ConversationActive.as_view()),
     path("ws-ticket", chat.WebsocketTicket.as_view()),
     # the audit log
     path("audit", AuditList.as_view()),

@@ -78,6 +78,7 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
     sessions_per_day = models.IntegerField(null=True, blank=True, help_text="New conversations a day (UTC).")
     storage_bytes = models.BigIntegerField(null=True, blank=True)
     requests_per_minute = models.IntegerField(null=True, blank=True, help_text="API requests of the whole tenant.")
+    max_schedules = models.IntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ["tokens_per_month"]
@@ -140,6 +141,17 @@ class Tenant(TenantMixin):
             self.require_mfa,
             self.plan.requests_per_minute if Tenant.plan.is_cached(self) else None,
         )
+
+
+class Alarm(models.Model):
+    """When work of a tenant is next due by the clock, so that a worker need not look into every schema."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(null=True, db_index=True, help_text="Null: nothing is due.")
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.at}"
 
 
 class RetiredSlug(models.Model):
