@@ -147,7 +147,7 @@ class Alarm(models.Model):
     """When work of a tenant is next due by the clock, so that a worker need not look into every schema."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="+")
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="alarm")
     at = models.DateTimeField(null=True, db_index=True, help_text="Null: nothing is due.")
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tenants.tenant"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="alarm", to="tenants.tenant"
                     ),
                 ),
             ],

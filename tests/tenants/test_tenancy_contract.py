@@ -89,7 +89,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
     from accounts.keys import key_create
     from agents.services import agent_set
-    from chat.models import Conversation
+    from chat.models import Conversation, Schedule
     from llm.selectors import provider_named
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
@@ -130,6 +130,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "invoice": invoice,
             **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
+            "schedule": in_thread(lambda: owners_schedule(db.acme)),
             **made,
         },
         owner,
@@ -144,6 +145,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
 
         with scope.bind(db.acme):
             Conversation.objects.all().delete()
+            Schedule.objects.all().delete()
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
@@ -157,6 +159,17 @@ def someone(tenant: Any) -> dict[str, str]:
         made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
         viewer = User.objects.get(email="viewer@acme.test")
         return {"person": str(viewer.pk), "invitation": str(made.pk), "invitation_link": uuid.uuid4().hex}
+
+
+def owners_schedule(tenant: Any) -> str:
+    """A schedule of acme's owner."""
+    from chat.schedules import schedule_create
+
+    with scope.bind(tenant):
+        actor = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert actor is not None
+        fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
+        return str(schedule_create(actor=actor, fields=fields).pk)
 
 
 def owners_links(tenant: Any) -> dict[str, str]:
