@@ -146,6 +146,8 @@ def _changed(actor: Actor, schedule: Schedule, what: str) -> None:
 
 def next_alarm() -> datetime | None:
     """When a worker has to look at the bound tenant's schedules next."""
+    if ScheduledRun.objects.filter(outcome=ScheduledRun.Outcome.DUE, taken_at=None).exists():
+        return clock.now()
     if ScheduledRun.objects.filter(outcome__in=OPEN).exists():
         return clock.now() + LOOK_AGAIN
     found: datetime | None = Schedule.objects.filter(enabled=True).aggregate(at=Min("next_run_at"))["at"]

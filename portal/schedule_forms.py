@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils import dateformat
 from django.utils.dates import WEEKDAYS
 from django.utils.functional import Promise
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.models import Schedule, ScheduledRun
@@ -21,6 +21,11 @@ from chat.timing import Timing, timezones
 from core.errors import PaasError
 
 UNITS = {"minutes": 60, "hours": 3600, "days": 86_400}
+INTERVALS: tuple[tuple[str, str | Promise, str | Promise], ...] = (
+    ("days", _("Every day"), _("Every %(count)s days")),
+    ("hours", _("Every hour"), _("Every %(count)s hours")),
+    ("minutes", _("Every minute"), _("Every %(count)s minutes")),
+)
 # What chat.schedules and chat.timing say of a field, to be translated.
 FAULTS: tuple[str | Promise, ...] = (
     _("There is no such agent in this workspace."),
@@ -164,14 +169,11 @@ def in_words(timing: Timing) -> str:
 
 
 def _interval(seconds: int) -> str:
-    if seconds % UNITS["days"] == 0:
-        count = seconds // UNITS["days"]
-        return ngettext("Every day", "Every %(count)s days", count) % {"count": count}
-    if seconds % UNITS["hours"] == 0:
-        count = seconds // UNITS["hours"]
-        return ngettext("Every hour", "Every %(count)s hours", count) % {"count": count}
-    count = round(seconds / 60)
-    return ngettext("Every minute", "Every %(count)s minutes", count) % {"count": count}
+    for name, one, several in INTERVALS:
+        if seconds % UNITS[name] == 0 or name == "minutes":
+            count = round(seconds / UNITS[name])
+            return str(one if count == 1 else several) % {"count": count}
+    raise AssertionError("minutes always do")
 
 
 def local_time(moment: datetime, timezone: str) -> str:
