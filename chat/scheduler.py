@@ -35,7 +35,7 @@ JOB = "job:chat.run_schedules"
 MOST_AT_ONCE = 50  # of a tenant, in one look
 TAKEN_FOR = timedelta(seconds=60)  # after that, whoever took it to start it is taken to be dead
 KEPT_RUNS = 200  # of a schedule
-Outcome, Stopped = ScheduledRun.Outcome, Schedule.Stopped
+Outcome = ScheduledRun.Outcome
 OUTCOMES = {"completed": Outcome.COMPLETED, "failed": Outcome.FAILED, "cancelled": Outcome.CANCELLED}
 
 
@@ -98,10 +98,10 @@ def _count(one: ScheduledRun) -> None:
         schedule.failures += 1
     schedule.save(update_fields=["failures"])
     if schedule.enabled and schedule.failures >= schedule.max_failures:
-        _stop(schedule, Stopped.FAILURES)
+        _stop(schedule, Schedule.Stopped.FAILURES)
 
 
-def _stop(schedule: Schedule, why: Stopped) -> None:
+def _stop(schedule: Schedule, why: Schedule.Stopped) -> None:
     schedule.enabled, schedule.stopped, schedule.next_run_at = False, why, None
     schedule.save(update_fields=["enabled", "stopped", "next_run_at"])
     audit.record("schedule.stopped", actor=JOB, target=f"schedule:{schedule.id}", name=schedule.name, reason=str(why))
@@ -140,10 +140,11 @@ def _request(due_id: uuid.UUID) -> tuple[Actor, TurnRequest] | None:
     if actor is not None:
         actor.require_factor()
     if actor is None or not {CHAT_WRITE, AGENTS_EXECUTE} <= actor.actions:
-        _withdraw(one, Stopped.OWNER_GONE if actor is None else Stopped.OWNER_MAY_NOT)
+        why = Schedule.Stopped.OWNER_GONE if actor is None else Schedule.Stopped.OWNER_MAY_NOT
+        _withdraw(one, why)
         return None
-    own = Conversation.objects.filter(id=schedule.conversation_id, user_id=schedule.user_id, deleted_at=None)
-    going_on = schedule.mode == Schedule.Mode.ONE and own.exists()
+    own = Conversation.objects.filter(user_id=schedule.user_id, deleted_at=None)
+    going_on = schedule.mode == Schedule.Mode.ONE and own.filter(id=schedule.conversation_id or due_id).exists()
     return actor, TurnRequest(
         door="schedule",
         agent=schedule.agent.slug,
@@ -153,7 +154,7 @@ def _request(due_id: uuid.UUID) -> tuple[Actor, TurnRequest] | None:
     )
 
 
-def _withdraw(one: ScheduledRun, why: Stopped) -> None:
+def _withdraw(one: ScheduledRun, why: Schedule.Stopped) -> None:
     """Its owner may not ask any more: it stops, and says why."""
     with transaction.atomic():
         one.outcome, one.code, one.ended_at = Outcome.REFUSED, str(why), clock.now()

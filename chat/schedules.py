@@ -29,9 +29,10 @@ LOOK_AGAIN = timedelta(seconds=5)  # while something that was due has not ended
 
 def schedules_for(actor: Actor) -> QuerySet[Schedule]:
     """The person's own schedules, newest first, with `last_run_id`. Raises permission_denied, for a key too."""
-    _person(actor).require(CHAT_READ)
+    user_id = _person(actor)
+    actor.require(CHAT_READ)
     last = ScheduledRun.objects.filter(schedule=OuterRef("pk")).order_by("-id")
-    found = Schedule.objects.select_related("agent").filter(user_id=actor.user_id)
+    found = Schedule.objects.select_related("agent").filter(user_id=user_id)
     return found.annotate(last_run_id=Subquery(last.values("id")[:1])).order_by("-id")
 
 
@@ -57,14 +58,15 @@ def last_runs(schedules: list[Schedule]) -> dict[uuid.UUID, ScheduledRun]:
 
 def require_write(actor: Actor) -> None:
     """Raise permission_denied unless the actor is a person who may ask agents."""
+    _person(actor)
     for action in (CHAT_READ, CHAT_WRITE, AGENTS_EXECUTE):
-        _person(actor).require(action)
+        actor.require(action)
 
 
-def _person(actor: Actor) -> Actor:
+def _person(actor: Actor) -> uuid.UUID:
     if actor.user_id is None:
         raise PaasError("permission_denied", "Schedules belong to people. An API key starts runs itself.")
-    return actor
+    return actor.user_id
 
 
 def schedule_create(*, actor: Actor, fields: dict[str, Any]) -> Schedule:
