@@ -197,7 +197,7 @@ class ScheduledRun(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["schedule", "due_at"], name="due_once")]
         indexes = [
-            models.Index(fields=["id"], condition=models.Q(outcome__in=["due", "started"]), name="scheduled_run_open"),
+            models.Index(fields=["id"], condition=models.Q(ended_at=None), name="scheduled_run_open"),
         ]
 
     def __str__(self) -> str:

@@ -67,7 +67,9 @@ def take_due() -> list[uuid.UUID]:
             kept = schedule.runs.order_by("-id").values("id")[:KEPT_RUNS]
             schedule.runs.exclude(id__in=kept).delete()
         free = Q(taken_at=None) | Q(taken_at__lt=now - TAKEN_FOR)
-        waiting = ScheduledRun.objects.select_for_update(skip_locked=True).filter(free, outcome=Outcome.DUE)
+        waiting = ScheduledRun.objects.select_for_update(skip_locked=True).filter(
+            free, outcome=Outcome.DUE, ended_at=None
+        )
         taken = list(waiting.order_by("id")[:MOST_AT_ONCE].values_list("id", flat=True))
         ScheduledRun.objects.filter(id__in=taken).update(taken_at=now)
         alarm_set(next_alarm)
@@ -76,7 +78,8 @@ def take_due() -> list[uuid.UUID]:
 
 def _collect(now: datetime) -> None:
     """Take over how started runs have ended."""
-    started = ScheduledRun.objects.select_for_update(skip_locked=True, of=("self",)).filter(outcome=Outcome.STARTED)
+    begun = ScheduledRun.objects.filter(outcome=Outcome.STARTED, ended_at=None)
+    started = begun.select_for_update(skip_locked=True, of=("self",))
     runs = Run.objects.in_bulk(list(started.values_list("id", flat=True)))
     for one in started.select_related("schedule"):
         run = runs.get(one.id)

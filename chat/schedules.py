@@ -23,7 +23,6 @@ from tenants.alarms import alarm_set
 
 # The fields that a person sets; `agent` is a slug.
 FIELDS = ("name", "agent", "prompt", "cron", "every_seconds", "timezone", "mode", "max_failures")
-OPEN = (ScheduledRun.Outcome.DUE, ScheduledRun.Outcome.STARTED)
 LOOK_AGAIN = timedelta(seconds=5)  # while something that was due has not ended
 
 
@@ -133,7 +132,7 @@ def schedule_run_now(*, actor: Actor, schedule_id: uuid.UUID) -> ScheduledRun:
     schedule_for(actor, schedule_id)
     with transaction.atomic():
         schedule = Schedule.objects.select_for_update(of=("self",)).get(id=schedule_id)
-        if schedule.runs.filter(outcome__in=OPEN).exists():
+        if schedule.runs.filter(ended_at=None).exists():
             raise PaasError("run_in_progress", "The last run of this schedule has not ended yet.")
         run = ScheduledRun.objects.create(schedule=schedule, due_at=clock.now(), by_hand=True)
         _changed(actor, schedule, "schedule.run")
@@ -148,9 +147,9 @@ def _changed(actor: Actor, schedule: Schedule, what: str) -> None:
 
 def next_alarm() -> datetime | None:
     """When a worker has to look at the bound tenant's schedules next."""
-    if ScheduledRun.objects.filter(outcome=ScheduledRun.Outcome.DUE, taken_at=None).exists():
+    if ScheduledRun.objects.filter(ended_at=None, outcome=ScheduledRun.Outcome.DUE, taken_at=None).exists():
         return clock.now()
-    if ScheduledRun.objects.filter(outcome__in=OPEN).exists():
+    if ScheduledRun.objects.filter(ended_at=None).exists():
         return clock.now() + LOOK_AGAIN
     found: datetime | None = Schedule.objects.filter(enabled=True).aggregate(at=Min("next_run_at"))["at"]
     return found

@@ -134,9 +134,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="scheduledrun",
-            index=models.Index(
-                condition=models.Q(("outcome__in", ["due", "started"])), fields=["id"], name="scheduled_run_open"
-            ),
+            index=models.Index(condition=models.Q(("ended_at", None)), fields=["id"], name="scheduled_run_open"),
         ),
         migrations.AddConstraint(
             model_name="scheduledrun",
