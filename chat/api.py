@@ -13,7 +13,9 @@ from rest_framework.views import APIView
 from accounts import tickets
 from accounts.actors import Actor
 from accounts.authentication import token_of
+from accounts.policies import CHAT_WRITE
 from chat import selectors, services
+from chat.models import Conversation
 from core.errors import PaasError
 
 
@@ -70,21 +72,50 @@ class ConversationRestore(APIView):
         return Response(selectors.conversation_view(found))
 
 
+def _messages(found: Conversation, *, every: bool = False) -> dict[str, Any]:
+    """The answer of the two views below. every: those of the other branches too."""
+    # The run first: one that ends in between is then shown with its message, not lost.
+    running = selectors.active_run(found)
+    found.refresh_from_db(fields=["leaf_id"])
+    tree = selectors.tree_of(found)
+    messages = selectors.messages_of(found, tree.order if every else tree.path)
+    return {
+        "conversation": selectors.conversation_view(found) | {"active_run_id": str(running.id) if running else None},
+        "path": [str(one) for one in tree.path],
+        "messages": [selectors.message_view(one, tree.siblings(one.id)) for one in messages],
+        "active_run": selectors.run_view(running) if running else None,
+    }
+
+
 class ConversationMessages(APIView):
-    """`GET /api/v1/conversations/{id}/messages`"""
+    """`GET /api/v1/conversations/{id}/messages`: the shown path, or with `?all=true` every branch"""
+
+    class Query(serializers.Serializer[Any]):
+        all = serializers.BooleanField(default=False)
 
     def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
         found = selectors.conversation_for(actor_of(request), conversation_id)
-        # The run first: one that ends in between is then shown with its message, not lost.
-        running = selectors.active_run(found)
-        return Response(
-            {
-                "conversation": selectors.conversation_view(found)
-                | {"active_run_id": str(running.id) if running else None},
-                "messages": [selectors.message_view(message) for message in selectors.messages_of(found)],
-                "active_run": selectors.run_view(running) if running else None,
-            }
+        query = self.Query(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        return Response(_messages(found, every=query.validated_data["all"]))
+
+
+class ConversationActive(APIView):
+    """`POST /api/v1/conversations/{id}/active`: show the branch of a message"""
+
+    class Body(serializers.Serializer[Any]):
+        message_id = serializers.UUIDField()
+
+    def post(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        actor = actor_of(request)
+        actor.require(CHAT_WRITE)
+        selectors.conversation_for(actor, conversation_id)
+        body = self.Body(data=request.data)
+        body.is_valid(raise_exception=True)
+        found = services.conversation_show(
+            actor=actor, conversation_id=conversation_id, message_id=body.validated_data["message_id"]
         )
+        return Response(_messages(found))
 
 
 class WebsocketTicket(APIView):

@@ -33,6 +33,14 @@ MESSAGE_STATUS = {"completed": "complete", "cancelled": "stopped", "failed": "fa
 
 
 @dataclass(frozen=True, slots=True)
+class Continued:
+    """The answer that a run continues, and what it said before."""
+
+    message_id: uuid.UUID
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended and what it leaves."""
 
@@ -44,6 +52,7 @@ class Outcome:
     conversation_id: uuid.UUID | None
     message_id: uuid.UUID | None
     usage: dict[str, Any]  # as public.usage_settle takes it
+    before: str = ""  # what the answer said already, where it was continued; `content` is what came to it
 
     @property
     def shown_usage(self) -> dict[str, Any]:
@@ -63,7 +72,7 @@ class Outcome:
         """The run's last two events."""
         message = {
             "message_id": str(self.message_id) if self.message_id else None,
-            "content": self.content,
+            "content": self.before + self.content,
             "finish_reason": self.finish_reason,
         }
         usage = self.shown_usage
@@ -94,9 +103,17 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
         content=run.transcript.content,
         reasoning="".join(run.transcript.reasoning),
         conversation_id=run.conversation_id,
-        message_id=uuid7() if run.conversation_id else None,
+        message_id=message_id_for(run.conversation_id, run.continued),
         usage=usage_of(run.transcript, run.input_estimate, spec.info) | who,
+        before=run.continued.content if run.continued else "",
     )
+
+
+def message_id_for(conversation_id: uuid.UUID | None, continued: Continued | None) -> uuid.UUID | None:
+    """The answer that a run leaves: the one it continues, a new one, or none."""
+    if continued is not None:
+        return continued.message_id
+    return uuid7() if conversation_id else None
 
 
 def usage_of(transcript: Transcript, input_estimate: int, info: ModelInfo) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
 from chat import finish, tasks
+from chat.finish import Continued
 from chat.lock import Locks
 from chat.log import LogWriter, RunLog, encode_events
 from chat.places import Places
@@ -59,6 +60,7 @@ class LiveRun:
     turn: Turn
     conversation_id: uuid.UUID | None
     input_estimate: int
+    continued: Continued | None = None
     transcript: Transcript = field(default_factory=Transcript)
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
@@ -182,6 +184,7 @@ class Host:
 
     async def _execute(self, run: LiveRun) -> None:
         spec, placed = run.spec, False
+        continues = run.continued.message_id if run.continued else None
         try:
             error = await self._wait_for_turn(run) if run.queued else None
             if error is None and not run.stop_code:
@@ -193,7 +196,7 @@ class Host:
                     run.stop("moved")
                     run.log.move()
             if run.stop_code != "moved":
-                run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id)])
+                run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
                 error = error or await self._work(run)
             if run.stop_code == "moved":
                 return

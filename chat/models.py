@@ -23,6 +23,8 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True)
+    # No foreign key: conversation and message would each have to be there before the other.
+    leaf_id = models.UUIDField(null=True, help_text="The last message of the path that is shown; null: not linked.")
 
     class Meta:
         indexes = [
@@ -62,6 +64,8 @@ class Run(models.Model):
     error_message = models.TextField(blank=True)
     usage = models.JSONField(null=True)
     last_seq = models.IntegerField(default=0, help_text="Of the stored log; the live one may be ahead.")
+    asked_id = models.UUIDField(null=True, help_text="The message that is answered.")
+    message_id = models.UUIDField(null=True, help_text="The answer that it wrote; while it runs: that it continues.")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -139,7 +143,7 @@ class IdempotencyKey(models.Model):
 
 
 class Message(models.Model):
-    """What somebody said. Ids are UUIDv7, so their order is the conversation's."""
+    """What somebody said, as a node of the conversation's tree: messages with one parent are siblings."""
 
     class Status(models.TextChoices):
         COMPLETE = "complete"
@@ -148,12 +152,14 @@ class Message(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
+    # Without constraint and index: added in no time to a table of any size, and only ever followed upwards.
+    parent_id = models.UUIDField(null=True, help_text="The message that it follows; null: a beginning.")
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="messages")
     role = models.CharField(max_length=10)
     content = models.TextField(blank=True)
     reasoning = models.TextField(blank=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.COMPLETE)
-    superseded = models.BooleanField(default=False, help_text="Replaced by a retry; kept, not shown.")
+    superseded = models.BooleanField(default=False, help_text="Of before there were siblings: replaced by a retry.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -201,3 +207,78 @@ class Response(models.Model):
 
     def __str__(self) -> str:
         return f"response {self.run_id}"
+
+
+class Schedule(models.Model):
+    """A question that is asked again and again in somebody's name: by an interval, or by a cron expression."""
+
+    class Mode(models.TextChoices):
+        NEW = "new"  # each run is a conversation of its own
+        ONE = "one"  # all runs go on in one conversation
+
+    class Stopped(models.TextChoices):
+        """Why it is not enabled any more, if no person paused it."""
+
+        OWNER_GONE = "owner_gone"
+        OWNER_MAY_NOT = "owner_may_not"
+        FAILURES = "failures"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user_id = models.UUIDField()
+    name = models.CharField(max_length=120)
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="+")
+    prompt = models.TextField()
+    cron = models.CharField(max_length=100, blank=True, help_text="Five fields; empty: by the interval.")
+    every_seconds = models.IntegerField(null=True)
+    timezone = models.CharField(max_length=64, default="UTC")
+    mode = models.CharField(max_length=3, choices=Mode.choices, default=Mode.NEW)
+    conversation = models.ForeignKey(Conversation, on_delete=models.SET_NULL, null=True, related_name="+")
+    enabled = models.BooleanField(default=True)
+    stopped = models.CharField(max_length=20, choices=Stopped.choices, blank=True)
+    failures = models.IntegerField(default=0, help_text="In a row.")
+    max_failures = models.IntegerField(default=5)
+    next_run_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_run_at"], condition=models.Q(enabled=True), name="schedule_due"),
+            models.Index(fields=["user_id", "-id"], name="schedule_own"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ScheduledRun(models.Model):
+    """One due time of a schedule. Its id is also its run's, so that it can start one run only (A71)."""
+
+    class Outcome(models.TextChoices):
+        DUE = "due"  # not started yet
+        STARTED = "started"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+        REFUSED = "refused"  # by a quota, or because its conversation was being answered
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="runs")
+    due_at = models.DateTimeField()
+    by_hand = models.BooleanField(default=False)
+    taken_at = models.DateTimeField(null=True, help_text="When a worker last set about starting it.")
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, default=Outcome.DUE)
+    code = models.CharField(max_length=40, blank=True)
+    message = models.TextField(blank=True)
+    conversation_id = models.UUIDField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["schedule", "due_at"], name="due_once")]
+        indexes = [
+            models.Index(fields=["id"], condition=models.Q(ended_at=None), name="scheduled_run_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.schedule_id} {self.due_at}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ import orjson
 from agents.runtime.events import VERSION, Event
 from chat.idempotency import made_at
 from chat.log import Batch
-from chat.turns import StartedTurn, TurnRequest
+from chat.turns import ROOT, StartedTurn, TurnRequest
+from core import clock
 from core.errors import PaasError
 
 
@@ -47,9 +49,10 @@ def parse_uuid(text: str) -> uuid.UUID:
 
 
 def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
-    """A turn as native clients ask for it: {agent?, conversation_id?, message, retry?, background?}.
+    """A turn as native clients ask for it. Raises validation_failed.
 
-    Raises validation_failed.
+    {agent?, conversation_id?, message, parent_message_id?, background?}, where a parent_message_id of null is another
+    beginning; or, instead of a message, one of retry: true, regenerate: <answer's id> and continue: <answer's id>.
     """
     message, agent, retry = body.get("message", ""), body.get("agent") or "", body.get("retry", False)
     background = body.get("background", False)
@@ -57,19 +60,35 @@ def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
         raise PaasError("validation_failed", "background is true or false.", details={"param": "background"})
     if not isinstance(message, str) or not isinstance(agent, str) or not isinstance(retry, bool):
         raise PaasError("validation_failed", "message and agent are texts, retry is true or false.")
-    conversation_id = None
-    if body.get("conversation_id") is not None:
-        conversation_id = parse_uuid(str(body["conversation_id"]))
-    if retry and conversation_id is None:
-        raise PaasError("validation_failed", "retry needs a conversation_id.", details={"param": "conversation_id"})
-    return TurnRequest(
+    places = {name: body[name] for name in ("regenerate", "continue") if body.get(name) is not None}
+    if retry:
+        places["retry"] = retry
+    if "parent_message_id" in body:
+        places["parent_message_id"] = body["parent_message_id"]
+    if len(places) > 1:
+        raise PaasError("validation_failed", f"Use one of {', '.join(places)}.", details={"param": next(iter(places))})
+    conversation_id = _id_in(body, "conversation_id")
+    for name in places:
+        if conversation_id is None:
+            sentence = f"{name} needs a conversation_id."
+            raise PaasError("validation_failed", sentence, details={"param": "conversation_id"})
+    parent = _id_in(body, "parent_message_id")
+    request = TurnRequest(
         door=door_name,
         agent=agent,
-        message="" if retry else message,
+        message=message,
         conversation_id=conversation_id,
         retry=retry,
         background=background,
+        regenerate=_id_in(body, "regenerate"),
+        continues=_id_in(body, "continue"),
+        parent_id=(parent or ROOT) if "parent_message_id" in places else None,
     )
+    return replace(request, message="") if request.answers_again else request
+
+
+def _id_in(body: dict[str, Any], name: str) -> uuid.UUID | None:
+    return None if body.get(name) is None else parse_uuid(str(body[name]))
 
 
 def started_view(started: StartedTurn) -> dict[str, Any]:

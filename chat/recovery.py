@@ -28,13 +28,12 @@ from agents.runtime.events import (
 )
 from agents.runtime.spec import Transcript
 from chat import embeddings, finish, selectors, tasks
-from chat.finish import Outcome
+from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.lock import lock_key
 from chat.log import RunLog, decode_events
-from chat.models import Run
+from chat.models import Message, Run
 from core.errors import PaasError
-from core.ids import uuid7
 from llm.catalog import ModelInfo
 from tenants import scope
 from tenants.db import aio
@@ -92,7 +91,7 @@ async def end(
 ) -> bool:
     """End a run that this process has taken over: as stopped, or as failed (with `error`, or as interrupted)."""
     try:
-        run, info = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+        run, info, continued = await scope.run_in_tenant(tenant, _run_and_model, run_id)
     except Run.DoesNotExist:
         await embeddings.end_lost(tenant, run_id, fence)  # those have no run
         return True
@@ -102,11 +101,13 @@ async def end(
     live.events = [event for event in live.events if event[0] not in (RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED)]
     if all(event[0] != RUN_STARTED for event in live.events):
         live.events.append(
-            run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id)
+            run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
         )  # it died before its first word, or all of them are lost
     live.stored = min(live.stored, len(live.events))
     live.relayed = live.released = min(known, len(live.events))
-    outcome = _outcome(run, info, live.events, input_estimate, stopped, error or PaasError("run_interrupted"))
+    outcome = _outcome(
+        run, info, continued, live.events, input_estimate, stopped, error or PaasError("run_interrupted")
+    )
     done = await finish.finish(live, outcome)
     if done:
         await host.writer.flush()
@@ -126,10 +127,17 @@ async def log_of(host: Host, tenant: TenantRef, run: Run, fence: int) -> RunLog:
     return live
 
 
-def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo]:
+def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo, Continued | None]:
     run = Run.objects.select_related("version__provider", "agent").get(id=run_id)
     account = run.version.provider
-    return run, charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+    info = charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+    return run, info, continued_by(run)
+
+
+def continued_by(run: Run) -> Continued | None:
+    """The answer that the run goes on with, if it is one that does. Bound to the tenant."""
+    answer = Message.objects.filter(id=run.message_id).first() if run.message_id else None
+    return Continued(answer.id, answer.content) if answer else None
 
 
 async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int, list[Event]]:
@@ -155,7 +163,13 @@ async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int
 
 
 def _outcome(
-    run: Run, info: ModelInfo, events: list[Event], input_estimate: int, stopped: bool, error: PaasError
+    run: Run,
+    info: ModelInfo,
+    continued: Continued | None,
+    events: list[Event],
+    input_estimate: int,
+    stopped: bool,
+    error: PaasError,
 ) -> Outcome:
     transcript = Transcript()
     for kind, data in events:
@@ -173,6 +187,7 @@ def _outcome(
         content=transcript.content,
         reasoning="".join(transcript.reasoning),
         conversation_id=run.conversation_id,
-        message_id=uuid7() if run.conversation_id else None,
+        message_id=finish.message_id_for(run.conversation_id, continued),
         usage=finish.usage_of(transcript, input_estimate, info) | who,
+        before=continued.content if continued else "",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
@@ -16,6 +17,7 @@ from agents.runtime.spec import AgentSpec
 from agents.selectors import spec_of_version
 from chat.log import decode_events
 from chat.models import UNFINISHED, Conversation, Message, Run, RunSegment
+from chat.tree import Tree
 from core.errors import PaasError
 
 
@@ -87,10 +89,38 @@ def agent_of_conversation(actor: Actor, conversation_id: uuid.UUID) -> str:
     return conversation_for(actor, conversation_id).agent.slug
 
 
-def messages_of(conversation: Conversation) -> list[Message]:
-    """The shown messages in order, each with its run."""
-    shown = Message.objects.select_related("run").filter(conversation=conversation, superseded=False)
-    return list(shown.order_by("id"))
+def agent_of_answer(actor: Actor, conversation_id: uuid.UUID, message_id: uuid.UUID) -> str:
+    """The slug of the agent that wrote an answer of this conversation. Raises not_found."""
+    own = Conversation.objects.filter(_own(actor), id=conversation_id, deleted_at=None)
+    found = Message.objects.filter(id=message_id, conversation__in=own, role="assistant")
+    slug = found.values_list("run__agent__slug", flat=True).first()
+    if slug is None:
+        raise PaasError("not_found")
+    return str(slug)
+
+
+def tree_of(conversation: Conversation) -> Tree:
+    """How the conversation's messages hang together; one query, without their texts."""
+    rows = Message.objects.filter(conversation=conversation).order_by("id")
+    return Tree(rows.values_list("id", "parent_id", "superseded"), conversation.leaf_id)
+
+
+def messages_of(conversation: Conversation, ids: list[uuid.UUID] | None = None) -> list[Message]:
+    """The shown messages (or those of `ids`) in order, each with its run and `earlier_usage`: that of the runs before,
+    where it was continued."""
+    order = tree_of(conversation).path if ids is None else ids
+    # All of them and not by a list of ids: there are few that are not shown.
+    rows = Message.objects.select_related("run__agent").filter(conversation=conversation)
+    found = {message.id: message for message in rows}
+    messages = [found[one] for one in order if one in found]
+    earlier = Run.objects.filter(conversation=conversation, message_id__isnull=False).exclude(
+        id__in=rows.filter(role="assistant").values("run_id")
+    )
+    for run in earlier:
+        message = found.get(run.message_id) if run.message_id else None
+        if message is not None and run.status != Run.Status.RUNNING:
+            message.earlier_usage = [*getattr(message, "earlier_usage", []), run.usage]  # type: ignore[attr-defined]
+    return messages
 
 
 def active_run(conversation: Conversation) -> Run | None:
@@ -138,6 +168,8 @@ def run_view(run: Run) -> dict[str, Any]:
         "conversation_id": str(run.conversation_id) if run.conversation_id else None,
         "finish_reason": run.finish_reason or None,
         "error": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
+        "asked_message_id": str(run.asked_id) if run.asked_id else None,
+        "message_id": str(run.message_id) if run.message_id else None,
         "usage": run.usage,
         "created_at": run.created_at.isoformat(),
         "finished_at": run.finished_at.isoformat() if run.finished_at else None,
@@ -157,11 +189,14 @@ def conversation_view(conversation: Any) -> dict[str, Any]:
     }
 
 
-def message_view(message: Message) -> dict[str, Any]:
-    """A message as the API shows it; an answer carries its run's error and usage."""
+def message_view(message: Message, siblings: list[uuid.UUID] | None = None) -> dict[str, Any]:
+    """A message as the API shows it; an answer carries its last run's error, and what all its runs used."""
     run, answer = message.run, message.role == "assistant"
+    usages = [*getattr(message, "earlier_usage", []), run.usage]
     return {
         "id": str(message.id),
+        "parent_id": str(message.parent_id) if message.parent_id else None,
+        "siblings": [str(one) for one in siblings or [message.id]],
         "role": message.role,
         "content": message.content,
         "reasoning": message.reasoning,
@@ -169,5 +204,22 @@ def message_view(message: Message) -> dict[str, Any]:
         "error": {"code": run.error_code, "message": run.error_message} if answer and run.error_code else None,
         "run_id": str(run.id),
         "created_at": message.created_at.isoformat(),
-        "usage": run.usage if answer else None,
+        "agent": {"slug": run.agent.slug, "name": run.agent.name} if answer else None,
+        "finish_reason": run.finish_reason or None if answer else None,
+        "usage": _sum_of(usages) if answer else None,
     }
+
+
+def _sum_of(usages: list[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """What several runs used together. The cost is null where one of them is unpriced, or the currencies differ."""
+    known = [usage for usage in usages if usage]
+    if len(known) < 2:
+        return known[0] if known else None
+    total = dict(known[-1])
+    for name in ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"):
+        total[name] = sum(usage[name] for usage in known)
+    total["counted"] = any(usage["counted"] for usage in known)
+    priced = all(usage["cost"] is not None and usage["currency"] == total["currency"] for usage in known)
+    cost = sum((Decimal(usage["cost"]) for usage in known), Decimal()) if priced else None
+    total["cost"] = None if cost is None else format(cost.normalize(), "f")
+    return total

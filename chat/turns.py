@@ -25,6 +25,7 @@ from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
 from chat import client_tools, host, idempotency, images, recovery, selectors, tasks
+from chat.finish import Continued
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.idempotency import REPLAYED
 from chat.lock import lock_key
@@ -49,6 +50,9 @@ CANCEL_SQL = (
 TITLE_CHARS = 60
 DEFAULT_OUTPUT_TOKENS = 4096
 DEFAULT_CONTEXT_TOKENS = 8192
+ROOT = uuid.UUID(int=0)  # as a parent: no message
+# Vendors differ in what they make of a last message that is the model's own; this one they all understand.
+CONTINUE = "Continue your last message exactly where it stops. Repeat nothing of it and add no introduction."
 # Parameters of a request that reach the model: of sampling, and what chat/client_tools.py checks.
 PARAMETERS = (
     *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking"),
@@ -60,9 +64,12 @@ PARAMETERS = (
 class TurnRequest:
     """What a door asks for, parsed.
 
-    Either `message` (a turn of a conversation: a new one when conversation_id is None), `retry` (the last
-    user message of conversation_id again), or `messages` (a call without conversation, in OpenAI's shape).
-    tools: the caller's own, as chat.client_tools.checked_tools gives them.
+    Either `message` (a turn of a conversation: a new one when conversation_id is None), one of `retry` (the last
+    user message of conversation_id again), `regenerate` (another answer beside this one) and `continues` (an
+    answer that was cut goes on), or `messages` (a call without conversation, in OpenAI's shape).
+    parent_id: the message that `message` follows; None is the last one shown, ROOT another beginning.
+    run_id: the run's id where the caller must be able to ask twice and start it once; the second time is
+    run_in_progress. tools: the caller's own, as chat.client_tools.checked_tools gives them.
     """
 
     door: str
@@ -70,6 +77,10 @@ class TurnRequest:
     message: str = ""
     conversation_id: uuid.UUID | None = None
     retry: bool = False
+    regenerate: uuid.UUID | None = None
+    continues: uuid.UUID | None = None
+    parent_id: uuid.UUID | None = None
+    run_id: uuid.UUID | None = None
     messages: list[dict[str, Any]] | None = None
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +89,11 @@ class TurnRequest:
     background: bool = False  # a worker does it, and whoever asked does not wait for it
     idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
     response: Kept | None = None  # of /v1/responses, which needs `messages`
+
+    @property
+    def answers_again(self) -> bool:
+        """Whether it brings no message of its own."""
+        return self.retry or self.regenerate is not None or self.continues is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +125,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    unsupported_parameter, run_in_progress, quota_exceeded, model_unpriced, session_limit_reached, rate_limited,
-    too_many_runs, idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
+    unsupported_parameter, run_in_progress, not_continuable, quota_exceeded, model_unpriced, session_limit_reached,
+    rate_limited, too_many_runs, idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     try:
@@ -128,14 +144,11 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here = host.current()
     here.check_capacity()
     _check_message(request)
-    slug = request.agent
-    if not slug and request.conversation_id is not None:
-        slug = await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, request.conversation_id)
-    spec = await agent_for(actor, slug)
+    spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
     client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
     await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
-    run_id, message_id = uuid7(), uuid7()
+    run_id, message_id = request.run_id or uuid7(), uuid7()
     conversational = request.messages is None
     new = conversational and request.conversation_id is None
     conversation_id = uuid7() if new else request.conversation_id
@@ -162,7 +175,10 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "message": message_id,
         "title": title,
         "content": request.message,
-        "retry": request.retry,
+        "retry": request.answers_again,
+        "regenerate": request.regenerate,
+        "continue": request.continues,
+        "parent": request.parent_id,
         "agent": spec.agent_id,
         "version": spec.version_id,
         "user": actor.user_id,
@@ -206,12 +222,23 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         log = here.new_log(actor, run_id, asked_at, shown_live=stream)
         log.lock = lock
         turn = tasks.with_history(turn, instructions, history, granted)
-        run = LiveRun(log, actor, spec, turn, conversation_id, counted)
+        continued = Continued(request.continues, history[-1]["content"]) if request.continues else None
+        run = LiveRun(log, actor, spec, turn, conversation_id, counted, continued)
         run.queued = code == "queued"
         here.execute(run)
     tightest = standing_of(quota) if quota else None
     answered = stored_message if conversational else None
     return StartedTurn(run_id, spec, log, conversation_id, answered, title, counted, status, tightest=tightest)
+
+
+async def _own_agent(actor: Actor, request: TurnRequest) -> str:
+    """Who answers where nobody was named: who wrote the answer in question, else whom the conversation is with."""
+    answer, conversation = request.regenerate or request.continues, request.conversation_id
+    if conversation is None:
+        return ""
+    if answer is not None:
+        return await scope.run_in_tenant(actor.tenant, selectors.agent_of_answer, actor, conversation, answer)
+    return await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, conversation)
 
 
 async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
@@ -262,7 +289,7 @@ async def _replayed(actor: Actor, code: str, told: dict[str, Any] | None) -> Sta
 
 
 def _check_message(request: TurnRequest) -> None:
-    if request.messages is not None or request.retry:
+    if request.messages is not None or request.answers_again:
         return
     if not request.message.strip():
         raise PaasError("message_empty", details={"param": "message"})
@@ -279,7 +306,9 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     asked = [{"role": "system", "content": spec.instructions}] if spec.instructions else []
     if request.messages is not None:
         asked += request.messages
-    elif not request.retry:
+    elif request.continues is not None:
+        asked.append({"role": "user", "content": CONTINUE})
+    elif not request.answers_again:
         asked.append({"role": "user", "content": request.message})
     return asked
 

@@ -17,6 +17,7 @@ from accounts.actors import Actor
 from accounts.selectors import actor_of_user
 from agents.runtime.spec import AgentSpec
 from chat import recovery, selectors, tasks
+from chat.finish import Continued
 from chat.host import LEASE_SECONDS, Host, LiveRun
 from chat.models import Run, RunTask
 from core.errors import PaasError
@@ -91,26 +92,28 @@ async def _begin(
     if stopped:
         await recovery.end(host, tenant, run_id, fence, estimate, stopped=True)
         return
-    run, task, actor, spec = await scope.run_in_tenant(tenant, _known, tenant, run_id)
+    run, task, actor, spec, continued = await scope.run_in_tenant(tenant, _known, tenant, run_id)
     refused = _refusal(tenant, actor, task)
     if refused is not None or actor is None or task is None:
         await recovery.end(host, tenant, run_id, fence, estimate, error=refused)
         return
     live = await recovery.log_of(host, tenant, run, fence)
     live.lease_until = asked_at + LEASE_SECONDS
-    found = LiveRun(live, actor, spec, tasks.turn_of(task), run.conversation_id, task["input_tokens"])
+    found = LiveRun(live, actor, spec, tasks.turn_of(task), run.conversation_id, task["input_tokens"], continued)
     found.queued, found.stored, found.background = run.status == Run.Status.QUEUED, True, run.background
     host.execute(found)
 
 
-def _known(tenant: TenantRef, run_id: uuid.UUID) -> tuple[Run, dict[str, Any] | None, Actor | None, AgentSpec]:
+def _known(
+    tenant: TenantRef, run_id: uuid.UUID
+) -> tuple[Run, dict[str, Any] | None, Actor | None, AgentSpec, Continued | None]:
     run = Run.objects.get(id=run_id)
     task = RunTask.objects.filter(run_id=run_id).values_list("task", flat=True).first()
     if run.user_id is not None:
         actor = actor_of_user(run.user_id)
     else:
         actor = Actor(tenant, None, run.key_id, "key", frozenset())
-    return run, task, actor, selectors.spec_of_run(run_id)
+    return run, task, actor, selectors.spec_of_run(run_id), recovery.continued_by(run)
 
 
 def _refusal(tenant: TenantRef, actor: Actor | None, task: dict[str, Any] | None) -> PaasError | None:

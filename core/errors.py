@@ -137,6 +137,11 @@ ERRORS: dict[str, ErrorSpec] = {
         404, "This link was used already, has expired, or is not complete. Ask for a new one.", "not_found_error"
     ),
     "method_not_allowed": ErrorSpec(405, "This address does not take this method."),
+    "not_continuable": ErrorSpec(
+        409,
+        "This answer cannot go on: it is whole, it is empty, or another message follows it. Regenerate it instead.",
+        "conflict_error",
+    ),
     "run_in_progress": ErrorSpec(
         409,
         "This conversation is still being answered. Wait for the answer, or stop it.",

@@ -18,6 +18,7 @@ from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from agents.quota_api import LimitDetail, LimitList, QuotaList
 from chat import api as chat
+from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from portal import (
     audit,
     billing,
@@ -33,6 +34,7 @@ from portal import (
     oidc,
     platform,
     profile,
+    schedules,
     security,
     sign_in,
     views,
@@ -51,11 +53,17 @@ api = [
     path("conversations/<uuid:conversation_id>", chat.ConversationDetail.as_view()),
     path("conversations/<uuid:conversation_id>/restore", chat.ConversationRestore.as_view()),
     path("conversations/<uuid:conversation_id>/messages", chat.ConversationMessages.as_view()),
+    path("conversations/<uuid:conversation_id>/active", chat.ConversationActive.as_view()),
     path("ws-ticket", chat.WebsocketTicket.as_view()),
     # limits and what is left of them
     path("quotas", QuotaList.as_view()),
     path("limits", LimitList.as_view()),
     path("limits/<uuid:limit_id>", LimitDetail.as_view()),
+    # schedules
+    path("schedules", ScheduleList.as_view()),
+    path("schedules/<uuid:schedule_id>", ScheduleDetail.as_view()),
+    path("schedules/<uuid:schedule_id>/run-now", ScheduleRunNow.as_view()),
+    path("schedules/<uuid:schedule_id>/runs", ScheduleRuns.as_view()),
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
@@ -133,6 +141,13 @@ urlpatterns = [
     path("api/auth/login/tenant", LoginTenant.as_view()),
     path("api/auth/refresh", Refresh.as_view()),
     path("api/auth/logout", Logout.as_view()),
+    # schedules
+    path("settings/schedules/", schedules.index, name="schedules"),
+    path("settings/schedules/new/", schedules.new),
+    path("settings/schedules/<uuid:schedule_id>/", schedules.change),
+    path("settings/schedules/<uuid:schedule_id>/pause/", schedules.pause),
+    path("settings/schedules/<uuid:schedule_id>/run-now/", schedules.run_now),
+    path("settings/schedules/<uuid:schedule_id>/delete/", schedules.delete),
     # API keys
     path("settings/keys/", keys.index, name="keys"),
     path("settings/keys/new/", keys.new),

@@ -66,6 +66,13 @@ SENTENCES: dict[str, str | Promise] = {
     "mfa.recovery_codes_made": _("%(actor)s made new recovery codes"),
     "mfa.removed": _("%(actor)s removed a second factor"),
     "mfa.refused": _("A wrong second factor was sent for %(target)s"),
+    "schedule.created": _("%(actor)s scheduled the question %(name)s"),
+    "schedule.updated": _("%(actor)s changed the schedule %(name)s"),
+    "schedule.paused": _("%(actor)s paused the schedule %(name)s"),
+    "schedule.resumed": _("%(actor)s let the schedule %(name)s go on"),
+    "schedule.run": _("%(actor)s ran the schedule %(name)s by hand"),
+    "schedule.deleted": _("%(actor)s deleted the schedule %(name)s"),
+    "schedule.stopped": _("The schedule %(name)s was stopped: %(reason)s"),
     "impersonation.started": _("The operator %(operator)s began to act as %(target)s: %(reason)s"),
     "impersonation.ended": _("The operator %(operator)s stopped acting as %(target)s"),
 }
@@ -87,6 +94,7 @@ SUBJECTS: tuple[tuple[str, str | Promise], ...] = (
     ("identity.", _("Connected sign-in services")),
     ("tenant.", _("Workspace")),
     ("audit.", _("Audit log")),
+    ("schedule.", _("Schedules")),
     ("impersonation.", _("Operators acting as members")),
 )
 ACTORS: dict[str, str | Promise] = {

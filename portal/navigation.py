@@ -36,6 +36,7 @@ WORKSPACE = (
     Item("workspace", _("Workspace"), "/settings/workspace/", policies.ADMIN_SETTINGS),
 )
 PERSON = (
+    Item("schedules", _("Schedules"), "/settings/schedules/", policies.AGENTS_EXECUTE),
     Item("profile", _("Profile"), "/profile/"),
     Item("security", _("Security"), "/profile/security/"),
     Item("identities", _("Ways to sign in"), "/profile/identities/"),
@@ -59,6 +60,6 @@ def _entries(request: Any) -> dict[str, list[Item]]:
     if actor is None:
         return {"workspace": [], "person": []}
     return {
-        "workspace": [item for item in WORKSPACE if item.action is None or item.action in actor.actions],
-        "person": list(PERSON),
+        name: [item for item in items if item.action is None or item.action in actor.actions]
+        for name, items in (("workspace", WORKSPACE), ("person", PERSON))
     }

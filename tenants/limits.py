@@ -83,6 +83,11 @@ def check_agents(count: int) -> None:
     _check("max_agents", max_agents(), count)
 
 
+def check_schedules(count: int) -> None:
+    """Raises plan_limit_reached unless the bound tenant may have one more than `count` scheduled prompts."""
+    _check("max_schedules", plan().max_schedules, count)
+
+
 def stored_bytes() -> int:
     """How much the bound tenant's files take."""
     storage: Any = default_storage

@@ -91,6 +91,7 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
     cost_per_month = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, help_text=COST_HELP)
     cost_per_day = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, help_text=COST_HELP)
     cost_currency = models.CharField(max_length=3, default="USD", db_default="USD", help_text="Of both.")
+    max_schedules = models.IntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ["tokens_per_month"]
@@ -157,6 +158,17 @@ class Tenant(TenantMixin):
             self.require_mfa,
             None if own is None else int(own),
         )
+
+
+class Alarm(models.Model):
+    """When work of a tenant is next due by the clock, so that a worker need not look into every schema."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="alarm")
+    at = models.DateTimeField(null=True, db_index=True, help_text="Null: nothing is due.")
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.at}"
 
 
 class RetiredSlug(models.Model):

@@ -61,6 +61,7 @@ class RunStartedData(TypedDict):
     agent: AgentName
     model: str
     conversation_id: str | None
+    continues: NotRequired[str]  # the message that the deltas of this run are appended to
 
 
 class DeltaData(TypedDict):
@@ -142,7 +143,10 @@ def run_queued(position: int) -> Event:
     return RUN_QUEUED, {"position": position}
 
 
-def run_started(slug: str, name: str, model: str, conversation_id: object | None) -> Event:
+def run_started(
+    slug: str, name: str, model: str, conversation_id: object | None, continues: object | None = None
+) -> Event:
     """The first event of every run that did not have to wait."""
     conversation = str(conversation_id) if conversation_id else None
-    return RUN_STARTED, {"agent": {"slug": slug, "name": name}, "model": model, "conversation_id": conversation}
+    data = {"agent": {"slug": slug, "name": name}, "model": model, "conversation_id": conversation}
+    return RUN_STARTED, data | ({"continues": str(continues)} if continues else {})

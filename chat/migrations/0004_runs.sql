@@ -88,10 +88,11 @@ $$;
 -- Begin a turn: check the conversation, collect its history, hold the tokens, write the user's message and the
 -- run. `code` is 'ok', or why not (then nothing was written): not_found, run_in_progress, quota_exceeded,
 -- session_limit_reached (a new conversation more than the plan allows a day), message_empty (a retry with nothing to
--- answer), context_too_long (what is to be answered again does not fit), too_many_runs (as many wait as may), and what
--- turn_of_key says (for 'replayed', `history` is what the first answer said). 'queued': as 'ok', but the run waits.
--- `quota` is what public.usage_hold says of the limit that refused, or of the tightest one of tokens.
--- p_turn: run, conversation, new_conversation, message, title, content, retry, agent, version, user, key, door,
+-- answer), not_continuable, context_too_long (what is to be answered again does not fit), too_many_runs (as many wait as
+-- may), and what turn_of_key says (for 'replayed', `history` is what the first answer said). 'queued': as 'ok', but the
+-- run waits. `quota` is what public.usage_hold says of the limit that refused, or of the tightest one of tokens.
+-- p_turn: run, conversation, new_conversation, message, title, content, retry (no new message), regenerate, continue and
+-- parent (where it goes on: turn_place in 0005_branches.sql), agent, version, user, key, door,
 -- input (stateless calls), input_tokens, output_tokens, history_budget, host, lease_seconds, agent_slug, provider,
 -- model, terms (public.usage_hold); queue (how many may wait: most, own; without it nothing waits), background, task (of
 -- a run that a worker is to take), idempotency (key, digest), response (of /v1/responses: previous_id, stored, request,
@@ -118,6 +119,8 @@ DECLARE
     v_own bigint;
     v_queued bigint;
     v_own_queued bigint;
+    v_upto uuid;    -- the message that a new one follows (0005_branches.sql)
+    v_answer uuid;  -- the answer that is continued
 BEGIN
     IF v_idempotency IS NOT NULL THEN
         SELECT k.code, k.started INTO code, history
@@ -140,17 +143,13 @@ BEGIN
             code := 'run_in_progress';
             RETURN;
         END IF;
-        IF v_retry THEN
-            SELECT m.id INTO message FROM chat_message m
-            WHERE m.conversation_id = v_conversation AND m.role = 'user' AND NOT m.superseded
-            ORDER BY m.id DESC LIMIT 1;
-            IF NOT FOUND THEN
-                code := 'message_empty';
-                RETURN;
-            END IF;
+        SELECT p.code, coalesce(p.asked, message), p.upto, p.answer INTO code, message, v_upto, v_answer
+        FROM turn_place(p_turn) p;
+        IF code <> 'ok' THEN
+            RETURN;
         END IF;
         SELECT h.messages, h.tokens INTO history, v_history_tokens FROM turn_history(
-            v_conversation, CASE WHEN v_retry THEN message END, (p_turn ->> 'history_budget')::bigint) h;
+            v_conversation, v_upto, (p_turn ->> 'history_budget')::bigint) h;
         input_tokens := input_tokens + v_history_tokens;
         IF v_retry AND history = '[]' THEN
             code := 'context_too_long';
@@ -200,18 +199,17 @@ BEGIN
     END IF;
 
     IF v_new THEN
-        INSERT INTO chat_conversation (id, agent_id, user_id, key_id, title, created_at, updated_at)
-        VALUES (v_conversation, v_agent, v_user, v_key, p_turn ->> 'title', now(), now());
+        INSERT INTO chat_conversation (id, agent_id, user_id, key_id, title, created_at, updated_at, leaf_id)
+        VALUES (v_conversation, v_agent, v_user, v_key, p_turn ->> 'title', now(), now(), message);
     ELSIF v_conversation IS NOT NULL THEN
-        UPDATE chat_conversation SET updated_at = now() WHERE id = v_conversation;
-        UPDATE chat_message SET superseded = true
-        WHERE v_retry AND conversation_id = v_conversation AND id > message AND NOT superseded;
+        UPDATE chat_conversation SET updated_at = now(), leaf_id = coalesce(v_answer, message) WHERE id = v_conversation;
     END IF;
     INSERT INTO chat_run (id, conversation_id, agent_id, version_id, user_id, key_id, door, status, input,
-        finish_reason, error_code, error_message, last_seq, created_at, background)
+        finish_reason, error_code, error_message, last_seq, created_at, background,
+        asked_id, message_id)
     VALUES ((p_turn ->> 'run')::uuid, v_conversation, v_agent, (p_turn ->> 'version')::uuid, v_user, v_key,
         p_turn ->> 'door', CASE WHEN v_waits THEN 'queued' ELSE 'running' END, p_turn -> 'input', '', '', '', 0, now(),
-        v_background);
+        v_background, CASE WHEN v_conversation IS NOT NULL THEN message END, v_answer);
     IF jsonb_typeof(p_turn -> 'task') = 'object' THEN
         INSERT INTO chat_runtask (run_id, task) VALUES ((p_turn ->> 'run')::uuid, (p_turn -> 'task')
             || jsonb_build_object('granted', granted, 'input_tokens', input_tokens, 'history', coalesce(history, '[]')));
@@ -229,9 +227,10 @@ BEGIN
             (p_turn #>> '{response,stored}')::boolean, p_turn #>> '{response,request}', p_turn #>> '{response,items}');
     END IF;
     IF v_conversation IS NOT NULL AND NOT v_retry THEN
-        INSERT INTO chat_message (id, conversation_id, run_id, role, content, reasoning, status, superseded, created_at)
+        INSERT INTO chat_message (id, conversation_id, run_id, role, content, reasoning, status, superseded, created_at,
+            parent_id)
         VALUES (message, v_conversation, (p_turn ->> 'run')::uuid, 'user', p_turn ->> 'content', '', 'complete',
-            false, now());
+            false, now(), v_upto);
     END IF;
     code := CASE WHEN v_waits THEN 'queued' ELSE 'ok' END;
 END

@@ -41,6 +41,7 @@ export interface RunStartedData {
   agent: AgentName;
   model: string;
   conversation_id: string | null;
+  continues?: string;
 }
 export interface AgentName {
   slug: string;

@@ -56,12 +56,17 @@ class Ledger:
     def quota(self, level: str = "tenant") -> Row:
         return self.one("SELECT * FROM usage_quota WHERE level = %s ORDER BY month DESC LIMIT 1", level)
 
-    def messages(self, conversation: Any, *, superseded: bool = False) -> list[tuple[str, str, str]]:
-        """(role, content, status) in order."""
+    def messages(self, conversation: Any, *, hidden: bool = False) -> list[tuple[str, str, str]]:
+        """(role, content, status) of the path that is shown, in order; or of the messages beside it."""
         found = self.rows(
-            "SELECT role, content, status FROM chat_message WHERE conversation_id = %s AND superseded = %s ORDER BY id",
+            "WITH RECURSIVE path AS ("
+            "SELECT m.* FROM chat_conversation c JOIN chat_message m ON m.id = c.leaf_id WHERE c.id = %s "
+            "UNION ALL SELECT m.* FROM path JOIN chat_message m ON m.id = path.parent_id) "
+            "SELECT role, content, status FROM chat_message m WHERE conversation_id = %s "
+            "AND (m.id IN (SELECT id FROM path)) <> %s ORDER BY id",
             conversation,
-            superseded,
+            conversation,
+            hidden,
         )
         return [(row["role"], row["content"], row["status"]) for row in found]
 

@@ -77,7 +77,7 @@ async def test_without_an_agent_the_first_one_answers(host: Any, actor: Any) -> 
     assert told.started.spec.slug == "assistant"
 
 
-async def test_retry_supersedes_the_last_answer(host: Any, actor: Any, ledger: Any) -> None:
+async def test_retry_writes_an_answer_beside_the_last_one(host: Any, actor: Any, ledger: Any) -> None:
     member = actor("member")
     ScriptedModel.enqueue(["bad"])
     first = await ask(member, "Why?")
@@ -86,7 +86,7 @@ async def test_retry_supersedes_the_last_answer(host: Any, actor: Any, ledger: A
     assert script.request is not None
     assert [m["content"] for m in script.request.messages] == ["Why?"]
     assert ledger.messages(first.conversation_id) == [("user", "Why?", "complete"), ("assistant", "good", "complete")]
-    assert ledger.messages(first.conversation_id, superseded=True) == [("assistant", "bad", "complete")]
+    assert ledger.messages(first.conversation_id, hidden=True) == [("assistant", "bad", "complete")]
     assert second.started is not None
     assert first.started is not None
     assert second.started.message_id == first.started.message_id
@@ -232,6 +232,7 @@ async def test_a_retry_with_nothing_to_answer(host: Any, actor: Any, ledger: Any
     member = actor("member")
     told = await ask(member, "1?")
     ledger.rows("UPDATE chat_message SET superseded = true")
+    ledger.rows("UPDATE chat_conversation SET leaf_id = NULL")
     assert (await refused(member, retry=True, conversation_id=told.conversation_id)).code == "message_empty"
     assert not ledger.left_behind()
 
@@ -331,6 +332,7 @@ async def test_history_is_trimmed_to_the_context(host: Any, actor: Any, agents: 
         first.conversation_id,
         first.run_id,
     )
+    ledger.rows("UPDATE chat_conversation SET leaf_id = NULL")  # as an earlier release left it
     newest = ledger.rows(
         "SELECT id, content FROM chat_message WHERE conversation_id = %s ORDER BY id DESC", first.conversation_id
     )

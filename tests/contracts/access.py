@@ -41,6 +41,7 @@ KINDS = ("public", "page", "api", "signed", "console")
 ANY = ""  # any member, or any key
 OPERATOR = "operator"  # on the platform's host, in an action's place: an operator with a session
 PERSON = "person"  # beside actions: who asks is a person; a key is refused, whatever its scopes are
+ASKING = f"{CHAT_READ} {CHAT_WRITE} {AGENTS_EXECUTE} {PERSON}"
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,18 @@ TENANT: dict[str, Access] = {
     "/api/v1/usage/invoices/<str:number>": api(GET=USAGE_READ),
     "/settings/billing/": page(GET=USAGE_READ),
     "/settings/billing/invoices/<str:number>/": page(GET=USAGE_READ),
+    # branches of a conversation; schedules
+    "/api/v1/conversations/<uuid:conversation_id>/active": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/api/v1/schedules": api(GET=f"{CHAT_READ} {PERSON}", POST=ASKING),
+    "/api/v1/schedules/<uuid:schedule_id>": api(GET=f"{CHAT_READ} {PERSON}", PATCH=ASKING, DELETE=ASKING),
+    "/api/v1/schedules/<uuid:schedule_id>/run-now": api(POST=ASKING),
+    "/api/v1/schedules/<uuid:schedule_id>/runs": api(GET=f"{CHAT_READ} {PERSON}"),
+    "/settings/schedules/": page(GET=AGENTS_EXECUTE),
+    "/settings/schedules/new/": page(GET=AGENTS_EXECUTE, POST=AGENTS_EXECUTE),
+    "/settings/schedules/<uuid:schedule_id>/": page(GET=AGENTS_EXECUTE, POST=AGENTS_EXECUTE),
+    "/settings/schedules/<uuid:schedule_id>/pause/": page(POST=AGENTS_EXECUTE),
+    "/settings/schedules/<uuid:schedule_id>/run-now/": page(POST=AGENTS_EXECUTE),
+    "/settings/schedules/<uuid:schedule_id>/delete/": page(POST=AGENTS_EXECUTE),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {
@@ -321,6 +334,7 @@ JOBS: dict[str, str] = {
     "accounts.verify_newest_audit": "every",
     "chat.end_abandoned_runs": "every",
     "chat.forget_idempotency_keys": "every",
+    "chat.run_schedules": "every",
     "mail.send": "platform_job",
     "tenant.create": "platform_job",
     "tenant.erase": "platform_job",

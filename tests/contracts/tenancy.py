@@ -174,6 +174,32 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/identity-providers/<uuid:provider_id>": Declared(
         "by_id", ("GET", "PATCH", "DELETE"), {"provider_id": "identity_provider"}, {"name": "stolen"}, of_tenant=True
     ),
+    # branches of a conversation; schedules
+    "/api/v1/conversations/<uuid:conversation_id>/active": Declared(
+        "by_id", ("POST",), {"conversation_id": "conversation"}, {"message_id": "0" * 32}
+    ),
+    "/api/v1/schedules": Declared("own", ("GET", "POST"), people=True),
+    "/api/v1/schedules/<uuid:schedule_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"schedule_id": "schedule"}, {"name": "stolen"}, people=True
+    ),
+    "/api/v1/schedules/<uuid:schedule_id>/run-now": Declared(
+        "by_id", ("POST",), {"schedule_id": "schedule"}, people=True
+    ),
+    "/api/v1/schedules/<uuid:schedule_id>/runs": Declared("by_id", ids={"schedule_id": "schedule"}, people=True),
+    "/settings/schedules/": Declared("own", page=True),
+    "/settings/schedules/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/schedules/<uuid:schedule_id>/": Declared(
+        "by_id", ("GET", "POST"), {"schedule_id": "schedule"}, page=True
+    ),
+    "/settings/schedules/<uuid:schedule_id>/pause/": Declared(
+        "by_id", ("POST",), {"schedule_id": "schedule"}, page=True
+    ),
+    "/settings/schedules/<uuid:schedule_id>/run-now/": Declared(
+        "by_id", ("POST",), {"schedule_id": "schedule"}, page=True
+    ),
+    "/settings/schedules/<uuid:schedule_id>/delete/": Declared(
+        "by_id", ("POST",), {"schedule_id": "schedule"}, page=True
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {

@@ -66,6 +66,51 @@ async def test_stop_keeps_what_was_written_and_retry_replaces_it(visit: Visit) -
     await expect(member.at("message-assistant")).to_have_count(1)
 
 
+async def test_branches_by_keyboard_on_a_phone(visit: Visit) -> None:
+    """Continue what was stopped, write it again, send the question again, and walk between the versions."""
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["One, ", gate])
+    member = await visit("member", viewport={"width": 360, "height": 740})
+    answer = member.at("message-assistant").last
+    await member.ask("Count")
+    await expect(answer).to_contain_text("One,")
+    await member.at("stop").click()
+    await expect(answer).to_have_attribute("data-status", "stopped")
+    ScriptedModel.enqueue(["two."])
+    await member.at("continue").focus()
+    await member.page.keyboard.press("Enter")
+    await expect(answer).to_have_attribute("data-status", "complete")
+    await expect(answer).to_contain_text("One, two.")
+    ScriptedModel.enqueue(["Uno."])
+    await member.at("retry").focus()
+    await member.page.keyboard.press("Enter")
+    await expect(answer).to_contain_text("Uno.")
+    await expect(answer.get_by_test_id("siblings")).to_contain_text("2/2")
+    await member.at("branch-previous").focus()
+    await member.page.keyboard.press("Enter")
+    await expect(answer).to_contain_text("One, two.")
+    await expect(member.at("branch-next")).to_be_focused()
+    await member.at("edit-message").focus()
+    await member.page.keyboard.press("Enter")
+    await member.at("edit-field").fill("never sent")
+    await member.page.keyboard.press("Escape")
+    await expect(member.at("edit-message")).to_be_focused()
+    await expect(member.at("message-user")).to_contain_text("Count")
+    await member.page.keyboard.press("Enter")
+    await member.at("edit-field").fill("Count in Chinese")
+    ScriptedModel.enqueue(["一。"])
+    await member.page.keyboard.press("Enter")
+    await expect(answer).to_contain_text("一。")
+    await member.shot("branches-phone")
+    await member.page.reload()
+    await expect(member.at("message-user").get_by_test_id("siblings")).to_contain_text("2/2")
+    await expect(answer).to_contain_text("一。")
+    await member.at("branch-previous").click()
+    await expect(answer).to_contain_text("Uno.")  # to the newest end of that branch
+    wide = await member.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    assert not wide
+
+
 async def test_a_failing_provider_is_explained_and_can_be_tried_again(visit: Visit) -> None:
     ScriptedModel.enqueue([PaasError("provider_auth_failed")])
     member = await visit("member")

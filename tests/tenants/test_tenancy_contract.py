@@ -91,7 +91,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
     from accounts.keys import key_create
     from agents.services import agent_set
-    from chat.models import Conversation
+    from chat.models import Conversation, Schedule
     from llm.selectors import provider_named
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
@@ -135,6 +135,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "invoice": invoice,
             **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
+            "schedule": in_thread(lambda: owners_schedule(db.acme)),
             **made,
         },
         owner,
@@ -149,6 +150,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
 
         with scope.bind(db.acme):
             Conversation.objects.all().delete()
+            Schedule.objects.all().delete()
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
@@ -171,6 +173,17 @@ def someone(tenant: Any) -> dict[str, str]:
             "invitation_link": uuid.uuid4().hex,
             "limit": str(limit.pk),
         }
+
+
+def owners_schedule(tenant: Any) -> str:
+    """A schedule of acme's owner."""
+    from chat.schedules import schedule_create
+
+    with scope.bind(tenant):
+        actor = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert actor is not None
+        fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
+        return str(schedule_create(actor=actor, fields=fields).pk)
 
 
 def owners_links(tenant: Any) -> dict[str, str]:

@@ -38,11 +38,11 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
       if (!conversation) throw new Refusal('not_found', 404);
       return [200, store.view(conversation)];
     }],
-    ['GET', /^\/api\/v1\/conversations\/([^/]+)\/messages$/, ({ id }) => {
+    ['GET', /^\/api\/v1\/conversations\/([^/]+)\/messages$/, ({ id }) => [200, messagesOf(found(id))]],
+    ['POST', /^\/api\/v1\/conversations\/([^/]+)\/active$/, ({ id, body }) => {
       const conversation = found(id);
-      const run = runs.runs.get(conversation.active_run_id);
-      const active = run ? { id: run.id, last_seq: run.lastSeq, status: run.status } : null;
-      return [200, { conversation: store.view(conversation), messages: conversation.messages, active_run: active }];
+      store.show(conversation, body.message_id);
+      return [200, messagesOf(conversation)];
     }],
     ['POST', /^\/api\/v1\/runs$/, ({ body }) => {
       const { run, messageId } = runs.start(body);
@@ -62,6 +62,13 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
     const conversation = store.conversations.get(id);
     if (!conversation) throw new Refusal('not_found', 404);
     return conversation;
+  }
+
+  function messagesOf(conversation) {
+    const run = runs.runs.get(conversation.active_run_id);
+    const continues = run?.continued?.id ?? null;
+    const active = run ? { id: run.id, last_seq: run.lastSeq, status: run.status, message_id: continues } : null;
+    return { conversation: store.view(conversation), messages: store.path(conversation), active_run: active };
   }
 
   function stream(request, response, url, run) {

@@ -58,12 +58,15 @@ export class Run {
   finish(status, reason, code = null) {
     this.status = status;
     const error = code && { code, message: `vendor.example answered: ${code}` };
-    const message = this.store.addMessage(this.conversation.id, 'assistant', this.text, {
-      reasoning: this.reasoning, run_id: this.id, usage: USAGE, error,
+    const end = {
+      run_id: this.id, usage: USAGE, error, finish_reason: reason,
       status: { completed: 'complete', failed: 'failed', cancelled: 'stopped' }[status],
-    });
+    };
+    const message = this.continued
+      ? Object.assign(this.continued, end, { content: this.continued.content + this.text })
+      : this.store.addMessage(this.conversation.id, 'assistant', this.text, { reasoning: this.reasoning, ...end });
     this.conversation.active_run_id = null;
-    this.emit('message.completed', { message_id: message.id, content: this.text, finish_reason: reason });
+    this.emit('message.completed', { message_id: message.id, content: message.content, finish_reason: reason });
     if (error) this.emit('run.failed', { ...error, retryable: true, usage: USAGE });
     else if (status === 'cancelled') this.emit('run.cancelled', { usage: USAGE });
     else this.emit('run.completed', { finish_reason: reason, usage: USAGE });
@@ -93,20 +96,25 @@ export class Runs {
   }
 
   /** Starts a turn as POST /api/v1/runs and turn.start do; throws a Refusal. */
-  start({ agent: slug, conversation_id: id, message, retry }) {
+  start({ agent: slug, conversation_id: id, message, retry, regenerate, continue: cut, parent_message_id: parent }) {
     let conversation = id ? this.store.conversations.get(id) : null;
     if (id && !conversation) throw new Refusal('not_found', 404);
     if (conversation?.active_run_id) throw new Refusal('run_in_progress', 409);
     const agent = AGENTS.find((item) => item.slug === (conversation?.agent.slug ?? slug ?? AGENTS[0].slug));
     if (!agent) throw new Refusal('agent_not_found', 404);
-    const text = retry ? conversation.messages.findLast((item) => item.role === 'user').content : (message ?? '').trim();
+    const of = (wanted) => conversation.messages.find((item) => item.id === wanted);
+    const last = retry && this.store.path(conversation).findLast((item) => item.role === 'user');
+    const again = regenerate || cut ? of(of(regenerate ?? cut).parent_id) : last;
+    const text = cut ? 'and so on' : again ? again.content : (message ?? '').trim();
     if (text === '') throw new Refusal('message_empty');
     const script = scriptFor(text);
     if (script.refuse) throw new Refusal(script.refuse, 429, script.retryAfter);
     conversation ??= this.store.create(agent, titleOf(text));
-    if (retry && conversation.messages.at(-1)?.role === 'assistant') conversation.messages.pop();
-    const asked = retry ? conversation.messages.at(-1) : this.store.addMessage(conversation.id, 'user', text);
+    if (parent !== undefined) conversation.leaf = parent;
+    const asked = again || this.store.addMessage(conversation.id, 'user', text);
+    conversation.leaf = cut ?? asked.id;
     const run = new Run(this.store, conversation, agent, script);
+    if (cut) run.continued = of(cut);
     conversation.active_run_id = run.id;
     conversation.updated_at = new Date().toISOString();
     this.runs.set(run.id, run);

@@ -36,22 +36,44 @@ export class Store {
     const now = new Date().toISOString();
     const conversation = {
       id: randomUUID(), title, agent: { slug: agent.slug, name: agent.name },
-      created_at: now, updated_at: now, active_run_id: null, messages: [],
+      created_at: now, updated_at: now, active_run_id: null, messages: [], leaf: null,
     };
     this.conversations.set(conversation.id, conversation);
     return conversation;
   }
 
   addMessage(id, role, content, more = {}) {
+    const conversation = this.conversations.get(id);
     const message = {
-      id: randomUUID(), role, content, reasoning: '', status: 'complete', error: null, run_id: null,
-      created_at: new Date().toISOString(), usage: null, ...more,
+      id: randomUUID(), parent_id: conversation?.leaf ?? null, role, content, reasoning: '', status: 'complete',
+      error: null, run_id: null, finish_reason: null, created_at: new Date().toISOString(), usage: null, ...more,
     };
-    this.conversations.get(id)?.messages.push(message);
+    conversation?.messages.push(message);
+    if (conversation) conversation.leaf = message.id;
     return message;
   }
 
-  view({ messages: _, ...conversation }) {
+  /** The messages from the beginning to the leaf, each with those beside it. */
+  path({ messages, leaf }) {
+    const found = [];
+    for (let id = leaf; id !== null; ) {
+      const message = messages.find((item) => item.id === id);
+      const siblings = messages.filter((item) => item.parent_id === message.parent_id).map((item) => item.id);
+      found.unshift({ ...message, siblings });
+      id = message.parent_id;
+    }
+    return found;
+  }
+
+  /** Shows the branch of a message, to its newest end. */
+  show(conversation, messageId) {
+    conversation.leaf = messageId;
+    for (let next; (next = conversation.messages.findLast((item) => item.parent_id === conversation.leaf)); ) {
+      conversation.leaf = next.id;
+    }
+  }
+
+  view({ messages: _, leaf: __, ...conversation }) {
     return conversation;
   }
 

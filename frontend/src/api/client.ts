@@ -54,6 +54,10 @@ export class Api {
   messages = (id: string): Promise<MessagePage> =>
     this.#call('GET', `/api/v1/conversations/${encodeURIComponent(id)}/messages`);
 
+  /** Shows the branch of a message; answers with what is shown then. */
+  show = (id: string, messageId: string): Promise<MessagePage> =>
+    this.#call('POST', `/api/v1/conversations/${encodeURIComponent(id)}/active`, { message_id: messageId });
+
   startRun = (request: TurnRequest): Promise<RunCreated> => this.#call('POST', '/api/v1/runs', request);
 
   cancelRun = (runId: string): Promise<unknown> =>

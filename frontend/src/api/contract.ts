@@ -36,12 +36,17 @@ export interface Usage {
 
 export interface StoredMessage {
   id: string;
+  /** What it follows; null: it begins the conversation. */
+  parent_id: string | null;
+  /** Itself and the messages beside it, oldest first. */
+  siblings: string[];
   role: 'user' | 'assistant';
   content: string;
   reasoning: string | null;
   status: 'complete' | 'stopped' | 'failed';
   error: { code: string; message: string } | null;
   run_id: string | null;
+  finish_reason: string | null;
   created_at: string;
   usage: Usage | null;
 }
@@ -49,7 +54,8 @@ export interface StoredMessage {
 export interface MessagePage {
   conversation: Conversation;
   messages: StoredMessage[];
-  active_run: { id: string; last_seq: number; status: string } | null;
+  /** `message_id`: the answer that this run continues. */
+  active_run: { id: string; last_seq: number; status: string; message_id: string | null } | null;
 }
 
 export interface TurnRequest {
@@ -57,6 +63,12 @@ export interface TurnRequest {
   conversation_id?: string;
   message?: string;
   retry?: boolean;
+  /** An answer, by its id: another one is written beside it. */
+  regenerate?: string;
+  /** An answer that was cut: it goes on. */
+  continue?: string;
+  /** What `message` follows, if not the last one shown; null: it begins the conversation anew. */
+  parent_message_id?: string | null;
 }
 
 /** A conversation that was there before the turn is named by its id only. */

@@ -6,7 +6,7 @@ import type { Runs } from '../run/runs';
 import { Observable } from '../store/observable';
 import { newRef } from '../transport/turns';
 import type { Drafts } from './drafts';
-import { type Entry, finishedEntry, liveEntry, sentEntry, storedEntry } from './entry';
+import { continuedEntry, type Entry, finishedEntry, liveEntry, sentEntry, storedEntry } from './entry';
 import { findLostTurn, type LostTurn, sameText } from './lost';
 
 export interface ThreadState {
@@ -109,7 +109,12 @@ export class Thread extends Observable<ThreadState> {
     const request: TurnRequest = began === null ? { message: text } : { conversation_id: began, message: text };
     if (agent !== null && began === null) request.agent = agent;
     try {
-      this.#begin(await this.#start(request));
+      const turn = await this.#start(request);
+      const parentId = this.get().entries.at(-2)?.id ?? null;
+      if (turn.messageId !== null) {
+        this.#edit(entry.key, { id: turn.messageId, parentId, siblings: [turn.messageId] });
+      }
+      this.#begin(turn, this.get().entries, { parentId: turn.messageId, siblings: [] });
     } catch (error) {
       const failure = Failure.from(error);
       const arrived = await this.#recover(failure, { text, asked, existed });
@@ -127,15 +132,83 @@ export class Thread extends Observable<ThreadState> {
 
   /** Writes the last answer again; the old one stays until the new run is accepted. */
   async retry(): Promise<void> {
+    const { entries } = this.get();
+    const last = entries.at(-1);
+    const kept = last?.role === 'assistant' ? entries.slice(0, -1) : entries;
+    const siblings = last?.role === 'assistant' ? last.siblings : [];
+    await this.#branch({ retry: true }, () => this.retry(), (turn) => {
+      this.#begin(turn, kept, { parentId: turn.messageId, siblings });
+    });
+  }
+
+  /** Writes another answer beside this one. */
+  async regenerate(entry: Entry): Promise<void> {
+    if (entry.id === null) return this.retry();
+    await this.#branch({ regenerate: entry.id }, () => this.regenerate(entry), (turn) => {
+      this.#begin(turn, this.#until(entry), { parentId: entry.parentId, siblings: entry.siblings });
+    });
+  }
+
+  /** Sends a message again with other words, beside it; false when it was not accepted. */
+  async resend(entry: Entry, typed: string): Promise<boolean> {
+    const message = typed.trim();
+    if (entry.id === null || message === '') return false;
+    const request = { message, parent_message_id: entry.parentId };
+    return this.#branch(request, null, (turn) => {
+      const { messageId } = turn;
+      const siblings = messageId === null ? null : [...(entry.siblings ?? []), messageId];
+      const sent: Entry = { ...sentEntry(`sent:${newRef()}`, message), status: 'complete', parentId: entry.parentId };
+      const kept = [...this.#until(entry), { ...sent, id: messageId, siblings }];
+      this.#begin(turn, kept, { parentId: messageId, siblings: [] });
+    });
+  }
+
+  /** Lets an answer that was stopped or cut go on. */
+  async continue(entry: Entry): Promise<void> {
+    if (entry.id === null) return;
+    await this.#branch({ continue: entry.id }, () => this.continue(entry), (turn) => {
+      this.#begin(turn, this.#until(entry), continuedEntry(entry, turn.runId));
+    });
+  }
+
+  /** Shows the branch of a message beside one that is shown. */
+  async show(messageId: string): Promise<void> {
     if (this.busy || this.#id === null) return;
+    const turns = this.#turns;
+    try {
+      const page = await this.#parts.api.show(this.#id, messageId);
+      if (turns === this.#turns) this.#adopt(page);
+    } catch (error) {
+      this.#refuse(Failure.from(error), () => this.show(messageId));
+    }
+  }
+
+  /** A turn that goes on elsewhere than at the end; what is shown stays until it is accepted. */
+  async #branch(
+    request: TurnRequest,
+    again: (() => Promise<unknown>) | null,
+    begin: (turn: TurnAccepted) => void,
+  ): Promise<boolean> {
+    if (this.busy || this.#id === null) return false;
+    const text = request.message ?? null;
     this.patch({ sending: true, failure: null });
     try {
-      this.#begin(await this.#start({ conversation_id: this.#id, retry: true }));
+      begin(await this.#start({ conversation_id: this.#id, ...request }));
     } catch (error) {
       const failure = Failure.from(error);
-      const lost = { text: null, asked: 0, existed: this.#parts.existed };
-      if (!(await this.#recover(failure, lost))) this.#refuse(failure, () => this.retry());
+      // A message that was sent again stands in the place of another: there are no more of them than before.
+      const lost = { text, asked: text === null ? 0 : -1, existed: this.#parts.existed };
+      if (!(await this.#recover(failure, lost))) {
+        this.#refuse(failure, again);
+        return false;
+      }
     }
+    return true;
+  }
+
+  #until(entry: Entry): readonly Entry[] {
+    const { entries } = this.get();
+    return entries.slice(0, entries.findIndex((item) => item.id === entry.id));
   }
 
   async stop(): Promise<void> {
@@ -200,6 +273,7 @@ export class Thread extends Observable<ThreadState> {
     const stored = page.messages
       .filter((message) => active === null || message.role === 'user' || message.run_id !== active)
       .map(storedEntry);
+    const continued = page.active_run?.message_id ?? null;
     this.#checkSending(page);
     const readFailed = this.#readFailed;
     this.#readFailed = false;
@@ -208,7 +282,7 @@ export class Thread extends Observable<ThreadState> {
     this.patch({
       phase: 'ready',
       conversation: page.conversation,
-      entries: this.#keepUnchanged(active === null ? stored : [...stored, liveEntry(active)]),
+      entries: this.#keepUnchanged(active === null ? stored : withLive(stored, active, continued)),
       runId: active,
       stopping: active !== null && active === runId ? this.get().stopping : false,
       // What went wrong with a send stays said; that the messages could not be read is over.
@@ -227,7 +301,8 @@ export class Thread extends Observable<ThreadState> {
     return entries.map((entry) => {
       const old = before.get(entry.key);
       const same = old && old.content === entry.content && old.status === entry.status && !old.error === !entry.error;
-      return same ? old : entry;
+      const placed = old?.id === entry.id && String(old?.siblings) === String(entry.siblings);
+      return same && placed ? old : entry;
     });
   }
 
@@ -251,12 +326,10 @@ export class Thread extends Observable<ThreadState> {
     return this.#parts.runs.start(request);
   }
 
-  #begin(turn: TurnAccepted): void {
+  /** `kept`: what is shown before the new answer; `place`: where that stands. */
+  #begin(turn: TurnAccepted, kept: readonly Entry[], place: Partial<Entry>): void {
     this.#resyncs = 0;
-    const { entries } = this.get();
     const conversation = this.#conversation(turn);
-    // A retry takes the place of the answer that it repeats.
-    const kept = entries.at(-1)?.role === 'assistant' ? entries.slice(0, -1) : entries;
     const isNew = this.#id === null;
     this.#name(turn.conversation.id);
     this.#watch(turn.runId);
@@ -264,7 +337,7 @@ export class Thread extends Observable<ThreadState> {
       phase: 'ready',
       sending: false,
       conversation,
-      entries: [...kept, liveEntry(turn.runId)],
+      entries: [...kept, liveEntry(turn.runId, place)],
       runId: turn.runId,
     });
     if (isNew) this.#parts.events.named(this, conversation);
@@ -294,10 +367,13 @@ export class Thread extends Observable<ThreadState> {
     feed.flush();
     const run = feed.get();
     this.#leaveRun();
-    const entry = finishedEntry(run);
+    const live = this.get().entries.find((item) => item.key === `run:${run.runId}`);
+    const entry = finishedEntry(run, live);
     this.#edit(entry.key, entry);
     this.patch({ runId: null, stopping: false });
     this.#parts.events.ended(this, entry.status);
+    // What stands beside it, or what its earlier runs used, the server knows.
+    if (live && (live.siblings === null || live.before !== '')) void this.load();
   }
 
   #edit(key: string, change: Partial<Entry>): void {
@@ -317,7 +393,7 @@ export class Thread extends Observable<ThreadState> {
     this.#unwatch = null;
   }
 
-  #refuse(failure: Failure, again: () => Promise<unknown>): void {
+  #refuse(failure: Failure, again: (() => Promise<unknown>) | null): void {
     this.#stopWanted = false;
     this.#readFailed = false;
     this.patch({ sending: false, stopping: false, failure, again });
@@ -341,4 +417,12 @@ export class Thread extends Observable<ThreadState> {
     if (page.active_run) this.#parts.events.turned(page.conversation, page.active_run.id);
     return true;
   }
+}
+
+/** The stored messages with the answer that is being written: the last one, or the one that it continues. */
+function withLive(stored: Entry[], runId: string, continued: string | null): Entry[] {
+  if (continued !== null && stored.some((entry) => entry.id === continued)) {
+    return stored.map((entry) => (entry.id === continued ? continuedEntry(entry, runId) : entry));
+  }
+  return [...stored, liveEntry(runId, { parentId: stored.at(-1)?.id ?? null })];
 }

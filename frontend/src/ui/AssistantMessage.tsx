@@ -1,6 +1,6 @@
 import { memo } from 'react';
 import type { Usage } from '../api/contract';
-import type { Entry } from '../chat/entry';
+import { canContinue, type Entry } from '../chat/entry';
 import type { Thread } from '../chat/thread';
 import { useSpeech, useT } from '../i18n/language';
 import { Markdown } from '../markdown/Markdown';
@@ -9,8 +9,9 @@ import { Observable, useObservable } from '../store/observable';
 import { CopyButton } from './CopyButton';
 import { useApp } from './context';
 import { FailureNotice } from './FailureNotice';
-import { RetryIcon } from './icons';
+import { ContinueIcon, RetryIcon } from './icons';
 import { Reasoning } from './Reasoning';
+import { Siblings } from './Siblings';
 import { ToolCalls } from './ToolCalls';
 
 /** Stands in for the feed of an answer that was stored before this page was opened. */
@@ -29,14 +30,17 @@ export const AssistantMessage = memo(function AssistantMessage({ entry, thread, 
   const t = useT();
   const run = useObservable((entry.runId === null ? undefined : app.runs.get(entry.runId)) ?? NO_FEED);
   const live = entry.status === 'live';
-  const content = live ? run.text : entry.content;
-  const reasoning = live ? run.reasoning : entry.reasoning;
+  // Once the run has said its whole message, what was there before is in it.
+  const before = run.messageId === null ? entry.before : '';
+  const content = live ? before + run.text : entry.content;
+  const reasoning = live ? entry.reasoning + run.reasoning : entry.reasoning;
   const waiting = live && content === '' && reasoning === '' && run.tools.length === 0;
   return (
     <article
       className="group pb-8"
       data-testid="message-assistant"
       data-status={live ? 'streaming' : entry.status}
+      data-message={entry.id ?? undefined}
       aria-busy={live}
     >
       <h2 className="sr-only">{t('message.answer')}</h2>
@@ -54,37 +58,51 @@ export const AssistantMessage = memo(function AssistantMessage({ entry, thread, 
       )}
       {content !== '' && <Markdown source={content} live={live} />}
       {!live && content === '' && entry.status === 'complete' && <p className="note">{t('message.empty')}</p>}
-      {!live && run.finishReason === 'length' && <p className="note">{t('message.cut')}</p>}
-      {!live && run.finishReason === 'content_filter' && <p className="note">{t('message.filtered')}</p>}
+      {!live && entry.finishReason === 'length' && <p className="note">{t('message.cut')}</p>}
+      {!live && entry.finishReason === 'content_filter' && <p className="note">{t('message.filtered')}</p>}
       {entry.status === 'stopped' && <p className="note">{t('message.stopped')}</p>}
       {entry.status === 'failed' && (
         <div className="mt-3">
           <FailureNotice
             failure={entry.error ?? { code: 'internal_error', message: '' }}
-            onRetry={last && !busy ? () => void thread.retry() : undefined}
+            onRetry={last && !busy ? () => void thread.regenerate(entry) : undefined}
           />
         </div>
       )}
-      {!live && <Actions entry={entry} thread={thread} canRetry={last && !busy} />}
+      {!live && <Actions entry={entry} thread={thread} last={last} busy={busy} />}
     </article>
   );
 });
 
-function Actions({ entry, thread, canRetry }: { entry: Entry; thread: Thread; canRetry: boolean }) {
+function Actions({ entry, thread, last, busy }: AssistantMessageProps) {
   const t = useT();
+  // The notice of a failed last answer has its own button.
+  const again = !busy && !(last && entry.status === 'failed');
   return (
-    <div className="actions" data-last={canRetry}>
+    <div className="actions" data-last={last && !busy}>
+      {!busy && <Siblings entry={entry} thread={thread} />}
       {entry.content !== '' && <CopyButton text={entry.content} label={t('message.copy')} testId="copy-answer" />}
-      {canRetry && entry.status !== 'failed' && (
+      {again && (
         <button
           type="button"
           className="quiet-button"
           data-testid="retry"
           aria-label={t('message.regenerate')}
           title={t('message.regenerate')}
-          onClick={() => void thread.retry()}
+          onClick={() => void thread.regenerate(entry)}
         >
           <RetryIcon />
+        </button>
+      )}
+      {last && !busy && canContinue(entry) && (
+        <button
+          type="button"
+          className="quiet-button"
+          data-testid="continue"
+          onClick={() => void thread.continue(entry)}
+        >
+          <ContinueIcon />
+          <span>{t('message.continue')}</span>
         </button>
       )}
       {entry.usage && entry.usage.output_tokens > 0 && <UsageNote usage={entry.usage} />}

@@ -19,6 +19,7 @@ export function MessageList({ thread }: { thread: Thread }) {
   const fromEnd = useRef<number | null>(null);
   const hidden = Math.max(0, entries.length - shown);
   const last = entries.at(-1);
+  const busy = runId !== null || sending;
 
   const showEarlier = (): void => {
     const box = scroller.current;
@@ -57,14 +58,14 @@ export function MessageList({ thread }: { thread: Thread }) {
           )}
           {entries.slice(hidden).map((entry) =>
             entry.role === 'user' ? (
-              <UserMessage key={entry.key} entry={entry} />
+              <UserMessage key={entry.key} entry={entry} thread={thread} busy={busy} />
             ) : (
               <AssistantMessage
                 key={entry.key}
                 entry={entry}
                 thread={thread}
                 last={entry === last}
-                busy={entry === last && (runId !== null || sending)}
+                busy={busy}
               />
             ),
           )}

@@ -43,6 +43,7 @@ export const RetryIcon = icon(
     <path d="M16 3.6v3.8h-3.8" />
   </>,
 );
+export const ContinueIcon = icon(<path d="M4 5v10M8 5.5l7.5 4.5L8 14.5z" />);
 export const PencilIcon = icon(<path d="m4.3 15.7.7-3.2 8.3-8.3a1.5 1.5 0 0 1 2.2 0l.3.3a1.5 1.5 0 0 1 0 2.2L7.5 15z" />);
 export const TrashIcon = icon(
   <path d="M4 5.8h12M8 5.5V4.3c0-.5.4-.8.8-.8h2.4c.4 0 .8.3.8.8v1.2M5.5 6l.6 9c0 .8.7 1.5 1.5 1.5h4.8c.8 0 1.4-.7 1.5-1.5l.6-9M8.5 9v4.5M11.5 9v4.5" />,

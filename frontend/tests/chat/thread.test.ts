@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Api } from '../../src/api/client';
 import type { MessagePage, TurnAccepted } from '../../src/api/contract';
 import { Failure } from '../../src/api/failure';
+import { canContinue } from '../../src/chat/entry';
 import { Drafts } from '../../src/chat/drafts';
 import { Thread } from '../../src/chat/thread';
 import { RunFeed } from '../../src/run/feed';
@@ -20,13 +21,14 @@ const CONVERSATION = {
 
 function stored(role: 'user' | 'assistant', content: string, more = {}): MessagePage['messages'][number] {
   return {
-    id: `${role}-${content}`, role, content, reasoning: '', status: 'complete', error: null, run_id: 'old',
-    created_at: '2025-01-01T00:00:00Z', usage: null, ...more,
+    id: `${role}-${content}`, parent_id: null, siblings: [`${role}-${content}`], role, content, reasoning: '',
+    status: 'complete', error: null, run_id: 'old', finish_reason: null, created_at: '2025-01-01T00:00:00Z',
+    usage: null, ...more,
   };
 }
 
 function page(messages: MessagePage['messages'], activeRun: string | null = null): MessagePage {
-  const active = activeRun === null ? null : { id: activeRun, last_seq: 3, status: 'running' };
+  const active = activeRun === null ? null : { id: activeRun, last_seq: 3, status: 'running', message_id: null };
   return { conversation: CONVERSATION, messages, active_run: active };
 }
 
@@ -46,6 +48,7 @@ function make(id: string | null, first: MessagePage = page([])) {
   };
   const api = {
     messages: vi.fn(async () => first),
+    show: vi.fn<(id: string, messageId: string) => Promise<MessagePage>>(),
     conversations: vi.fn(async () => ({ conversations: [CONVERSATION], next_cursor: null })),
   };
   const events = { named: vi.fn(), turned: vi.fn(), ended: vi.fn(), failed: vi.fn() };
@@ -285,5 +288,74 @@ describe('opening a conversation', () => {
     expect(parts.thread.get()).toMatchObject({ phase: 'failed', failure: { code: 'network' } });
     await parts.thread.get().again?.();
     expect(parts.thread.get()).toMatchObject({ phase: 'ready', failure: null });
+  });
+});
+
+describe('branches', () => {
+  const talk = (): MessagePage => page([
+    stored('user', 'q'), stored('assistant', 'a', { parent_id: 'user-q', status: 'stopped', run_id: 'r0' }),
+    stored('user', 'q2', { parent_id: 'assistant-a' }),
+    stored('assistant', 'b', { parent_id: 'user-q2', finish_reason: 'length' }),
+  ]);
+  const open = async (): Promise<ReturnType<typeof make>> => {
+    const parts = make('c1', talk());
+    await parts.thread.load();
+    parts.runs.start.mockResolvedValue(accepted(RUN, { id: 'c1' }));
+    return parts;
+  };
+  const entry = (parts: ReturnType<typeof make>, index: number) => parts.thread.get().entries[index]!;
+
+  it('writes another answer beside any of them', async () => {
+    const parts = await open();
+    await parts.thread.regenerate(entry(parts, 1));
+    expect(parts.runs.start).toHaveBeenCalledWith({ conversation_id: 'c1', regenerate: 'assistant-a' });
+    expect(parts.shown()).toEqual(['user:complete:q', 'assistant:live:']);
+    parts.push(started(), text(2, 'new'), sealed(3, 'new'), completed(4));
+    expect(entry(parts, 1).siblings).toEqual(['assistant-a', entry(parts, 1).id]);
+    expect(parts.api.messages).toHaveBeenCalledTimes(1);
+  });
+
+  it('sends a message again beside the old one, and keeps all when that is refused', async () => {
+    const parts = await open();
+    parts.runs.start.mockRejectedValueOnce(new Failure('quota_exceeded'));
+    expect(await parts.thread.resend(entry(parts, 2), 'other')).toBe(false);
+    expect(parts.shown()).toHaveLength(4);
+    expect(await parts.thread.resend(entry(parts, 2), ' other ')).toBe(true);
+    expect(parts.runs.start).toHaveBeenLastCalledWith({
+      conversation_id: 'c1', message: 'other', parent_message_id: 'assistant-a',
+    });
+    expect(parts.shown().slice(2)).toEqual(['user:complete:other', 'assistant:live:']);
+    expect(entry(parts, 2)).toMatchObject({ id: 'm1', siblings: ['user-q2', 'm1'] });
+  });
+
+  it('lets a cut answer go on in its place', async () => {
+    const parts = await open();
+    expect(entry(parts, 3)).toSatisfy(canContinue);
+    await parts.thread.continue(entry(parts, 3));
+    expect(parts.runs.start).toHaveBeenCalledWith({ conversation_id: 'c1', continue: 'assistant-b' });
+    expect(entry(parts, 3)).toMatchObject({ status: 'live', before: 'b', id: 'assistant-b' });
+    parts.push(started(), text(2, 'c'), sealed(3, 'bc'), completed(4));
+    expect(parts.shown()[3]).toBe('assistant:complete:bc');
+    // What both runs used, the server adds up.
+    expect(parts.api.messages).toHaveBeenCalledTimes(2);
+  });
+
+  it('takes up a continuation that runs', async () => {
+    const running = talk();
+    running.active_run = { id: RUN, last_seq: 1, status: 'running', message_id: 'assistant-b' };
+    const parts = make('c1', running);
+    await parts.thread.load();
+    expect(parts.shown().slice(2)).toEqual(['user:complete:q2', 'assistant:live:']);
+    expect(entry(parts, 3).before).toBe('b');
+  });
+
+  it('shows another branch', async () => {
+    const parts = await open();
+    parts.api.show.mockResolvedValue(page([stored('user', 'other')]));
+    await parts.thread.show('user-other');
+    expect(parts.shown()).toEqual(['user:complete:other']);
+    parts.api.show.mockRejectedValue(new Failure('run_in_progress'));
+    await parts.thread.show('user-q');
+    expect(parts.thread.get().failure?.code).toBe('run_in_progress');
   });
 });
