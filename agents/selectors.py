@@ -11,8 +11,9 @@ from llm.selectors import provider_ref
 
 
 def agents() -> list[Agent]:
-    """The tenant's agents that can be used, oldest first."""
-    return list(Agent.objects.select_related("current").filter(archived_at=None, current__isnull=False))
+    """The tenant's own agents that can be used, oldest first."""
+    own = Agent.objects.select_related("current").filter(kind="")
+    return list(own.filter(archived_at=None, current__isnull=False))
 
 
 def agents_for(actor: Actor) -> list[Agent]:
@@ -21,10 +22,13 @@ def agents_for(actor: Actor) -> list[Agent]:
 
 
 def agent_spec(slug: str) -> AgentSpec | None:
-    """An agent as a value; the oldest one for "". Raises provider_not_configured when its provider is off."""
-    usable = Agent.objects.select_related("current__provider").filter(archived_at=None, current__isnull=False)
-    agent = (usable.filter(slug=slug) if slug else usable).first()
-    if agent is None or agent.current is None:
+    """One of the tenant's own agents as a value; the oldest one for "".
+
+    Raises provider_not_configured when its provider is off.
+    """
+    usable = Agent.objects.select_related("current__provider").filter(kind="", archived_at=None)
+    agent = (usable.filter(slug=slug) if slug else usable).filter(current__provider__isnull=False).first()
+    if agent is None or agent.current is None or agent.current.provider is None:
         return None
     version, account = agent.current, agent.current.provider
     if not account.enabled:
@@ -45,5 +49,5 @@ def agent_spec(slug: str) -> AgentSpec | None:
 
 
 def agent_count() -> int:
-    """How many agents the bound tenant has; archived ones do not count."""
-    return Agent.objects.filter(archived_at=None).count()
+    """How many agents the bound tenant has; archived and built-in ones do not count."""
+    return Agent.objects.filter(archived_at=None, kind="").count()

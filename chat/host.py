@@ -22,13 +22,13 @@ from django.conf import settings
 from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_started
+from agents.runtime.python import client_of
 from agents.runtime.spec import AgentSpec, Transcript, Turn
 from chat import finish
 from chat.log import LogWriter, RunLog, encode_events
 from chat.relay import Relay
 from core.errors import PaasError, from_exception
 from llm import wire
-from llm.registry import client_for
 from tenants.db import aio
 
 log = structlog.get_logger(__name__)
@@ -129,7 +129,7 @@ class Host:
 
     async def _work(self, run: LiveRun) -> PaasError | None:
         """The model call; returns the error that ended it, or None. A stop is an error with its code."""
-        client = client_for(run.spec.provider)
+        client = client_of(run.spec, run.turn)
         run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
         if run.stop_code:
             run.work.cancel()

@@ -13,7 +13,11 @@ from core.ids import uuid7
 
 
 class Conversation(models.Model):
-    """One person's thread with one agent."""
+    """One person's thread with one agent.
+
+    config: what every turn of it is asked with unless the turn says otherwise; meta: the client's own words about it.
+    Both are set over the Phase 1 API only, where a conversation is a session.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="+")
@@ -23,6 +27,8 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True)
+    config = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:
         indexes = [
@@ -52,7 +58,7 @@ class Run(models.Model):
     version = models.ForeignKey(AgentVersion, on_delete=models.PROTECT, related_name="+")
     user_id = models.UUIDField(null=True)
     key_id = models.UUIDField(null=True)
-    door = models.CharField(max_length=12, help_text="websocket, sse or openai")
+    door = models.CharField(max_length=12, help_text="websocket, sse, openai, phase1 or import")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
     input = models.JSONField(null=True, help_text="The messages of a call that has no conversation.")
     finish_reason = models.CharField(max_length=12, blank=True)
@@ -78,7 +84,10 @@ class Run(models.Model):
 
 
 class Message(models.Model):
-    """What somebody said. Ids are UUIDv7, so their order is the conversation's."""
+    """What somebody said. Ids are UUIDv7, so their order is the conversation's.
+
+    meta: of an imported message {"id", "tokens_used", "meta"} as it was there (paas/phase1_import.py).
+    """
 
     class Status(models.TextChoices):
         COMPLETE = "complete"
@@ -94,6 +103,7 @@ class Message(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.COMPLETE)
     superseded = models.BooleanField(default=False, help_text="Replaced by a retry; kept, not shown.")
     created_at = models.DateTimeField(auto_now_add=True)
+    meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:
         indexes = [models.Index(fields=["conversation", "-id"], name="message_order")]

@@ -60,6 +60,7 @@ class TurnRequest:
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
+    options: dict[str, Any] = field(default_factory=dict)  # for agents written in Python (agents.runtime.spec.Turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         max_output_tokens=granted,
         parameters=_parameters(spec, request),
         stream=stream,
+        options=request.options,
     )
     here.execute(LiveRun(log, actor, spec, turn, conversation_id, counted))
     return StartedTurn(run_id, spec, log, conversation_id, stored_message if conversational else None, title, counted)
@@ -193,7 +195,7 @@ def _parameters(spec: AgentSpec, request: TurnRequest) -> dict[str, Any]:
 
 def _refusal(code: str, counted: int) -> PaasError:
     if code == "session_limit_reached":
-        return _tomorrow()
+        return session_limit()
     if code != "quota_exceeded":
         return PaasError(code)
     resets_at = clock.next_month(clock.month_of(clock.now()))
@@ -206,7 +208,8 @@ def _refusal(code: str, counted: int) -> PaasError:
     )
 
 
-def _tomorrow() -> PaasError:
+def session_limit() -> PaasError:
+    """That the plan allows no more new conversations today, and when it does again."""
     now = clock.now()
     resets_at = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     return PaasError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,13 @@ from llm.deltas import Delta, Finish, ReasoningDelta, TextDelta, UsageReport
 from llm.registry import ProviderRef
 
 Emit = Callable[[Sequence[Event]], None]
+# An agent written in Python: what it says to a turn (agents/registry.py).
+Answer = Callable[["Turn"], AsyncGenerator[Delta, None]]
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One version of an agent, with everything needed to run it."""
+    """One version of an agent, with everything needed to run it. answer: of one in Python, which asks no model."""
 
     agent_id: uuid.UUID
     version_id: uuid.UUID
@@ -31,6 +33,7 @@ class AgentSpec:
     provider: ProviderRef
     provider_name: str
     info: ModelInfo
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Turn:
     """What is asked: messages in OpenAI's chat shape (instructions first), and the most output allowed.
 
     stream False: the caller wants the answer whole, so the vendor is asked for it whole. tools: LangChain
-    tools; with any, the agent runs as a graph (agents/runtime/graph.py).
+    tools; with any, the agent runs as a graph (agents/runtime/graph.py). options: what the caller sets for an agent
+    written in Python, as it came.
     """
 
     messages: list[dict[str, Any]]
@@ -46,6 +50,7 @@ class Turn:
     parameters: dict[str, Any]
     stream: bool = True
     tools: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

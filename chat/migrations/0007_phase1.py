@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from django.db import migrations, models
+
+SQL = (Path(__file__).parent / "0007_phase1.sql").read_text()
+
+
+def _object() -> models.JSONField:
+    return models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("agents", "0003_builtin"), ("chat", "0004_runs")]
+
+    operations = [
+        migrations.AddField("conversation", "config", _object()),
+        migrations.AddField("conversation", "meta", _object()),
+        migrations.AddField("message", "meta", _object()),
+        migrations.AlterField(
+            "run", "door", models.CharField(help_text="websocket, sse, openai, phase1 or import", max_length=12)
+        ),
+        migrations.RunSQL(SQL, migrations.RunSQL.noop),
+    ]
