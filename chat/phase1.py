@@ -185,6 +185,7 @@ async def unknown_agent(actor: Actor, agent_type: str) -> PaasError:
 async def session_begin(actor: Actor, agent_type: str, config: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     """A new session. Raises permission_denied, agent_not_found, session_limit_reached."""
     actor.require(CHAT_WRITE)
+    actor.require(CHAT_READ)  # the answer shows the session; nothing is made for who may not see it
     agent = await scope.run_in_tenant(actor.tenant, _agent, actor, agent_type)
     if agent is None:
         raise await unknown_agent(actor, agent_type)
