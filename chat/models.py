@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.db import models
 
 from agents.models import Agent, AgentVersion
+from core import clock
 from core.ids import uuid7
 
 
@@ -24,8 +25,8 @@ class Conversation(models.Model):
     user_id = models.UUIDField(null=True)
     key_id = models.UUIDField(null=True)
     title = models.CharField(max_length=200)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    updated_at = models.DateTimeField(default=clock.now, editable=False)
     deleted_at = models.DateTimeField(null=True)
     config = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
@@ -66,7 +67,7 @@ class Run(models.Model):
     error_message = models.TextField(blank=True)
     usage = models.JSONField(null=True)
     last_seq = models.IntegerField(default=0, help_text="Of the stored log; the live one may be ahead.")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -102,7 +103,7 @@ class Message(models.Model):
     reasoning = models.TextField(blank=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.COMPLETE)
     superseded = models.BooleanField(default=False, help_text="Replaced by a retry; kept, not shown.")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:
