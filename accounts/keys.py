@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, key_limits, key_use, rates
+from accounts import audit, imported_keys, key_limits, key_use, rates
 from accounts.actors import Actor
 from accounts.key_limits import MAX_DEPTH, Limits
 from accounts.key_rights import RELATED, below, chain_of, limits_of, present_rights
@@ -244,10 +244,12 @@ async def actor_of_token(token: str, tenant: TenantRef | None) -> Actor:
     name = (tenant.id if tenant else None, digest(token))
 
     async def look_up() -> Actor | None:
-        return await scope.run_bound(_lookup, name[1])
+        return await scope.run_bound(_lookup, stored)
 
+    own = [name[1]] if TOKEN.match(token) else []
+    stored = [*own, imported_keys.digest(token)] if imported_keys.TOKEN.match(token) else own
     with scope.use(where):
-        actor = await _known.get(name, look_up) if TOKEN.match(token) else None
+        actor = await _known.get(name, look_up) if stored else None
         if actor is None:
             await rates.admit(None, "anonymous")
     return _checked(actor)
@@ -274,8 +276,8 @@ def check_address(actor: Actor) -> None:
         raise PaasError("address_not_allowed")
 
 
-def _lookup(wanted: bytes) -> Actor | None:
-    keys = list(_with_rates().filter(digest=wanted, revoked_at=None)[:2])
+def _lookup(wanted: list[bytes]) -> Actor | None:
+    keys = list(_with_rates().filter(digest__in=wanted, revoked_at=None)[:2])
     if len(keys) != 1:  # the same own token in two tenants names neither on the platform host
         return None
     return _actor(keys[0])

@@ -14,8 +14,9 @@ from tenants import limits, scope
 
 
 def agents() -> list[Agent]:
-    """The tenant's agents that can be used, oldest first."""
-    return list(Agent.objects.select_related("current").filter(archived_at=None, current__isnull=False))
+    """The tenant's own agents that can be used, oldest first."""
+    own = Agent.objects.select_related("current").filter(kind="")
+    return list(own.filter(archived_at=None, current__isnull=False))
 
 
 def agents_for(actor: Actor) -> list[Agent]:
@@ -24,11 +25,14 @@ def agents_for(actor: Actor) -> list[Agent]:
 
 
 def agent_spec(slug: str) -> AgentSpec | None:
-    """An agent as a value; the oldest one for "". Raises provider_not_configured when its provider is off."""
-    usable = Agent.objects.select_related("current__provider").filter(archived_at=None, current__isnull=False)
+    """One of the tenant's own agents as a value; the oldest one for "".
+
+    Raises provider_not_configured when its provider is off.
+    """
+    usable = Agent.objects.select_related("current__provider").filter(kind="", archived_at=None)
     usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
-    agent = (usable.filter(slug=slug) if slug else usable).first()
-    if agent is None or agent.current is None:
+    agent = (usable.filter(slug=slug) if slug else usable).filter(current__provider__isnull=False).first()
+    if agent is None or agent.current is None or agent.current.provider is None:
         return None
     if not agent.current.provider.enabled:
         raise PaasError("provider_not_configured")
@@ -55,5 +59,5 @@ def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
 
 
 def agent_count() -> int:
-    """How many agents the bound tenant has; archived ones do not count."""
-    return Agent.objects.filter(archived_at=None).count()
+    """How many agents the bound tenant has; archived and built-in ones do not count."""
+    return Agent.objects.filter(archived_at=None, kind="").count()

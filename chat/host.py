@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
+from agents.runtime.python import client_of
 from agents.runtime.spec import AgentSpec, Transcript, Turn
 from chat import finish, tasks
 from chat.finish import Continued
@@ -33,7 +34,6 @@ from chat.queue import WAIT_SECONDS, RunQueue
 from chat.relay import Relay
 from core.errors import PaasError, from_exception
 from llm import wire
-from llm.registry import client_for
 from tenants.db import aio
 
 log = structlog.get_logger(__name__)
@@ -233,7 +233,7 @@ class Host:
         """The model call; returns the error that ended it, or None. A stop is an error with its code."""
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
-        client = client_for(run.spec.provider)
+        client = client_of(run.spec, run.turn)
         run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
         try:
             await run.work

@@ -59,6 +59,7 @@ class HttpRequest:
         self._sent_at = 0.0
         self.started = False
         self.answer_headers: dict[str, str] = {}  # of the answer, whole or streamed, beside its own
+        self.sse_headers = SSE_HEADERS
 
     async def actor(self) -> Actor:
         """Who asks. A browser's session is accepted for writes only from the tenant's own pages.
@@ -71,8 +72,11 @@ class HttpRequest:
             check_origin(self.headers)
         return actor
 
-    async def json(self, limit: int) -> dict[str, Any]:
-        """The body as a JSON object of at most `limit` bytes. Raises request_too_large, malformed_json."""
+    async def json(self, limit: int, *, optional: bool = False) -> dict[str, Any]:
+        """The body as a JSON object of at most `limit` bytes. Raises request_too_large, malformed_json.
+
+        optional: a body without a byte is an empty object.
+        """
         parts: list[bytes] = []
         size = 0
         while True:
@@ -86,6 +90,8 @@ class HttpRequest:
             if not message.get("more_body"):
                 break
         body = b"".join(parts)
+        if optional and not body.strip():
+            return {}
         try:
             found = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -194,7 +200,7 @@ class HttpRequest:
         if not self.started:
             self.started = True
             told = [(name.lower().encode(), value.encode()) for name, value in self.answer_headers.items()]
-            headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode()), *told]
+            headers = [*self.sse_headers, (b"x-request-id", self.request_id.encode()), *told]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         if part:
             self._sent_at = asyncio.get_running_loop().time()

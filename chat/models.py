@@ -9,22 +9,29 @@ from __future__ import annotations
 from django.db import models
 
 from agents.models import Agent, AgentVersion
+from core import clock
 from core.ids import uuid7
 
 
 class Conversation(models.Model):
-    """One person's thread with one agent."""
+    """One person's thread with one agent.
+
+    config: what every turn of it is asked with unless the turn says otherwise; meta: the client's own words about it.
+    Both are set over the Phase 1 API only, where a conversation is a session.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="+")
     user_id = models.UUIDField(null=True)
     key_id = models.UUIDField(null=True)
     title = models.CharField(max_length=200)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    updated_at = models.DateTimeField(default=clock.now, editable=False)
     deleted_at = models.DateTimeField(null=True)
     # No foreign key: conversation and message would each have to be there before the other.
     leaf_id = models.UUIDField(null=True, help_text="The last message of the path that is shown; null: not linked.")
+    config = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:
         indexes = [
@@ -55,7 +62,7 @@ class Run(models.Model):
     version = models.ForeignKey(AgentVersion, on_delete=models.PROTECT, related_name="+")
     user_id = models.UUIDField(null=True)
     key_id = models.UUIDField(null=True)
-    door = models.CharField(max_length=12, help_text="websocket, sse or openai")
+    door = models.CharField(max_length=12, help_text="websocket, sse, openai, phase1 or import")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
     background = models.BooleanField(default=False, db_default=False, help_text="A worker's, and nobody waits for it.")
     input = models.JSONField(null=True, help_text="The messages of a call that has no conversation.")
@@ -66,7 +73,7 @@ class Run(models.Model):
     last_seq = models.IntegerField(default=0, help_text="Of the stored log; the live one may be ahead.")
     asked_id = models.UUIDField(null=True, help_text="The message that is answered.")
     message_id = models.UUIDField(null=True, help_text="The answer that it wrote; while it runs: that it continues.")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -143,7 +150,10 @@ class IdempotencyKey(models.Model):
 
 
 class Message(models.Model):
-    """What somebody said, as a node of the conversation's tree: messages with one parent are siblings."""
+    """What somebody said, as a node of the conversation's tree: messages with one parent are siblings.
+
+    meta: of an imported message {"id", "tokens_used", "meta"} as it was there (paas/phase1_import.py).
+    """
 
     class Status(models.TextChoices):
         COMPLETE = "complete"
@@ -160,7 +170,8 @@ class Message(models.Model):
     reasoning = models.TextField(blank=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.COMPLETE)
     superseded = models.BooleanField(default=False, help_text="Of before there were siblings: replaced by a retry.")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:
         indexes = [models.Index(fields=["conversation", "-id"], name="message_order")]

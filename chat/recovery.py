@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from agents.builtin_specs import charged_builtin
 from agents.charges import charged_info
 from agents.runtime.events import (
     REASONING_DELTA,
@@ -39,6 +40,7 @@ from tenants import scope
 from tenants.db import aio
 from tenants.scope import TenantRef
 from tenants.selectors import tenant_by_id
+from usage.models import Reservation
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +132,11 @@ async def log_of(host: Host, tenant: TenantRef, run: Run, fence: int) -> RunLog:
 def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo, Continued | None]:
     run = Run.objects.select_related("version__provider", "agent").get(id=run_id)
     account = run.version.provider
-    info = charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+    if account is None:  # a built-in agent: what it asked was settled when the run began
+        held = Reservation.objects.get(run_id=run_id)
+        info = charged_builtin(held.provider, held.model, run.created_at)
+    else:
+        info = charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
     return run, info, continued_by(run)
 
 

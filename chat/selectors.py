@@ -14,7 +14,7 @@ from accounts.actors import Actor
 from accounts.policies import CHAT_READ
 from agents.runtime.events import Event
 from agents.runtime.spec import AgentSpec
-from agents.selectors import spec_of_version
+from agents.builtin_specs import spec_of_run_version
 from chat.log import decode_events
 from chat.models import UNFINISHED, Conversation, Message, Run, RunSegment
 from chat.tree import Tree
@@ -141,7 +141,7 @@ def spec_of_run(run_id: uuid.UUID) -> AgentSpec:
     found = Run.objects.select_related("agent", "version__provider").filter(id=run_id).first()
     if found is None:
         raise PaasError("not_found")
-    return spec_of_version(found.agent, found.version)
+    return spec_of_run_version(found.agent, found.version)
 
 
 def run_state(run_id: uuid.UUID) -> tuple[str, int]:

@@ -86,6 +86,7 @@ class TurnRequest:
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
     tools: tuple[dict[str, Any], ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)  # for agents written in Python (agents.runtime.spec.Turn)
     background: bool = False  # a worker does it, and whoever asked does not wait for it
     idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
     response: Kept | None = None  # of /v1/responses, which needs `messages`
@@ -165,6 +166,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         parameters=_parameters(spec, request),
         stream=stream,
         client_tools=request.tools,
+        options=request.options,
     )
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
@@ -349,7 +351,7 @@ def _dearest(price: Decimal | None, part: Decimal | None) -> str | None:
 
 def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError:
     if code == "session_limit_reached" and quota is None:
-        return _tomorrow()
+        return session_limit()
     if code in ("quota_exceeded", "session_limit_reached", "model_unpriced"):
         return refusal(code, quota, counted)
     if code.startswith("idempotency"):
@@ -357,7 +359,8 @@ def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError
     return PaasError(code, retry_after=5 if code == "too_many_runs" else None)
 
 
-def _tomorrow() -> PaasError:
+def session_limit() -> PaasError:
+    """That the plan allows no more new conversations today, and when it does again."""
     now = clock.now()
     resets_at = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     return PaasError(

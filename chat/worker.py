@@ -93,8 +93,8 @@ async def _begin(
         await recovery.end(host, tenant, run_id, fence, estimate, stopped=True)
         return
     run, task, actor, spec, continued = await scope.run_in_tenant(tenant, _known, tenant, run_id)
-    refused = _refusal(tenant, actor, task)
-    if refused is not None or actor is None or task is None:
+    refused = _refusal(tenant, actor, task, spec)
+    if refused is not None or actor is None or task is None or isinstance(spec, PaasError):
         await recovery.end(host, tenant, run_id, fence, estimate, error=refused)
         return
     live = await recovery.log_of(host, tenant, run, fence)
@@ -106,17 +106,24 @@ async def _begin(
 
 def _known(
     tenant: TenantRef, run_id: uuid.UUID
-) -> tuple[Run, dict[str, Any] | None, Actor | None, AgentSpec, Continued | None]:
+) -> tuple[Run, dict[str, Any] | None, Actor | None, AgentSpec | PaasError, Continued | None]:
     run = Run.objects.get(id=run_id)
     task = RunTask.objects.filter(run_id=run_id).values_list("task", flat=True).first()
     if run.user_id is not None:
         actor = actor_of_user(run.user_id)
     else:
         actor = Actor(tenant, None, run.key_id, "key", frozenset())
-    return run, task, actor, selectors.spec_of_run(run_id), recovery.continued_by(run)
+    spec: AgentSpec | PaasError
+    try:
+        spec = selectors.spec_of_run(run_id)
+    except PaasError as error:
+        spec = error
+    return run, task, actor, spec, recovery.continued_by(run)
 
 
-def _refusal(tenant: TenantRef, actor: Actor | None, task: dict[str, Any] | None) -> PaasError | None:
+def _refusal(
+    tenant: TenantRef, actor: Actor | None, task: dict[str, Any] | None, spec: AgentSpec | PaasError
+) -> PaasError | None:
     """Why a run that was asked for earlier is not begun any more."""
     try:
         resolve.admitted(tenant)
@@ -124,4 +131,6 @@ def _refusal(tenant: TenantRef, actor: Actor | None, task: dict[str, Any] | None
         return error
     if actor is None:
         return PaasError("permission_denied")  # who asked for it is no member any more
+    if isinstance(spec, PaasError):
+        return spec
     return PaasError("run_interrupted") if task is None else None

@@ -212,6 +212,8 @@ ERRORS: dict[str, ErrorSpec] = {
         502, "The provider's address is not allowed from here. Use its public address.", retryable=False
     ),
     "model_starting": _server(503, "The local model is still starting. Try again in a few seconds."),
+    # an agent written in Python
+    "agent_failed": _server(500, "The agent has failed. Try again; if it stays, report it.", retryable=False),
     # ourselves
     "run_interrupted": _server(500, "The server that wrote this answer stopped. What was written is kept; try again."),
     "database_unavailable": _server(503, "The database is not answering. Try again in a few seconds."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,13 @@ from llm.deltas import Delta, Finish, ReasoningDelta, TextDelta, ToolCallDelta, 
 from llm.registry import ProviderRef
 
 Emit = Callable[[Sequence[Event]], None]
+# An agent written in Python: what it says to a turn (agents/registry.py).
+Answer = Callable[["Turn"], AsyncGenerator[Delta, None]]
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One version of an agent, with everything needed to run it."""
+    """One version of an agent, with everything needed to run it. answer: of one in Python, which asks no model."""
 
     agent_id: uuid.UUID
     version_id: uuid.UUID
@@ -33,6 +35,7 @@ class AgentSpec:
     provider_name: str
     info: ModelInfo
     requests_per_minute: int | None = None  # a limit of the agent's own
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Turn:
 
     stream False: the caller wants the answer whole, so the vendor is asked for it whole. tools: LangChain
     tools; with any, the agent runs as a graph (agents/runtime/graph.py). client_tools: the caller's own, in
-    OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said.
+    OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options: what the
+    caller sets for an agent written in Python, as it came.
     """
 
     messages: list[dict[str, Any]]
@@ -50,6 +54,7 @@ class Turn:
     stream: bool = True
     tools: tuple[Any, ...] = ()
     client_tools: tuple[dict[str, Any], ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

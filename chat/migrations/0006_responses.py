@@ -10,7 +10,7 @@ UNDO = "DROP TRIGGER forget_response ON chat_run; DROP FUNCTION forget_response(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0004_runs")]
+    dependencies = [("chat", "0005_branches_link")]
 
     operations = [
         migrations.CreateModel(

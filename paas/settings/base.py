@@ -167,7 +167,7 @@ STORAGES = {
 # --- People ----------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.EmailBackend"]
-PASSWORD_HASHERS = ["accounts.hashers.QueuedBCrypt"]
+PASSWORD_HASHERS = ["accounts.hashers.QueuedBCrypt", "accounts.hashers.ImportedBCrypt"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -232,13 +232,24 @@ DOORS: dict[str, Access] = {
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    # Phase 1
+    "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/api/v1/chat/history?session_id=<session>": api(GET=CHAT_READ),
+    "/api/v1/agents/<slug>": api(GET=CHAT_READ),
+    "/api/v1/agents/<slug>/execute": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/api/v1/sessions": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/api/v1/sessions/<session>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
 }
+# Those that answer a key on the platform's host too, for its tenant.
+BY_KEY_ANYWHERE = ("/v1/", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},
     "/v1/responses": {"model": "assistant", "input": "x"},
     "/v1/embeddings": {"model": "vectors/embed-8", "input": "x"},
     "/api/v1/runs": {"agent": "assistant", "message": "x"},
+    "/api/v1/chat/completions": {"agent_type": "assistant", "message": "x"},
+    "/api/v1/sessions": {"agent_type": "assistant"},
 }
 FRAMES: dict[str, str] = {
     "turn.start": f"{CHAT_WRITE} {AGENTS_EXECUTE}",

@@ -216,6 +216,15 @@ DOORS: dict[str, Declared] = {
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
+    # Phase 1
+    "/api/v1/chat/completions": Declared("own", ("POST",)),
+    "/api/v1/chat/history?session_id=<session>": Declared("by_id", ids={"session": "conversation"}),
+    "/api/v1/agents/<slug>": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<slug>/execute": Declared(
+        "by_id", ("POST",), {"slug": "agent_slug"}, {"task": "x"}, of_tenant=True
+    ),
+    "/api/v1/sessions": Declared("own", ("GET", "POST")),
+    "/api/v1/sessions/<session>": Declared("by_id", ("GET", "DELETE"), {"session": "conversation"}),
 }
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
@@ -226,6 +235,10 @@ DOOR_SOURCES: dict[str, set[str]] = {
     },
     "chat/transports/sse.py": {
         "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
+    },
+    "chat/transports/phase1.py": {
+        "/api/v1/chat/completions", "/api/v1/chat/history", "/api/v1/agents", "/api/v1/agents/([^/]+)(/execute)?",
+        "/api/v1/sessions", "/api/v1/sessions/([^/]+)",
     },
 }  # fmt: skip
 # Frames that a client may send on the websocket -> the field with an id, and of what.

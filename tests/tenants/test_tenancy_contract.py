@@ -384,6 +384,10 @@ async def test_foreign_ids_in_bodies(acme: Acme, outsiders: Any) -> None:
             ("/api/v1/runs", {"agent": ids["agent_slug"], "message": "x"}),
             ("/v1/chat/completions", {"model": ids["agent_slug"], "messages": messages}),
             ("/v1/chat/completions", {"model": ids["agent_slug"], "messages": messages, "stream": True}),
+            (
+                "/api/v1/chat/completions",
+                {"agent_type": "echo_agent", "message": "x", "session_id": ids["conversation"]},
+            ),
         ]
 
     for who in ("rival", "rival's key"):

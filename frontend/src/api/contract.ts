@@ -8,6 +8,8 @@ export interface Agent {
   name: string;
   description: string;
   model: string;
+  /** "builtin": every workspace has it; the page offers the workspace's own only. */
+  kind?: 'model' | 'builtin';
 }
 
 export interface Conversation {
