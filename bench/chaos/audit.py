@@ -57,9 +57,9 @@ class Call:
 
 
 def _rate(record: Record) -> float:
-    """Tokens a second of a paced model, by its name."""
+    """Tokens a second: a paced model's by its name, another's as it went."""
     gap = int(record.model.split("-")[2]) if record.model.startswith("tagged-") else 0
-    return 1000 / gap if gap else 0.0
+    return 1000 / gap if gap else record.tokens / max(record.ended - record.began, 0.001)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from bench.load import percentile
 from bench.processes import ROOT
 
 SETTLED_SECONDS = 60.0  # after the last fault everything is settled (T8)
-LATE_SECONDS = 30.0  # how much later is still measured, to tell how late it was
+LATE_SECONDS = 30.0  # how much later is still looked, to tell how late it was
 
 Verify = Callable[[Place], list[str]]
 
@@ -76,10 +76,11 @@ async def drive(
     *,
     verify: Verify,
     hasten: Callable[[], Awaitable[None]] | None = None,
+    patience: float = SETTLED_SECONDS + LATE_SECONDS,
 ) -> Outcome:
     """Clients ask for `seconds` while the faults come; then all is settled, and audited.
 
-    `verify` looks at the ledger's chain. `hasten`, if there is one, does what workers would do in time.
+    `verify` looks at the ledger's chain. `hasten`, if there is one, does what workers would do in time. `patience`: seconds to wait for all to be settled.
     """
     started = time.monotonic()
     clients = [
@@ -91,7 +92,7 @@ async def drive(
     finally:
         await asyncio.gather(*(client.close() for client in clients))
     seen = [one for client in clients for one in client.seen]
-    settled = await _settle(place, load.slug, hasten)
+    settled = await _settle(place, load.slug, hasten, patience)
     findings = audit(seen, list(place.vendor.stats.records), _books(place, load.slug, verify), place.blind)
     if settled > SETTLED_SECONDS:
         findings.wrong(f"settled {settled:.0f} s after the load")
@@ -99,10 +100,12 @@ async def drive(
     return Outcome(seen, statuses, settled, findings, time.monotonic() - started, faults)
 
 
-async def _settle(place: Place, slug: str, hasten: Callable[[], Awaitable[None]] | None) -> float:
+async def _settle(
+    place: Place, slug: str, hasten: Callable[[], Awaitable[None]] | None, patience: float
+) -> float:
     began = time.monotonic()
     reader = Reader(place.database, slug)
-    while reader.left() and time.monotonic() - began < SETTLED_SECONDS + LATE_SECONDS:
+    while reader.left() and time.monotonic() - began < patience:
         if hasten is not None:
             await hasten()
         await asyncio.sleep(0.2)
