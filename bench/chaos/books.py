@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -105,8 +104,3 @@ class Reader:
                 [tenant],
             ).fetchone()
         return Books(runs, self.left(), dict(used), row["count"] if row else 0, chain)
-
-
-def moment() -> float:
-    """The clock of the vendor's records."""
-    return time.monotonic()

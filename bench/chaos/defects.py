@@ -18,7 +18,7 @@ PRELUDE = "import django; django.setup()\nfrom bench.chaos import defects\ndefec
 class Defect:
     """`web` is run in the web processes, `sql` in the tenant's schema, `tamper` when all is over and sealed.
 
-    `found_by`: words of the violation that must be reported. kinds, agents, leave: what the clients do (Habits).
+    `found_by`: words of the violation that must be reported. kinds, agents, leave: what clients do (Habits).
     """
 
     found_by: str
@@ -28,6 +28,7 @@ class Defect:
     kinds: tuple[str, ...] = KINDS
     agents: tuple[str, ...] = ("quick", "paced")
     leave: float = 0.004
+    patience: float = 4.0  # s until what is not settled is not waited for any more
 
 
 def _event_dropped() -> None:
@@ -118,7 +119,7 @@ DEFECTS: dict[str, Defect] = {
     "another text is shown than is logged": Defect("that the log has otherwise", web=_text_changed, kinds=_SSE),
     "a piece of the answer is lost": Defect("that are not the vendor's", web=_delta_lost, agents=("burst",)),
     "a run outlives its client": Defect(
-        "after its client had left", web=_stop_ignored, kinds=("openai",), agents=("long",), leave=0.1
+        "after its client had left", web=_stop_ignored, kinds=("openai",), agents=("long",), leave=0.1, patience=30
     ),
     "a call is billed twice": Defect("2 entries in the ledger", sql=_trigger(_RECORD, _TWICE, "AFTER INSERT")),
     "a call is not billed": Defect("none billed", sql=_trigger(_RECORD, _UNBILLED)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.chaos.audit import Findings, audit
-from bench.chaos.books import Reader
+from bench.chaos.books import Books, Reader
 from bench.chaos.clients import Client, Habits, Seen
 from bench.chaos.place import Place
 from bench.chaos.plan import Fault, carry_out
@@ -41,6 +41,7 @@ class Outcome:
     """What came of it. settled: seconds from the end of the load until nothing was held."""
 
     seen: list[Seen]
+    books: Books
     statuses: Counter[str]
     settled: float
     findings: Findings
@@ -93,11 +94,12 @@ async def drive(
         await asyncio.gather(*(client.close() for client in clients))
     seen = [one for client in clients for one in client.seen]
     settled = await _settle(place, load.slug, hasten, patience)
-    findings = audit(seen, list(place.vendor.stats.records), _books(place, load.slug, verify), place.blind)
+    books = Reader(place.database, load.slug).read(verify(place))
+    findings = audit(seen, list(place.vendor.stats.records), books, place.blind)
     if settled > SETTLED_SECONDS:
         findings.wrong(f"settled {settled:.0f} s after the load")
     statuses = sum((client.statuses for client in clients), Counter[str]())
-    return Outcome(seen, statuses, settled, findings, time.monotonic() - started, faults)
+    return Outcome(seen, books, statuses, settled, findings, time.monotonic() - started, faults)
 
 
 async def _settle(
@@ -113,10 +115,6 @@ async def _settle(
     while any(not record.ended for record in place.vendor.stats.records) and time.monotonic() - began < settled + 5:
         await asyncio.sleep(0.05)  # the vendor hears a moment later that its client has gone
     return settled
-
-
-def _books(place: Place, slug: str, verify: Verify) -> Any:
-    return Reader(place.database, slug).read(verify(place))
 
 
 def ledger_command(place: Place) -> list[str]:

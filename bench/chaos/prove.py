@@ -14,7 +14,6 @@ from bench.chaos.place import Place, Servers
 
 SECONDS = 2.5
 CLIENTS = 6
-PATIENCE = 4.0
 SEAL_SECONDS = 30.0
 EMPTY = """
 SET session_replication_role = replica;
@@ -66,7 +65,7 @@ async def attempt(place: Place, defect: Defect, seed: int) -> list[str]:
     habits = Habits(defect.agents, leave=defect.leave, kinds=defect.kinds)
     try:
         load = Load(CLIENTS, KEY, SLUG, habits, seed)
-        outcome = await drive(place, load, [], SECONDS, verify=verify, patience=PATIENCE if defect.found_by else 60)
+        outcome = await drive(place, load, [], SECONDS, verify=verify, patience=defect.patience if defect.found_by else 60)
     finally:
         _execute(place, MEND)
     return outcome.findings.violations
