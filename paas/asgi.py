@@ -26,11 +26,13 @@ from chat.transports import openai, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
+from paas.gate import Gate
 from paas.headers import SecureHeaders
 from paas.static_files import serve_static
 from tenants import ratelimit
 from tenants.asgi import TenantBinding, refuse
 
+gate = Gate(django_application)
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 
 
@@ -50,7 +52,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)
     else:
-        await django_application(scope, receive, send)
+        await gate(scope, receive, send)
 
 
 bound = serve_static(TenantBinding(inside))

@@ -32,6 +32,8 @@ class Run:
     first_seqs: list[tuple[int, int]] = field(default_factory=list)
     events: list[tuple[str, Any]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
+    fence: int = 1
+    settled_at: float = 0.0  # seconds since 1970
 
     @property
     def deltas(self) -> list[str]:
@@ -92,6 +94,9 @@ class Reader:
                 run = runs[str(row["run_id"])]
                 run.first_seqs.append((row["first_seq"], row["last_seq"]))
                 run.events += [(kind, data) for kind, data in orjson.loads(bytes(row["events"]))]
+            for row in connection.execute("SELECT * FROM public.usage_reservation WHERE tenant_id = %s", [tenant]):
+                if (held := runs.get(str(row["run_id"]))) and row["settled_at"]:
+                    held.fence, held.settled_at = row["fence"], row["settled_at"].timestamp()
             for row in connection.execute("SELECT * FROM public.usage_usagerecord WHERE tenant_id = %s", [tenant]):
                 owner = runs.setdefault(str(row["run_id"]), Run(str(row["run_id"]), "no run"))
                 owner.records.append(row)

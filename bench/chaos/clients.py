@@ -30,7 +30,8 @@ class Seen:
     """What one client was shown of one answer.
 
     events: (number, type, data) as they came. ended: it saw the end. left_at: when an OpenAI client went, or was cut
-    off (`time.monotonic()`). resumes: seconds from asking again to the first event. wrong: what no client may see.
+    off (`time.monotonic()`). resumes: seconds from asking again to the first event. silence: the longest
+    time without an event. wrong: what no client may see.
     """
 
     tag: str
@@ -43,6 +44,8 @@ class Seen:
     left_at: float = 0.0
     stopped: bool = False
     resumes: list[float] = field(default_factory=list)
+    heard_at: float = field(default_factory=time.monotonic)
+    silence: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -52,6 +55,8 @@ class Seen:
 
     def add(self, envelope: dict[str, Any]) -> None:
         """One event. What is out of order is kept as it came: the audit looks at it."""
+        now = time.monotonic()
+        self.silence, self.heard_at = max(self.silence, now - self.heard_at), now
         self.run_id = self.run_id or envelope["run_id"]
         self.events.append((envelope["seq"], envelope["type"], envelope["data"]))
         self.ended = self.ended or envelope["type"] in TERMINAL

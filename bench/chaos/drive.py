@@ -27,13 +27,14 @@ Verify = Callable[[Place], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Who asks: so many clients, with a key, of a tenant, under a seed."""
+    """Who asks: so many clients, with a key, of a tenant, under a seed; `name` begins their tags."""
 
     clients: int
     key: str
     slug: str
     habits: Habits
     seed: int = 1
+    name: str = "c"
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ async def drive(
     """
     started = time.monotonic()
     clients = [
-        Client(f"c{number}", load.seed, place.doors, place.host, load.key, load.habits) for number in range(load.clients)
+        Client(f"{load.name}{number}", load.seed, place.doors, place.host, load.key, load.habits) for number in range(load.clients)
     ]
     try:
         work = [client.run(started + seconds) for client in clients]
