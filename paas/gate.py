@@ -19,7 +19,7 @@ from tenants.asgi import App, Receive, Scope, Send, refuse
 AT_ONCE = 6
 SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
 # Who would have to wait for longer is refused, once a queue has stood for as long: it is a crowd then, not a moment.
-PATIENCE_SECONDS = 0.2
+PATIENCE_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 3.0
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
 PLACE_SECONDS = 0.5

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.chaos.books import Reader
 from bench.chaos.clients import Habits
 from bench.chaos.drive import Load, drive, ledger_command
 from bench.chaos.place import Place, Servers, installed
@@ -63,6 +64,7 @@ async def loaded(servers: Servers, **options: Any) -> AsyncIterator[Place]:
     """An installation whose agents ask a vendor of this process."""
     async with Vendor() as vendor, installed(servers, vendor, slug=SLUG, **options) as place:
         await asyncio.to_thread(point, servers, place.proxies["vendor"].port)
+        Reader(place.database, SLUG).empty()
         await asyncio.sleep(3)  # agents are remembered for 2 s
         yield place
 

@@ -22,6 +22,14 @@ SELECT level, subject_id::text AS subject, sum(used)::bigint AS used FROM public
 WHERE tenant_id = %s AND metric = 'tokens' AND level = 'tenant' GROUP BY 1, 2
 """
 
+EMPTY = """
+SET session_replication_role = replica;
+DELETE FROM public.usage_usagerecord; DELETE FROM public.usage_seal; DELETE FROM public.usage_ledgerhead;
+DELETE FROM public.usage_quota; DELETE FROM public.usage_reservation;
+DELETE FROM chat_runsegment; DELETE FROM chat_message; DELETE FROM chat_run; DELETE FROM chat_conversation;
+SET session_replication_role = origin
+"""
+
 
 @dataclass(slots=True)
 class Run:
@@ -84,6 +92,12 @@ class Reader:
                 "WHERE state = 'held' AND tenant_id = %s",
                 [tenant],
             )
+
+    def empty(self) -> None:
+        """Forget all runs and what they were billed, so that the next measurement has the books to itself."""
+        connection, _ = self._opened()
+        with connection:
+            connection.execute(EMPTY)
 
     def read(self, chain: list[str]) -> Books:
         """All of it. `chain`: what the verification of the ledger said."""

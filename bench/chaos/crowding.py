@@ -137,7 +137,7 @@ async def t13(servers: Servers, seed: int) -> Measured:
                 writer.close()
 
         async def slow_reader() -> None:
-            request = b'{"agent": "long", "message": "slow"}'
+            request = b'{"agent": "slow", "message": "slow"}'
             while True:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=64)
                 writer.write(head + b"Accept: text/event-stream\r\nContent-Length: %d\r\n\r\n%b" % (len(request), request))

@@ -7,6 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import Any
 
+from bench.chaos.books import Reader
 from bench.chaos.clients import Habits
 from bench.chaos.defects import DEFECTS, MEND, PRELUDE, Defect
 from bench.chaos.drive import Load, drive, ledger_command
@@ -15,13 +16,6 @@ from bench.chaos.place import Place, Servers
 SECONDS = 2.5
 CLIENTS = 6
 SEAL_SECONDS = 30.0
-EMPTY = """
-SET session_replication_role = replica;
-DELETE FROM public.usage_usagerecord; DELETE FROM public.usage_seal; DELETE FROM public.usage_ledgerhead;
-DELETE FROM public.usage_quota; DELETE FROM public.usage_reservation;
-DELETE FROM chat_runsegment; DELETE FROM chat_message; DELETE FROM chat_run; DELETE FROM chat_conversation;
-SET session_replication_role = origin
-"""
 
 
 async def prove(servers: Servers, seed: int) -> dict[str, Any]:
@@ -51,7 +45,7 @@ async def attempt(place: Place, defect: Defect, seed: int) -> list[str]:
     """A short load on the broken product, and what the audit says."""
     from bench.chaos.__main__ import KEY, SLUG
 
-    _execute(place, EMPTY)
+    Reader(place.database, SLUG).empty()
     place.vendor.stats.reset()
     if defect.sql:
         _execute(place, defect.sql)

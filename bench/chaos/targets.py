@@ -235,19 +235,19 @@ async def t11(servers: Servers, seed: int) -> Measured:
 
 
 async def t12(servers: Servers, seed: int) -> Measured:
-    """A web process with running answers and every worker are killed at once, five times."""
+    """A web process with running answers and every worker are killed at once, three times."""
     from bench.chaos.__main__ import loaded
 
     async with loaded(servers) as place:
 
         async def act() -> None:
-            for number in range(5):
+            for number in range(3):
                 await asyncio.sleep(3)
                 for part in (place.webs[number % 2], *place.workers):
                     part.kill()
-                await asyncio.sleep(15)
+                await asyncio.sleep(35)
 
-        outcome = await under(place, seed, Habits(("long",), leave=0.0, stop=0.0), act, 95, 12)
+        outcome = await under(place, seed, Habits(("long",), leave=0.0, stop=0.0), act, 115, 12)
         took = taken_over(outcome, place)
     violations = outcome.findings.violations
     figures = {
