@@ -153,4 +153,6 @@ def translated(error: Exception) -> PaasError:
         return PaasError("validation_failed", "Send JSON with `Content-Type: application/json`.")
     if isinstance(error, OperationalError | InterfaceError):
         return PaasError("database_unavailable", retry_after=1)
+    if isinstance(error, RequestDataTooBig):
+        return PaasError("request_too_large")
     return from_exception(error)

@@ -9,7 +9,7 @@ from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 
 
-class JSONParser(parsers.JSONParser):  # type: ignore[misc]
+class JSONParser(parsers.JSONParser):
     """JSON; what is nested too deeply to be read is malformed, and no failure of ours (A42)."""
 
     def parse(

@@ -137,9 +137,7 @@ def script(answer: Answer, dialect: Dialect) -> Script:
     deltas += [{"content": word} for word in answer.words]
     opening = _delta(dialect, {"role": "assistant", "content": ""})
     sizes = itertools.accumulate((len(delta.get("content", "").encode()) for delta in deltas), initial=0)
-    return Script(
-        opening, tuple(_delta(dialect, delta) for delta in deltas), _closing(answer, dialect), tuple(sizes)
-    )
+    return Script(opening, tuple(_delta(dialect, delta) for delta in deltas), _closing(answer, dialect), tuple(sizes))
 
 
 @lru_cache(maxsize=64)

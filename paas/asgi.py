@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "paas.settings.dev")
 
@@ -30,9 +30,9 @@ from paas.gate import Gate
 from paas.headers import SecureHeaders
 from paas.static_files import serve_static
 from tenants import ratelimit
-from tenants.asgi import TenantBinding, refuse
+from tenants.asgi import App, TenantBinding, refuse
 
-gate = Gate(django_application)
+gate = Gate(cast(App, django_application))
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 
 

@@ -67,9 +67,9 @@ class Gate:
         loop = asyncio.get_running_loop()
         if queue is None:
             queue = self._queues[whose] = Queue(loop.time())
-        elif (wait := len(queue) * self._takes / self._share) > PATIENCE_SECONDS:
-            if wait > LONGEST_WAIT_SECONDS or loop.time() - queue.since > PATIENCE_SECONDS:
-                raise busy()
+        wait, stood = len(queue) * self._takes / self._share, loop.time() - queue.since
+        if wait > LONGEST_WAIT_SECONDS or min(wait, stood) > PATIENCE_SECONDS:
+            raise busy()
         turn: Waiting = loop.create_future()
         queue.append(turn)
         try:

@@ -129,7 +129,9 @@ def _nothing_is_left(books: Books, findings: Findings) -> None:
         findings.wrong(f"{name}: {count} when nothing runs")
     for problem in books.chain:
         findings.wrong(f"ledger: {problem}")
-    billed = sum(record["input_tokens"] + record["output_tokens"] for run in books.runs.values() for record in run.records)
+    billed = sum(
+        record["input_tokens"] + record["output_tokens"] for run in books.runs.values() for record in run.records
+    )
     for level, used in books.used.items():
         if used != billed:
             findings.wrong(f"the {level}'s counter says {used} tokens, its ledger {billed}")
@@ -206,7 +208,9 @@ def _stopped_when_left(one: Seen, call: Call | None, findings: Findings) -> None
         return
     for record in call.attempts:
         if record.state == "done" and record.ended > one.left_at + STOP_SECONDS:
-            findings.wrong(f"{one.tag}: the vendor sent for {record.ended - one.left_at:.1f} s after its client had left")
+            findings.wrong(
+                f"{one.tag}: the vendor sent for {record.ended - one.left_at:.1f} s after its client had left"
+            )
 
 
 def _money(

@@ -103,7 +103,10 @@ class Reader:
         """All of it. `chain`: what the verification of the ledger said."""
         connection, tenant = self._opened()
         with connection:
-            runs = {str(row["id"]): Run(str(row["id"]), row["status"]) for row in connection.execute("SELECT * FROM chat_run")}
+            runs = {
+                str(row["id"]): Run(str(row["id"]), row["status"])
+                for row in connection.execute("SELECT * FROM chat_run")
+            }
             for row in connection.execute("SELECT * FROM chat_runsegment ORDER BY run_id, first_seq"):
                 run = runs[str(row["run_id"])]
                 run.first_seqs.append((row["first_seq"], row["last_seq"]))
@@ -117,9 +120,9 @@ class Reader:
             used: dict[str, int] = defaultdict(int)
             for row in connection.execute(QUOTAS, [tenant]):
                 used[row["level"]] += row["used"]
-            row = connection.execute(
+            unsealed = connection.execute(
                 "SELECT count(*) FROM public.usage_usagerecord r WHERE tenant_id = %s AND NOT EXISTS "
                 "(SELECT 1 FROM public.usage_seal s WHERE s.record_id = r.id)",
                 [tenant],
             ).fetchone()
-        return Books(runs, self.left(), dict(used), row["count"] if row else 0, chain)
+        return Books(runs, self.left(), dict(used), unsealed["count"] if unsealed else 0, chain)

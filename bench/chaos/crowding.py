@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from bench.chaos.place import Place, Servers
+from bench.chaos.place import Servers
 from bench.load import percentile
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ async def t13(servers: Servers, seed: int) -> Measured:
             request = b'{"agent": "slow", "message": "slow"}'
             while True:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=64)
-                writer.write(head + b"Accept: text/event-stream\r\nContent-Length: %d\r\n\r\n%b" % (len(request), request))
+                writer.write(
+                    head + b"Accept: text/event-stream\r\nContent-Length: %d\r\n\r\n%b" % (len(request), request)
+                )
                 with contextlib.suppress(OSError):
                     while await reader.read(1):
                         await asyncio.sleep(0.5)

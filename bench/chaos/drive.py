@@ -82,11 +82,13 @@ async def drive(
 ) -> Outcome:
     """Clients ask for `seconds` while the faults come; then all is settled, and audited.
 
-    `verify` looks at the ledger's chain. `hasten`, if there is one, does what workers would do in time. `patience`: seconds to wait for all to be settled.
+    `verify` looks at the ledger's chain. `hasten`, if there is one, does what workers would do in time.
+    `patience`: seconds to wait for all to be settled.
     """
     started = time.monotonic()
     clients = [
-        Client(f"{load.name}{number}", load.seed, place.doors, place.host, load.key, load.habits) for number in range(load.clients)
+        Client(f"{load.name}{number}", load.seed, place.doors, place.host, load.key, load.habits)
+        for number in range(load.clients)
     ]
     try:
         work = [client.run(started + seconds) for client in clients]
@@ -103,9 +105,7 @@ async def drive(
     return Outcome(seen, books, statuses, settled, findings, time.monotonic() - started, faults)
 
 
-async def _settle(
-    place: Place, slug: str, hasten: Callable[[], Awaitable[None]] | None, patience: float
-) -> float:
+async def _settle(place: Place, slug: str, hasten: Callable[[], Awaitable[None]] | None, patience: float) -> float:
     began = time.monotonic()
     reader = Reader(place.database, slug)
     while reader.left() and time.monotonic() - began < patience:

@@ -219,7 +219,10 @@ def _durable(servers: Servers) -> bool:
 
 
 def _web_command(prelude: str) -> list[str]:
-    return [sys.executable, *(("-c", f"{prelude}\nfrom launch.web import main\nmain()") if prelude else ("-m", "launch.web"))]
+    return [
+        sys.executable,
+        *(("-c", f"{prelude}\nfrom launch.web import main\nmain()") if prelude else ("-m", "launch.web")),
+    ]
 
 
 def _part(stack: AsyncExitStack, folder: Path, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Part:

@@ -52,7 +52,8 @@ def plan(seed: int, seconds: float) -> list[Fault]:
     dice = random.Random(seed)
     kinds = list(PARTS) + [(f"{link}.{kind}", 2.0, 1) for link in LINKS for kind in LINE_KINDS]
     weights = [weight for _, _, weight in kinds]
-    found, at = [], 2.0
+    found: list[Fault] = []
+    at = 2.0
     while True:
         what, most, _ = dice.choices(kinds, weights)[0]
         lasts = most if what == "web.sleep" else dice.uniform(0.2, most) if most else 0.0

@@ -59,7 +59,9 @@ async def attempt(place: Place, defect: Defect, seed: int) -> list[str]:
     habits = Habits(defect.agents, leave=defect.leave, kinds=defect.kinds)
     try:
         load = Load(CLIENTS, KEY, SLUG, habits, seed)
-        outcome = await drive(place, load, [], SECONDS, verify=verify, patience=defect.patience if defect.found_by else 60)
+        outcome = await drive(
+            place, load, [], SECONDS, verify=verify, patience=defect.patience if defect.found_by else 60
+        )
     finally:
         _execute(place, MEND)
     return outcome.findings.violations

@@ -112,7 +112,7 @@ async def t8(servers: Servers, seed: int) -> Measured:
 
         async def loads() -> list[Outcome]:
             """Load until the last kill, in stretches of which each is audited with all before it."""
-            outcomes = []
+            outcomes: list[Outcome] = []
             acting = asyncio.create_task(act())
             while not done.is_set():
                 part = await _stretch(place, seed + len(outcomes), 30.0)
@@ -158,7 +158,9 @@ async def t9(servers: Servers, seed: int) -> Measured:
                 await asyncio.sleep(1)
                 place.line("client")[number % 2].cut()
 
-        outcome = await under(place, seed, Habits(("paced",), leave=0.01, stop=0.0, kinds=("sse", "websocket")), act, 25, 12)
+        outcome = await under(
+            place, seed, Habits(("paced",), leave=0.01, stop=0.0, kinds=("sse", "websocket")), act, 25, 12
+        )
     p95 = percentile(outcome.resumes, 0.95) * 1000
     violations = outcome.findings.violations
     figures = {

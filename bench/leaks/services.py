@@ -24,6 +24,11 @@ class OwnServices:
     postgres: PostgresService
     redis: RedisService
 
+    def stop(self) -> None:
+        """Stop those that are there now."""
+        self.redis.stop()
+        self.postgres.stop()
+
 
 @contextmanager
 def own_services(*, durable: bool = False) -> Iterator[Path]:
@@ -42,11 +47,10 @@ def running_services(*, durable: bool = False) -> Iterator[OwnServices]:
         folder = Path(tempfile.mkdtemp(prefix="paas-bench-", dir="/tmp"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        postgres = start_postgres(folder / "pg", durable=durable)
-        stack.callback(lambda: services.postgres.stop())
-        cache = start_redis(folder / "redis", durable=durable)
-        stack.callback(lambda: services.redis.stop())
+        postgres = stack.enter_context(start_postgres(folder / "pg", durable=durable))
+        cache = stack.enter_context(start_redis(folder / "redis", durable=durable))
         services = OwnServices(folder, postgres, cache)
+        stack.callback(services.stop)
         password = secrets.token_hex(8)
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "paas.settings.dev",

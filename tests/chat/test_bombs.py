@@ -26,7 +26,11 @@ TEXT, CONTINUED, FINAL, COMPRESSED = 0x1, 0x0, 0x80, 0x40
 def frame(first: int, payload: bytes) -> bytes:
     """A client's frame as bytes; `first` is opcode and flags."""
     length = len(payload)
-    head = struct.pack("!BBH", first, 0x80 | 126, length) if length < 65_536 else struct.pack("!BBQ", first, 0x80 | 127, length)
+    head = (
+        struct.pack("!BBH", first, 0x80 | 126, length)
+        if length < 65_536
+        else struct.pack("!BBQ", first, 0x80 | 127, length)
+    )
     return head + bytes(4) + payload  # a mask of zeros changes nothing
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.chaos.audit import audit
-from bench.chaos.books import Books, Reader
+from bench.chaos.books import Books
 from bench.chaos.clients import Habits, Seen
 from bench.chaos.drive import Load, drive
 from bench.chaos.place import Place, installed

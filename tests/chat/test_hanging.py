@@ -42,9 +42,7 @@ async def test_a_mail_server_that_hangs(db: Any, monkeypatch: pytest.MonkeyPatch
         assert came.is_set()
 
 
-async def test_a_vendor_that_hangs(
-    site: Any, api_key: Any, agent: Any, ledger: Any, vendor: Any
-) -> None:
+async def test_a_vendor_that_hangs(site: Any, api_key: Any, agent: Any, ledger: Any, vendor: Any) -> None:
     """Forty runs wait for it without a thread or a connection; other agents, pages and reads go on."""
     token = api_key()
     silent, quick = agent("fault-hang"), agent("bench-0-0-10")

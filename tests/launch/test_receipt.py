@@ -39,7 +39,11 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(receipt, name, 0.15)
     config = uvicorn.Config(
-        application, http="launch.receipt:ReceiptProtocol", lifespan="off", log_level="error", timeout_graceful_shutdown=1
+        application,
+        http="launch.receipt:ReceiptProtocol",
+        lifespan="off",
+        log_level="error",
+        timeout_graceful_shutdown=1,
     )
     running, listener = Server(config), socket.create_server(("127.0.0.1", 0))
     task = asyncio.create_task(running.serve(sockets=[listener]))
@@ -81,7 +85,15 @@ async def said(server: Server, *pieces: bytes, pause: float = 0.0) -> bytes:
         ((HEAD % (b"/", 100), *[b"x"] * 20), 0.05, b""),
         ((HEAD % (b"/", 5) + b"xxxxx" + b"GET /", b" HTT"), 0.1, b"HTTP/1.1 200 "),
     ],
-    ids=["nothing", "half a line", "a header now and then", "too many headers", "no body", "drops", "half a second one"],
+    ids=[
+        "nothing",
+        "half a line",
+        "a header now and then",
+        "too many headers",
+        "no body",
+        "drops",
+        "half a second one",
+    ],
 )
 async def test_half_a_request(server: Server, pieces: tuple[bytes, ...], pause: float, answer: bytes) -> None:
     found = await said(server, *pieces, pause=pause)

@@ -40,7 +40,13 @@ class Crowd:
         for name in names:
             self.gates[name] = asyncio.Event()
             tenant = {"l": LOUD, "o": OTHER, "p": None}[name[0]]
-            scope = {"type": "http", "name": name, "path": "/api/v1/x", "headers": [], "paas.tenant": tenant}
+            scope: dict[str, Any] = {
+                "type": "http",
+                "name": name,
+                "path": "/api/v1/x",
+                "headers": [],
+                "paas.tenant": tenant,
+            }
 
             async def send(message: Any, name: str = name) -> None:
                 if message["type"] == "http.response.start":
