@@ -11,6 +11,7 @@ import structlog
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, parse_cookie
 from rest_framework import exceptions
