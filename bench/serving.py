@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import httptools
 import orjson
 
-from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, unknown_model
+from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, last_asked, unknown_model
 from bench.chunks import ID_SLOT, STREAM_HEAD, Dialect, Script, document, response, script
 from bench.embeddings import document_of
-from bench.stats import Record
+from bench.stats import ASKED_CHARACTERS, Record
 
 if TYPE_CHECKING:
     from bench.vendor import Vendor
@@ -81,6 +81,7 @@ class _Playing:
         self._connection.write(STREAM_HEAD + data if start == 0 else data)
         self._sent = due
         self._record.tokens = 0 if self._answer.raw else due
+        self._record.bytes = script.text_bytes[due]
         if ends:
             self._end()
         elif self._answer.gap_ms:
@@ -92,7 +93,7 @@ class _Playing:
     def _end(self) -> None:
         if self._answer.ending is Ending.STALL:
             return  # stays open until the client leaves
-        self._record.state = self._answer.ending.value
+        self._record.end(self._answer.ending.value)
         if self._answer.ending is Ending.CUT:
             self._connection.close()
         else:
@@ -107,8 +108,7 @@ class _Playing:
         """The client left: emit nothing more."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._record.state == "open":
-            self._record.state = "cancelled"
+        self._record.end("cancelled")
 
 
 class Connection(asyncio.Protocol):
@@ -144,8 +144,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._playing is not None:
             self._playing.cancel()
-        if self._record is not None and self._record.state == "open":
-            self._record.state = "cancelled"
+        if self._record is not None:
+            self._record.end("cancelled")
         self._vendor.disconnected(self)
 
     def data_received(self, data: bytes) -> None:
@@ -241,6 +241,7 @@ class Connection(asyncio.Protocol):
         vendor = self._vendor
         request_id = request.headers.get(b"x-request-id", b"").decode(errors="replace")
         record = self._record = Record(vendor.new_id(), model, bool(asked.get("stream")), request_id)
+        record.asked = last_asked(messages)[:ASKED_CHARACTERS]
         vendor.stats.opened(record, asked)
         answer = answer_for(model, messages, asked.get("max_completion_tokens") or asked.get("max_tokens"))
         refusal = UNAUTHORIZED if not vendor.admits(request.headers) else vendor.refusal(model, answer)
@@ -297,7 +298,7 @@ class Connection(asyncio.Protocol):
             return self._complete(record, answer)
         self.write(data[:-20])  # less than Content-Length says
         if answer.ending is Ending.CUT:
-            record.state = "cut"
+            record.end("cut")
             self.close()
         return None
 
@@ -321,12 +322,13 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, record: Record, answer: Answer) -> None:
         record.tokens = answer.output_tokens
-        record.state = "done"
+        record.bytes = answer.text_bytes
+        record.end("done")
         self.answered()
 
     def _refuse(self, refusal: Refusal) -> None:
         if self._record is not None:
-            self._record.state = "refused"
+            self._record.end("refused")
         extra = b"Retry-After: %d\r\n" % refusal.retry_after if refusal.retry_after is not None else b""
         self.write(response(refusal.status, refusal.body, refusal.content_type, extra))
         self.answered()

@@ -53,7 +53,7 @@ def main() -> None:
     config = uvicorn.Config(
         "paas.asgi:application",
         loop="uvloop",
-        http="httptools",
+        http="launch.receipt:ReceiptProtocol",
         ws="websockets-sansio",
         ws_max_size=WEBSOCKET_FRAME_BYTES,
         access_log=False,

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import os
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "paas.settings.dev")
 
@@ -27,13 +27,15 @@ from chat.transports import openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
+from paas.gate import Gate
 from paas.headers import SecureHeaders
 from paas.middleware import keep_on_the_loop
 from paas.static_files import serve_static
 from tenants import ratelimit
-from tenants.asgi import TenantBinding, refuse
+from tenants.asgi import App, TenantBinding, refuse
 
 keep_on_the_loop()
+gate = Gate(cast(App, django_application))
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 
 
@@ -57,7 +59,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)
     else:
-        await django_application(scope, receive, send)
+        await gate(scope, receive, send)
 
 
 bound = serve_static(TenantBinding(inside))

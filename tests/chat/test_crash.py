@@ -129,21 +129,20 @@ async def test_killed_in_the_middle_of_streams(
     seen: dict[Any, bytes] = {}
     reconnected: dict[Any, asyncio.Task[Any]] = {}
     doors = [SocketDoor(site, token), SseDoor(site, token)]
-    for round_number, victim in enumerate(await victims(3)):
-        there = [SocketDoor(victim, token), SseDoor(victim, token)]
-        streams = await asyncio.gather(*(begin(there[number % 2], slug, 5 + 20 * number) for number in range(6)))
-        readers = [asyncio.create_task(until_cut(stream)) for stream in streams]
-        await asyncio.sleep(0.05 * round_number)
-        victim.kill()
-        for stream, got in zip(streams, await asyncio.gather(*readers), strict=True):
-            seen[stream.run_id] = got
-            # Half of them come back before anybody has noticed the death.
-            if len(seen) % 2:
-                door = doors[len(seen) // 2 % 2]
-                reconnected[stream.run_id] = asyncio.create_task(whole_of(door, stream.run_id))
-    assert ledger.left_behind()["running"] == 18
+    (victim,) = await victims(1)  # bench.chaos kills a hundred
+    there = [SocketDoor(victim, token), SseDoor(victim, token)]
+    streams = await asyncio.gather(*(begin(there[number % 2], slug, 5 + 20 * number) for number in range(6)))
+    readers = [asyncio.create_task(until_cut(stream)) for stream in streams]
+    victim.kill()
+    for stream, got in zip(streams, await asyncio.gather(*readers), strict=True):
+        seen[stream.run_id] = got
+        # Half of them come back before anybody has noticed the death.
+        if len(seen) % 2:
+            door = doors[len(seen) // 2 % 2]
+            reconnected[stream.run_id] = asyncio.create_task(whole_of(door, stream.run_id))
+    assert ledger.left_behind()["running"] == 6
     ledger.rows(EXPIRE)
-    assert await recovery.sweep(hosts.current()) == 18
+    assert await recovery.sweep(hosts.current()) == 6
     assert not ledger.left_behind()
     for run_id, prefix in seen.items():
         door = doors[prefix.startswith(b"id: ")]
@@ -160,7 +159,7 @@ async def test_killed_in_the_middle_of_streams(
     # T8: nothing is billed twice or over, and of each call at most what the vendor sent in the last moment is not.
     emitted = sum(answer["tokens"] for answer in vendor.stats.document()["answers"])
     billed = ledger.value("SELECT sum(output_tokens)::int FROM usage_usagerecord")
-    assert 0 <= emitted - billed <= 64 * 18
+    assert 0 <= emitted - billed <= 64 * 6
     assert ledger.quota()["used"] == ledger.value(
         "SELECT sum(input_tokens + output_tokens)::int FROM usage_usagerecord"
     )
