@@ -46,6 +46,10 @@ class Conversation(models.Model):
         return self.title
 
 
+# Not `status__in`: PostgreSQL would write that condition otherwise for a clone of the table than for the table itself.
+UNFINISHED_ROWS = models.Q(status="queued") | models.Q(status="running")
+
+
 class Run(models.Model):
     """One answer being made, or made. Its lease and its tokens are the shared `usage.Reservation`."""
 
@@ -80,15 +84,13 @@ class Run(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation"],
-                condition=models.Q(status__in=["queued", "running"], conversation__isnull=False),
+                condition=models.Q(conversation__isnull=False) & UNFINISHED_ROWS,
                 name="one_run_a_conversation",
             )
         ]
         indexes = [
             models.Index(fields=["-created_at"], name="run_recent"),
-            models.Index(
-                fields=["status"], condition=models.Q(status__in=["queued", "running"]), name="run_unfinished"
-            ),
+            models.Index(fields=["status"], condition=UNFINISHED_ROWS, name="run_unfinished"),
         ]
 
     def __str__(self) -> str:

@@ -38,7 +38,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="run",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("conversation__isnull", False), ("status__in", ["queued", "running"])),
+                condition=models.Q(
+                    ("conversation__isnull", False),
+                    models.Q(("status", "queued"), ("status", "running"), _connector="OR"),
+                ),
                 fields=("conversation",),
                 name="one_run_a_conversation",
             ),
@@ -46,7 +49,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(
-                condition=models.Q(("status__in", ["queued", "running"])), fields=["status"], name="run_unfinished"
+                condition=models.Q(("status", "queued"), ("status", "running"), _connector="OR"),
+                fields=["status"],
+                name="run_unfinished",
             ),
         ),
         migrations.CreateModel(

@@ -217,12 +217,17 @@ async def test_sigterm_drains(victims: Any, site: Site, api_key: Any, agent: Any
     token, slug = api_key(), agent("bench-0-20-60")
     (victim,) = await victims(1)
     doors = [SseDoor(victim, token), SocketDoor(victim, token), OpenAIDoor(victim, token)]
-    streams = await asyncio.gather(*(begin(doors[number % 3], slug, 1) for number in range(50)))
+    async with asyncio.timeout(60):
+        streams = await asyncio.gather(*(begin(doors[number % 3], slug, 1) for number in range(50)))
     idle = await doors[1].open()  # type: ignore[attr-defined]
     reading = [asyncio.create_task(stream.rest()) for stream in streams]
     victim.process.send_signal(signal.SIGTERM)
     assert await close_of(idle) == (1012, "server_stopping")
     assert victim.process.poll() is None, "its runs were not waited for"
+    _, late = await asyncio.wait(reading, timeout=60)
+    assert not late, [
+        (type(streams[reading.index(task)]).__name__, streams[reading.index(task)].answer) for task in late
+    ]
     for answer in await asyncio.gather(*reading):
         assert (answer.end, answer.ends, len(answer.pieces)) == ("completed", 1, 60)
     code = await asyncio.to_thread(victim.process.wait, 30)
