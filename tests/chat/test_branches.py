@@ -100,7 +100,7 @@ async def stopped(member: Any, *deltas: str) -> tuple[uuid.UUID, uuid.UUID]:
 
 
 async def test_a_cut_answer_goes_on_as_one_message(host: Any, actor: Any, ledger: Any) -> None:
-    """Stopped, then cut by length, then whole; each run billed for what it used, the message one (A36)."""
+    """Stopped, then cut by length, then whole; each run billed for what it used, the message one."""
     member = actor("member")
     conversation, answer = await stopped(member, "1", " 2")
     script = ScriptedModel.enqueue([" 3", Finish("length"), UsageReport(11, 1, 0, 0)])
