@@ -17,7 +17,7 @@ from llm.embeddings import EmbeddingRequest, parsed
 from llm.registry import ProviderRef, client_for
 
 
-async def test_every_provider_gives_vectors() -> None:
+async def test_every_provider_gives_vectors(closing_wire: None) -> None:
     texts = ["a", "你好", "a"]
     async with Vendor(key="id.secret") as vendor:
         for kind, url in (
