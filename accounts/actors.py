@@ -29,7 +29,8 @@ class Actor:
     when the credential was judged. session_id: `Session.public_id` of the session that a ticket was asked for with.
     agents, models: the slugs and the models' names that may be used, None is any. networks: as
     `accounts.key_limits.Rights`. root_key_id: the key at the top, above key_id. token_mark:
-    another one after the key got a new token.
+    another one after the key got a new token. rates: requests a minute that limits of the person's own,
+    or of the key's and of those above it, allow: (`user:<id>` or `key:<id>`, how many).
     """
 
     tenant: TenantRef
@@ -49,6 +50,7 @@ class Actor:
     networks: tuple[tuple[Network, ...], ...] = ()
     root_key_id: uuid.UUID | None = None
     token_mark: str = ""
+    rates: tuple[tuple[str, int], ...] = ()
 
     @property
     def label(self) -> str:

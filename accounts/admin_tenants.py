@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
@@ -39,7 +40,8 @@ class PlanAdmin(ModelAdmin):
     """What plans allow; a change is in force at once. One that tenants are on cannot be deleted."""
 
     list_display = ("name", "slug", "tenant_count", "tokens_per_month", "max_users", "max_agents", "sessions_per_day",
-                    "storage_bytes", "requests_per_minute", "max_concurrent_runs")  # fmt: skip
+                    "storage_bytes", "requests_per_minute", "max_concurrent_runs", "max_concurrent_runs_per_user",
+                    "max_concurrent_runs_per_key")  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         found: QuerySet[Plan] = super().get_queryset(request)
@@ -60,6 +62,7 @@ class PlanAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         values = {name: form.cleaned_data.get(name) for name in form.changed_data}
+        values = {name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()}
         audit.record(
             "plan.updated" if change else "plan.created", actor=operator_label(request), target=obj.slug, changed=values
         )

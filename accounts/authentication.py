@@ -11,6 +11,7 @@ import structlog
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, parse_cookie
 from rest_framework import exceptions
@@ -153,4 +154,6 @@ def translated(error: Exception) -> PaasError:
         return PaasError("validation_failed", "Send JSON with `Content-Type: application/json`.")
     if isinstance(error, OperationalError | InterfaceError):
         return PaasError("database_unavailable", retry_after=1)
+    if isinstance(error, RequestDataTooBig):
+        return PaasError("request_too_large")
     return from_exception(error)

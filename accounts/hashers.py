@@ -5,12 +5,13 @@ bcrypt at cost 12 takes a quarter of a second of a core (P39, T23): unbounded, e
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.contrib.auth.hashers import BCryptSHA256PasswordHasher
+from django.contrib.auth.hashers import BCryptPasswordHasher, BCryptSHA256PasswordHasher
 
 from core.errors import PaasError
 
@@ -43,3 +44,28 @@ class QueuedBCrypt(BCryptSHA256PasswordHasher):
     def encode(self, password: str, salt: Any) -> str:
         with slot():
             return super().encode(password, salt)  # verify() encodes, so it takes its turn here too
+
+
+BCRYPT_BYTES = 72
+# As bcrypt writes it: kind, cost, salt and hash. Beyond these costs, one sign-in would take seconds of a core.
+PLAIN_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}\Z")
+
+
+class ImportedBCrypt(BCryptPasswordHasher):
+    """bcrypt as other systems store it, for passwords that came with an import; the first sign-in hashes them anew.
+
+    Only the first 72 bytes of a password count, as they did where it was set: bcrypt 5 refuses longer ones.
+    """
+
+    rounds = 12
+
+    def encode(self, password: str, salt: Any) -> str:
+        bcrypt = self._load_library()  # type: ignore[attr-defined]  # the stubs leave it out
+        with slot():
+            data: bytes = bcrypt.hashpw(password.encode()[:BCRYPT_BYTES], salt)
+        return f"{self.algorithm}${data.decode('ascii')}"
+
+
+def imported_password(bcrypt_hash: str) -> str | None:
+    """What `User.password` holds for a hash that bcrypt made elsewhere; None for what is no such hash."""
+    return f"{ImportedBCrypt.algorithm}${bcrypt_hash}" if PLAIN_BCRYPT.match(bcrypt_hash) else None

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, key_limits, key_use, rates
+from accounts import audit, imported_keys, key_limits, key_use, rates
 from accounts.actors import Actor
 from accounts.key_limits import MAX_DEPTH, Limits
 from accounts.key_rights import RELATED, below, chain_of, limits_of, present_rights
@@ -28,6 +28,7 @@ from core.crypto import token_digest
 from core.errors import PaasError
 from core.remembered import Remembered
 from tenants import client, resolve, scope
+from tenants import limits as tenant_limits
 from tenants.scope import TenantRef
 
 TTL_SECONDS = 1.0
@@ -243,10 +244,12 @@ async def actor_of_token(token: str, tenant: TenantRef | None) -> Actor:
     name = (tenant.id if tenant else None, digest(token))
 
     async def look_up() -> Actor | None:
-        return await scope.run_bound(_lookup, name[1])
+        return await scope.run_bound(_lookup, stored)
 
+    own = [name[1]] if TOKEN.match(token) else []
+    stored = [*own, imported_keys.digest(token)] if imported_keys.TOKEN.match(token) else own
     with scope.use(where):
-        actor = await _known.get(name, look_up) if TOKEN.match(token) else None
+        actor = await _known.get(name, look_up) if stored else None
         if actor is None:
             await rates.admit(None, "anonymous")
     return _checked(actor)
@@ -273,8 +276,8 @@ def check_address(actor: Actor) -> None:
         raise PaasError("address_not_allowed")
 
 
-def _lookup(wanted: bytes) -> Actor | None:
-    keys = list(ApiKey.objects.select_related(*RELATED).filter(digest=wanted, revoked_at=None)[:2])
+def _lookup(wanted: list[bytes]) -> Actor | None:
+    keys = list(_with_rates().filter(digest__in=wanted, revoked_at=None)[:2])
     if len(keys) != 1:  # the same own token in two tenants names neither on the platform host
         return None
     return _actor(keys[0])
@@ -282,7 +285,7 @@ def _lookup(wanted: bytes) -> Actor | None:
 
 def actor_of_key(key_id: uuid.UUID) -> Actor | None:
     """The Actor of a key that is still good, by its id. Raises address_not_allowed."""
-    key = ApiKey.objects.select_related(*RELATED).filter(pk=key_id, revoked_at=None).first()
+    key = _with_rates().filter(pk=key_id, revoked_at=None).first()
     actor = _actor(key) if key else None
     if actor is None or actor.role == "expired":
         return None
@@ -290,12 +293,23 @@ def actor_of_key(key_id: uuid.UUID) -> Actor | None:
     return actor
 
 
-def _actor(key: ApiKey) -> Actor | None:
+def _with_rates() -> Any:
+    """Keys, with what they and the keys above them may ask a minute, and their tenant."""
+    places = {"rate_0": "pk", "rate_1": "parent_id", "rate_2": "parent__parent_id"}
+    return ApiKey.objects.select_related(*RELATED).annotate(
+        tenant_rate=tenant_limits.rate_of("tenant", "tenant_id", "tenant_id"),
+        **{name: tenant_limits.rate_of("key", "tenant_id", place) for name, place in places.items()},
+    )
+
+
+def _actor(key: Any) -> Actor | None:
+    key.tenant.own_rate = key.tenant_rate
     tenant = resolve.admitted(key.tenant.ref())
     chain = chain_of(key)
     rights = present_rights(chain) if chain else None
     if chain is None or rights is None:
         return None
+    own_rates = (key.rate_0, key.rate_1, key.rate_2)
     if rights.expires_at is not None and rights.expires_at <= clock.now():
         return Actor(tenant, None, key.id, "expired", frozenset())
     return Actor(
@@ -310,4 +324,7 @@ def _actor(key: ApiKey) -> Actor | None:
         networks=rights.networks,
         root_key_id=chain[-1].id,
         token_mark=bytes(key.digest)[:6].hex(),
+        rates=tuple(
+            (f"key:{one.id}", int(rate)) for one, rate in zip(chain, own_rates, strict=False) if rate is not None
+        ),
     )

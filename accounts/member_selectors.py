@@ -38,6 +38,13 @@ class Member:
         }
 
 
+def member_names() -> dict[uuid.UUID, str]:
+    """What people call the members of the bound tenant: by the person's id, their name, or else their address."""
+    members = Membership.objects.filter(tenant_id=scope.current_tenant().id)
+    found = members.values_list("user_id", "user__name", "user__email")
+    return {user_id: name or email for user_id, name, email in found}
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """How many places of the plan are taken, by members and by open invitations. allowed: None is unlimited."""
@@ -62,7 +69,7 @@ def places() -> Places:
     return Places(
         Membership.objects.filter(tenant_id=tenant.id).count(),
         Invitation.objects.filter(open_, tenant_id=tenant.id).count(),
-        limits.plan().max_users,
+        limits.max_users(),
     )
 
 

@@ -1,12 +1,14 @@
 """How many requests a minute a person, a key, a tenant or an unknown address may make, by class of route (P40).
 
 Everybody has one bucket for each class in their tenant; keys below a key share its bucket, so that making more keys
-makes nobody faster. Beside it stands one bucket for all requests of the tenant, of the size its plan gives. Who cannot
-be identified is counted by address. One Redis command a request asks all of it.
+makes nobody faster. Beside it stands one bucket for all requests of the tenant, of the size its plan or a limit of its
+own gives, and one for each limit of the person's or key's own. Who cannot be identified is counted by address. One
+Redis command a request asks all of it.
 """
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +17,7 @@ from rest_framework.throttling import BaseThrottle
 
 from accounts.actors import Actor
 from tenants import client, ratelimit, scope
-from tenants.ratelimit import Limit
+from tenants.ratelimit import Limit, Room
 
 # `turn` asks a model. `stream` opens one to follow. `admin` changes the workspace. `auth` proves who somebody is,
 # `anonymous` is everybody who did not, or could not; both by address.
@@ -31,17 +33,29 @@ def limits_for(actor: Actor | None, rate_class: str) -> tuple[Limit, ...]:
         who = f"address:{client.network_of(client.current().address)}"
         return (Limit(f"{rate_class}:{who}", rate, PERIOD_SECONDS),) if rate else ()
     subject = f"key:{actor.root_key_id or actor.key_id}" if actor.key_id else f"user:{actor.user_id}"
-    found = (Limit(f"{rate_class}:{subject}", rate, PERIOD_SECONDS),) if rate else ()
+    found: tuple[Limit, ...] = (Limit(f"{rate_class}:{subject}", rate, PERIOD_SECONDS),) if rate else ()
+    found += tuple(Limit(f"own:{whose}", max(own, 1), PERIOD_SECONDS) for whose, own in actor.rates)
     whole = actor.tenant.requests_per_minute
     return found if whole is None else (*found, Limit("tenant", max(whole, 1), PERIOD_SECONDS))
 
 
-async def admit(actor: Actor | None, rate_class: str) -> None:
-    """Count a request of `actor` at a streaming door. Raises rate_limited; `auth` without Redis: redis_unavailable."""
+async def admit(actor: Actor | None, rate_class: str) -> Room | None:
+    """Count a request of `actor` at a streaming door; what is left afterwards, where it is known.
+
+    Raises rate_limited; `auth` without Redis: redis_unavailable.
+    """
     if limits := limits_for(actor, rate_class):
         # On the platform host too: a tenant has one bucket, whichever door it comes by.
         with scope.use(scope.binding_for(actor.tenant) if actor else scope.bound_or_none()):
-            await ratelimit.acheck(*limits, fail_closed=rate_class in FAIL_CLOSED)
+            return await ratelimit.acheck(*limits, fail_closed=rate_class in FAIL_CLOSED)
+    return None
+
+
+async def admit_to_agent(actor: Actor, agent_id: uuid.UUID, rate: int | None) -> None:
+    """Count a turn with an agent that has a limit of its own. Raises rate_limited."""
+    if rate is not None:
+        with scope.use(scope.binding_for(actor.tenant)):
+            await ratelimit.acheck(Limit(f"own:agent:{agent_id}", max(rate, 1), PERIOD_SECONDS))
 
 
 def admit_now(actor: Actor | None, rate_class: str) -> None:

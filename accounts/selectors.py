@@ -9,7 +9,7 @@ from accounts import acting, second_factor
 from accounts.actors import Actor
 from accounts.models import Membership
 from accounts.policies import READS, actions_of_role
-from tenants import resolve, scope
+from tenants import limits, resolve, scope
 from tenants.models import Tenant
 from tenants.scope import TenantRef
 
@@ -21,7 +21,8 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
     through, it ends here.
     """
     tenant = scope.current_tenant()
-    membership = Membership.objects.select_related("user").filter(user_id=user_id, tenant_id=tenant.id).first()
+    found = Membership.objects.select_related("user").filter(user_id=user_id, tenant_id=tenant.id)
+    membership = found.annotate(own_rate=limits.rate_of("user", "tenant_id", "user_id")).first()
     if membership is None or not membership.user.is_active:
         return None
     user, operator = membership.user, acting.current()
@@ -38,6 +39,7 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
         impersonator=operator.operator_id if operator else None,
         must_enrol=must_enrol,
         token_version=user.token_version,
+        rates=() if membership.own_rate is None else ((f"user:{user.id}", int(membership.own_rate)),),
     )
 
 

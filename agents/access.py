@@ -10,7 +10,7 @@ import uuid
 
 from accounts.actors import Actor
 from accounts.policies import AGENTS_EXECUTE
-from agents import selectors
+from agents import builtin_specs, embeddings, selectors
 from agents.models import SLUG
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
@@ -36,7 +36,7 @@ async def agent_for(actor: Actor, slug: str) -> AgentSpec:
     if slug and not SLUG.match(slug):  # no agent has such a name; it takes no place in the memory
         raise PaasError("agent_not_found", details={"param": "model"})
     tenant = actor.tenant
-    spec = await _known.get((tenant.id, slug), lambda: scope.run_in_tenant(tenant, selectors.agent_spec, slug))
+    spec = await _known.get((tenant.id, slug), lambda: scope.run_in_tenant(tenant, _spec, slug))
     if spec is None or (actor.agents is not None and slug and slug not in actor.agents):
         raise PaasError("agent_not_found", details={"param": "model"})
     if not actor.may_use(spec.slug, spec.model):
@@ -44,6 +44,11 @@ async def agent_for(actor: Actor, slug: str) -> AgentSpec:
     return spec
 
 
+def _spec(slug: str) -> AgentSpec | None:
+    return selectors.agent_spec(slug) or builtin_specs.builtin_spec(slug)
+
+
 def forget_all() -> None:
     """Empty the memory (after an own change, and between tests)."""
     _known.clear()
+    embeddings.forget_all()

@@ -8,23 +8,14 @@ from rest_framework.views import APIView
 
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ
-from agents import selectors
+from agents.builtin_specs import agent_views
 
 
 class AgentList(APIView):
-    """`GET /api/v1/agents`: the agents that can be chatted with, oldest first."""
+    """`GET /api/v1/agents`: the agents that can be chatted with, oldest first, and behind them the built-in ones."""
 
     def get(self, request: Request) -> Response:
         assert isinstance(request.auth, Actor)
         request.auth.require(CHAT_READ)
-        found = [
-            {
-                "id": str(agent.id),
-                "slug": agent.slug,
-                "name": agent.name,
-                "description": agent.description,
-                "model": agent.current.model if agent.current else "",
-            }
-            for agent in selectors.agents_for(request.auth)
-        ]
+        found = agent_views(request.auth)
         return Response({"agents": found, "count": len(found)})

@@ -15,12 +15,16 @@ slug_validator = RegexValidator(SLUG.pattern, "Use 1 to 60 small letters, digits
 
 
 class Agent(models.Model):
-    """Something people chat with, by its slug; what it does is its current version."""
+    """Something people chat with, by its slug; what it does is its current version.
+
+    kind "builtin": one of agents/registry.py, whose row is made when it is first used.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.CharField(max_length=60, unique=True, validators=[slug_validator])
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True, max_length=1000)
+    kind = models.CharField(max_length=10, blank=True, default="", db_default="", editable=False)
     current = models.ForeignKey(
         "AgentVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_constraint=True
     )
@@ -37,13 +41,14 @@ class Agent(models.Model):
 class AgentVersion(models.Model):
     """What an agent was from one moment on. Never changed (a trigger holds that); a change is a new version.
 
-    parameters: sampling parameters sent to the model (temperature, top_p, max_tokens, ...).
+    parameters: sampling parameters sent to the model (temperature, top_p, max_tokens, ...). Without a provider it is a
+    built-in agent's, or one that only keeps imported conversations.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
-    provider = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, related_name="+")
+    provider = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, null=True, related_name="+")
     model = models.CharField(max_length=120)
     instructions = models.TextField(blank=True, max_length=50_000)
     parameters = models.JSONField(default=dict, blank=True)

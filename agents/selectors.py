@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from accounts.actors import Actor
 from agents.charges import charged_info
-from agents.models import Agent
+from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
 from llm.selectors import provider_ref
+from tenants import limits, scope
 
 
 def agents() -> list[Agent]:
-    """The tenant's agents that can be used, oldest first."""
-    return list(Agent.objects.select_related("current").filter(archived_at=None, current__isnull=False))
+    """The tenant's own agents that can be used, oldest first."""
+    own = Agent.objects.select_related("current").filter(kind="")
+    return list(own.filter(archived_at=None, current__isnull=False))
 
 
 def agents_for(actor: Actor) -> list[Agent]:
@@ -21,14 +25,24 @@ def agents_for(actor: Actor) -> list[Agent]:
 
 
 def agent_spec(slug: str) -> AgentSpec | None:
-    """An agent as a value; the oldest one for "". Raises provider_not_configured when its provider is off."""
-    usable = Agent.objects.select_related("current__provider").filter(archived_at=None, current__isnull=False)
-    agent = (usable.filter(slug=slug) if slug else usable).first()
-    if agent is None or agent.current is None:
+    """One of the tenant's own agents as a value; the oldest one for "".
+
+    Raises provider_not_configured when its provider is off.
+    """
+    usable = Agent.objects.select_related("current__provider").filter(kind="", archived_at=None)
+    usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
+    agent = (usable.filter(slug=slug) if slug else usable).filter(current__provider__isnull=False).first()
+    if agent is None or agent.current is None or agent.current.provider is None:
         return None
-    version, account = agent.current, agent.current.provider
-    if not account.enabled:
+    if not agent.current.provider.enabled:
         raise PaasError("provider_not_configured")
+    rate = None if agent.own_rate is None else int(agent.own_rate)
+    return replace(spec_of_version(agent, agent.current), requests_per_minute=rate)
+
+
+def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
+    """One version of an agent as a value, whatever has become of the agent since."""
+    account = version.provider
     return AgentSpec(
         agent_id=agent.id,
         version_id=version.id,
@@ -45,5 +59,5 @@ def agent_spec(slug: str) -> AgentSpec | None:
 
 
 def agent_count() -> int:
-    """How many agents the bound tenant has; archived ones do not count."""
-    return Agent.objects.filter(archived_at=None).count()
+    """How many agents the bound tenant has; archived and built-in ones do not count."""
+    return Agent.objects.filter(archived_at=None, kind="").count()

@@ -43,15 +43,16 @@ def agent_set(
     with transaction.atomic():
         agent = Agent.objects.select_related("current").select_for_update(of=("self",)).filter(slug=slug).first()
         created = agent is None
-        if agent is None or agent.archived_at is not None:
+        if agent is None or agent.archived_at is not None or agent.kind:
             limits.one_at_a_time("agents")
-            limits.check_agents(Agent.objects.filter(archived_at=None).count())
+            limits.check_agents(Agent.objects.filter(archived_at=None, kind="").count())
         agent = agent or Agent(slug=slug)
         current = agent.current
         shown = (wanted.get("name", agent.name) or slug, wanted.get("description", agent.description) or "")
-        renamed = (agent.name, agent.description) != shown or agent.archived_at is not None
+        renamed = (agent.name, agent.description) != shown or agent.archived_at is not None or agent.kind != ""
         agent.name, agent.description = shown
         agent.archived_at = None
+        agent.kind = ""  # an agent of the tenant's own takes a built-in one's place
         content = {
             "provider_id": provider.id,
             "model": model,

@@ -3,6 +3,9 @@
 The names (a number in angle brackets is part of the name):
 
     bench-<first_ms>-<gap_ms>-<tokens>  tokens "t0 ", "t1 " ...; unpaced when both times are 0
+    tagged-<first_ms>-<gap_ms>-<tokens>[-cut|-error|-stall]
+                                        the same pace, but each token carries the last user message's first word
+                                        ("c1.0 ", "c1.1 " ...), so that no two answers have a token in common
     echo                                the last user message, word by word
     count-input                         one word; usage says one prompt token for each byte of message text
     reasoning-<n>                       n reasoning tokens, then n answer tokens
@@ -89,6 +92,11 @@ class Answer:
     refusal: Refusal | None = None
 
     @property
+    def text_bytes(self) -> int:
+        """Bytes of the words of a complete answer."""
+        return sum(len(word.encode()) for word in self.words)
+
+    @property
     def output_tokens(self) -> int:
         """Tokens that a complete answer bills: words, thoughts and pieces of a tool call, one each."""
         return len(self.words) + len(self.thoughts) + (len(call_pieces(self.call)) if self.call else 0)
@@ -97,6 +105,11 @@ class Answer:
 def token_text(count: int) -> tuple[str, ...]:
     """The words of a bench answer. Each is different, so that a lost, doubled or swapped one is seen."""
     return tuple(f"t{index} " for index in range(count))
+
+
+def tagged_text(tag: str, count: int) -> tuple[str, ...]:
+    """The words of a tagged answer: no other tag's answer has any of them."""
+    return tuple(f"{tag}.{index} " for index in range(count))
 
 
 def call_pieces(call: ToolCall) -> tuple[str, ...]:
@@ -183,6 +196,9 @@ _NAMES: tuple[tuple[re.Pattern[str], Callable[..., Answer]], ...] = tuple(
 )
 
 
+_TAGGED = re.compile(r"tagged-(\d{1,5})-(\d{1,5})-(\d{1,6})(?:-(cut|error|stall))?")
+
+
 @lru_cache(maxsize=256)
 def _named(model: str) -> Answer | None:
     for pattern, build in _NAMES:
@@ -212,7 +228,7 @@ def _tool_answer(name: str, messages: list[dict[str, Any]]) -> Answer:
     """The arguments are the last user message when that is a JSON object, and an empty object otherwise."""
     if messages and messages[-1].get("role") == "tool":
         return Answer(words=_words(f"The tool {name} said: {_texts(messages)[-1]}"))
-    asked = (_texts(messages, "user") or [""])[-1].strip()
+    asked = last_asked(messages).strip()
     try:
         arguments = asked if isinstance(json.loads(asked), dict) else "{}"
     except ValueError:
@@ -220,11 +236,24 @@ def _tool_answer(name: str, messages: list[dict[str, Any]]) -> Answer:
     return Answer(call=ToolCall(name, arguments), finish="tool_calls")
 
 
+def last_asked(messages: list[dict[str, Any]]) -> str:
+    """The text of the last user message; "" when there is none."""
+    return (_texts(messages, "user") or [""])[-1]
+
+
+def _tagged(found: re.Match[str], messages: list[dict[str, Any]]) -> Answer:
+    tag = (last_asked(messages).split() or ["none"])[0]
+    ending = Ending(found[4]) if found[4] else Ending.DONE
+    return Answer(tagged_text(tag, int(found[3])), first_ms=int(found[1]), gap_ms=int(found[2]), ending=ending)
+
+
 def answer_for(model: str, messages: list[dict[str, Any]], limit: int | None) -> Answer | None:
     """The answer of `model` to `messages`, cut at `limit` words; None when no such model exists."""
     answer = _named(model)
     if model == "echo":
-        answer = Answer(words=_words((_texts(messages, "user") or [""])[-1]))
+        answer = Answer(words=_words(last_asked(messages)))
+    elif tagged := _TAGGED.fullmatch(model):
+        answer = _tagged(tagged, messages)
     elif model == "count-input":
         answer = Answer(words=("counted",), prompt_tokens=sum(len(text.encode()) for text in _texts(messages)))
     elif model.startswith("tools-"):

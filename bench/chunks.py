@@ -6,6 +6,7 @@ there, so that bytes which were framed for chunked transfer before stay right.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -46,11 +47,15 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A streamed answer as bytes: `opening`, then `events` (one a token), then `closing`."""
+    """A streamed answer as bytes: `opening`, then `events` (one a token), then `closing`.
+
+    `text_bytes[n]` is how many bytes of answered text the first n events carry.
+    """
 
     opening: bytes
     events: tuple[bytes, ...]
     closing: bytes
+    text_bytes: tuple[int, ...]
 
 
 def frame(data: bytes) -> bytes:
@@ -125,12 +130,14 @@ def _closing(answer: Answer, dialect: Dialect) -> bytes:
 def script(answer: Answer, dialect: Dialect) -> Script:
     """The streamed form of an answer."""
     if answer.raw:
-        return Script(b"", tuple(event(line) for line in answer.raw), _closing(answer, dialect))
+        events = tuple(event(line) for line in answer.raw)
+        return Script(b"", events, _closing(answer, dialect), (0,) * (len(events) + 1))
     deltas: list[dict[str, Any]] = [{"reasoning_content": thought} for thought in answer.thoughts]
     deltas += _call_deltas(answer)
     deltas += [{"content": word} for word in answer.words]
     opening = _delta(dialect, {"role": "assistant", "content": ""})
-    return Script(opening, tuple(_delta(dialect, delta) for delta in deltas), _closing(answer, dialect))
+    sizes = itertools.accumulate((len(delta.get("content", "").encode()) for delta in deltas), initial=0)
+    return Script(opening, tuple(_delta(dialect, delta) for delta in deltas), _closing(answer, dialect), tuple(sizes))
 
 
 @lru_cache(maxsize=64)

@@ -53,13 +53,15 @@ def answers(url: str, host: str | None = None) -> bool:
 class Process:
     """A child in a session of its own, its output in a log file. Ended by `stop`, by its id."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path = ROOT) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path = ROOT, *, pass_fds: Sequence[int] = ()
+    ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        with log.open("wb") as output:
+        with log.open("ab" if pass_fds else "wb") as output:
             self._child = subprocess.Popen(
                 argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,
+                start_new_session=True, pass_fds=pass_fds,
             )  # fmt: skip
 
     @property
@@ -87,6 +89,16 @@ class Process:
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
             self._wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._child.kill()
+        self._child.wait()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is still there."""
+        if self._child.poll() is None:
+            self._child.send_signal(number)
 
     def interrupt(self, seconds: float = 60) -> None:
         """What Ctrl-C in its terminal would do: SIGINT to every process of its group."""

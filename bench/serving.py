@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import httptools
 import orjson
 
-from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, unknown_model
+from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, last_asked, unknown_model
 from bench.chunks import ID_SLOT, STREAM_HEAD, Dialect, Script, document, response, script
-from bench.stats import Record
+from bench.embeddings import document_of
+from bench.stats import ASKED_CHARACTERS, Record
 
 if TYPE_CHECKING:
     from bench.vendor import Vendor
@@ -26,6 +27,7 @@ BURST_TOKENS = 16
 MAX_BODY = 64 * 1024 * 1024
 CHAT_PATHS = {b"/v1/chat/completions": "own_chunk", b"/api/paas/v4/chat/completions": "last_chunk"}
 """The chat paths, and where that vendor reports usage (chunks.Dialect)."""
+EMBEDDING_PATHS = frozenset({b"/v1/embeddings", b"/api/paas/v4/embeddings"})
 _NOT_A_CHAT = Refusal(400, error_body("The body must hold model and messages.", "invalid_request_error", None))
 _SERVER_ERROR = Refusal(500, error_body("The server had an error.", "server_error", None))
 
@@ -79,6 +81,7 @@ class _Playing:
         self._connection.write(STREAM_HEAD + data if start == 0 else data)
         self._sent = due
         self._record.tokens = 0 if self._answer.raw else due
+        self._record.bytes = script.text_bytes[due]
         if ends:
             self._end()
         elif self._answer.gap_ms:
@@ -90,7 +93,7 @@ class _Playing:
     def _end(self) -> None:
         if self._answer.ending is Ending.STALL:
             return  # stays open until the client leaves
-        self._record.state = self._answer.ending.value
+        self._record.end(self._answer.ending.value)
         if self._answer.ending is Ending.CUT:
             self._connection.close()
         else:
@@ -105,8 +108,7 @@ class _Playing:
         """The client left: emit nothing more."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._record.state == "open":
-            self._record.state = "cancelled"
+        self._record.end("cancelled")
 
 
 class Connection(asyncio.Protocol):
@@ -142,8 +144,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._playing is not None:
             self._playing.cancel()
-        if self._record is not None and self._record.state == "open":
-            self._record.state = "cancelled"
+        if self._record is not None:
+            self._record.end("cancelled")
         self._vendor.disconnected(self)
 
     def data_received(self, data: bytes) -> None:
@@ -224,6 +226,8 @@ class Connection(asyncio.Protocol):
         request = self._waiting.popleft()
         if request.path in CHAT_PATHS and request.method == b"POST":
             self._chat(request)
+        elif request.path in EMBEDDING_PATHS and request.method == b"POST":
+            self._embeddings(request)
         else:
             self.write(self._vendor.page(request.method, request.path, self._vendor.admits(request.headers)))
             self.answered()
@@ -237,6 +241,7 @@ class Connection(asyncio.Protocol):
         vendor = self._vendor
         request_id = request.headers.get(b"x-request-id", b"").decode(errors="replace")
         record = self._record = Record(vendor.new_id(), model, bool(asked.get("stream")), request_id)
+        record.asked = last_asked(messages)[:ASKED_CHARACTERS]
         vendor.stats.opened(record, asked)
         answer = answer_for(model, messages, asked.get("max_completion_tokens") or asked.get("max_tokens"))
         refusal = UNAUTHORIZED if not vendor.admits(request.headers) else vendor.refusal(model, answer)
@@ -251,6 +256,29 @@ class Connection(asyncio.Protocol):
         if answer.head_ms:
             return self._dribble(answer, dialect, 0)
         return self._answer(record, answer, dialect)
+
+    def _embeddings(self, request: _Request) -> None:
+        try:
+            asked = orjson.loads(request.body)
+            model = str(asked["model"])
+        except (ValueError, KeyError, TypeError):
+            return self._refuse(_NOT_A_CHAT)
+        vendor = self._vendor
+        record = self._record = Record(vendor.new_id(), model, False, "")
+        vendor.stats.opened(record, asked)
+        document = document_of(asked)
+        answer = answer_for(model, [], None)
+        refusal = UNAUTHORIZED if not vendor.admits(request.headers) else None
+        if refusal is None and document is None:
+            refusal = vendor.refusal(model, answer)
+        if refusal is not None or document is None:
+            if answer is not None and answer.hangs:
+                return None
+            return self._refuse(refusal or unknown_model(model))
+        self.write(response(200, orjson.dumps(document)))
+        record.state = "done"
+        self.answered()
+        return None
 
     def _answer(self, record: Record, answer: Answer, dialect: Dialect) -> None:
         if record.stream:
@@ -270,7 +298,7 @@ class Connection(asyncio.Protocol):
             return self._complete(record, answer)
         self.write(data[:-20])  # less than Content-Length says
         if answer.ending is Ending.CUT:
-            record.state = "cut"
+            record.end("cut")
             self.close()
         return None
 
@@ -294,12 +322,13 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, record: Record, answer: Answer) -> None:
         record.tokens = answer.output_tokens
-        record.state = "done"
+        record.bytes = answer.text_bytes
+        record.end("done")
         self.answered()
 
     def _refuse(self, refusal: Refusal) -> None:
         if self._record is not None:
-            self._record.state = "refused"
+            self._record.end("refused")
         extra = b"Retry-After: %d\r\n" % refusal.retry_after if refusal.retry_after is not None else b""
         self.write(response(refusal.status, refusal.body, refusal.content_type, extra))
         self.answered()

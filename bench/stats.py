@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-KEPT_RECORDS = 10_000
+KEPT_RECORDS = 100_000
 KEPT_BODIES = 100
+ASKED_CHARACTERS = 80
 
 
 @dataclass(slots=True)
 class Record:
     """One chat request. `state`: open, done, cancelled (the client left), cut, error, refused.
 
-    `tokens` is what was emitted: for a streamed answer what was handed to the socket.
+    `tokens` is what was emitted: for a streamed answer what was handed to the socket; `bytes` of text are those
+    tokens'. `asked` is the last user message, at most ASKED_CHARACTERS of it. `began` and `ended` are
+    `time.monotonic()`, the machine's own.
     """
 
     id: str
@@ -23,6 +27,15 @@ class Record:
     request_id: str
     tokens: int = 0
     state: str = "open"
+    asked: str = ""
+    bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
+    ended: float = 0.0
+
+    def end(self, state: str) -> None:
+        """Nothing more is emitted; the first word about why stands."""
+        if self.state == "open":
+            self.state, self.ended = state, time.monotonic()
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from agents.runtime.events import TERMINAL
 from chat import host, selectors
 from chat.log import Batch, RunMoved, decode_events
+from chat.models import UNFINISHED
 from core.errors import PaasError
 from tenants import scope
 from tenants.scope import TenantRef
@@ -82,4 +83,4 @@ async def _next_batches(tenant: TenantRef, run_id: uuid.UUID, position: int) -> 
         return batches, None
     status, last = await scope.run_in_tenant(tenant, selectors.run_state, run_id)
     stored = await scope.run_in_tenant(tenant, selectors.stored_events, run_id, position)
-    return stored, None if status == "running" else last
+    return stored, None if status in UNFINISHED else last

@@ -12,24 +12,28 @@ import os
 import socket
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
 from django.conf import settings
+from redis.exceptions import RedisError
 
 from accounts.actors import Actor
 from agents.runtime import engine
-from agents.runtime.events import run_started
+from agents.runtime.events import run_queued, run_started
+from agents.runtime.python import client_of
 from agents.runtime.spec import AgentSpec, Transcript, Turn
-from chat import finish
+from chat import finish, tasks
 from chat.finish import Continued
+from chat.lock import Locks
 from chat.log import LogWriter, RunLog, encode_events
+from chat.places import Places
+from chat.queue import WAIT_SECONDS, RunQueue
 from chat.relay import Relay
 from core.errors import PaasError, from_exception
 from llm import wire
-from llm.registry import client_for
 from tenants.db import aio
 
 log = structlog.get_logger(__name__)
@@ -39,6 +43,8 @@ HEARTBEAT_SECONDS = 4.0
 CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_EVENTS = 64
 MAX_LIVE_RUNS = 2_000
+FAREWELL_SECONDS = 2.0
+MAX_WAITING_HERE = 500  # for one of those places
 
 HEARTBEAT_SQL = "SELECT * FROM public.usage_heartbeat(%s::uuid[], %s::int[], %s::bigint[], %s * interval '1 second')"
 SEGMENTS_SQL = "SELECT store_segments(%s::uuid[], %s::int[], %s::int[], %s::int[], %s::bytea[])"
@@ -58,24 +64,45 @@ class LiveRun:
     transcript: Transcript = field(default_factory=Transcript)
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
+    queued: bool = False  # it waits until the database lets it in
+    stored: bool = False  # what it is to do is in the database, until it begins
+    background: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # it was let in, or stopped
 
     def stop(self, code: str) -> None:
-        """Cancel the model call; the run then ends with `code`."""
+        """Cancel the model call, or the waiting for it; the run then ends with `code`."""
         self.stop_code = self.stop_code or code
+        self.changed.set()
         if self.work is not None:
             self.work.cancel()
 
+    def admit(self) -> None:
+        """It may begin."""
+        self.queued = False
+        self.changed.set()
+
 
 class Host:
-    """This process as an executor of runs. One for each event loop."""
+    """This process as an executor of runs. One for each event loop.
 
-    def __init__(self) -> None:
+    worker: it also takes the runs that are left to workers (chat/worker.py).
+    """
+
+    def __init__(self, *, worker: bool = False) -> None:
         self.id = f"{socket.gethostname()[:30]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-        self.relay = Relay(settings.REDIS_URL, self.id, self._on_command)
-        self.writer = LogWriter(self.relay)
+        self.worker = worker
+        self.relay = Relay(settings.REDIS_URL, self.id, self._on_command, also=[tasks.WORKER] if worker else [])
+        self.locks = Locks(self.relay.client, LEASE_SECONDS)
+        self.writer = LogWriter(self.relay, self.locks.distrust)
+        self.queue = RunQueue(self.relay)
+        self.places = Places(MAX_LIVE_RUNS)
         self.runs: dict[uuid.UUID, LiveRun] = {}
         self.stopping = False
+        self.hurry = asyncio.Event()  # while stopping: wait for nobody any more
+        self.leaving: set[Callable[[], None]] = set()  # called when this process begins to stop
+        self.offered = asyncio.Event()  # workers: there may be a run to take
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
 
     # --- life ---------------------------------------------------------------------------------
     def start(self) -> list[asyncio.Task[None]]:
@@ -84,30 +111,70 @@ class Host:
         return [asyncio.create_task(loop) for loop in loops]
 
     async def drain(self, seconds: float) -> None:
-        """Take no new runs; let the present ones end for `seconds`, then interrupt and end the rest."""
+        """Take no new runs; let the present ones end for `seconds`, or until `hurry` is set (A73).
+
+        Then what has not begun is left to the workers, and the rest is interrupted and ended.
+        """
         self.stopping = True
+        for leave in list(self.leaving):
+            leave()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+            self._idle.clear()
+            waits = [asyncio.create_task(event.wait()) for event in (self._idle, self.hurry)]
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
         for run in list(self.runs.values()):
-            run.stop("run_interrupted")
+            if run.stored and await self._leave(run):
+                run.stop("moved")
+                run.log.move()
+            else:
+                run.stop("run_interrupted")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
         await self.writer.flush()
+        for _ in range(round(FAREWELL_SECONDS / 0.02)):
+            if not self.leaving:
+                break
+            await asyncio.sleep(0.02)  # sockets that have the last events to send
+
+    async def _leave(self, run: LiveRun) -> bool:
+        try:
+            await self.writer.flush()
+            left = await tasks.hand_over(run.log.tenant, run.log.run_id, run.log.fence)
+            if left:
+                await self.offer()
+        except PaasError:
+            log.warning("a run that waits could not be left to the workers", run=str(run.log.run_id))
+            return False
+        return left
 
     # --- runs ---------------------------------------------------------------------------------
     def check_capacity(self) -> None:
         """Raise when this process takes no more runs."""
         if self.stopping:
             raise PaasError("server_stopping", retry_after=2)
-        if len(self.runs) >= MAX_LIVE_RUNS:
-            raise PaasError("too_many_connections", "The server is busy. Try again in a moment.", retry_after=2)
+        if self.places.waiting >= MAX_WAITING_HERE:
+            raise PaasError("too_many_runs", "The server is busy. Try again in a moment.", retry_after=2)
 
     def execute(self, run: LiveRun) -> None:
         """Run it, as a task of its own. The turn has been started in the database."""
         self.runs[run.log.run_id] = run
         task = asyncio.create_task(self._execute(run))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._idle.set()
+
+    async def offer(self) -> None:
+        """Tell the workers that there is a run to take; they look by themselves, too."""
+        try:
+            await self.relay.command(tasks.WORKER, "take")
+        except RedisError:
+            log.info("redis is away; a worker will find the run all the same")
 
     def new_log(self, actor: Actor, run_id: uuid.UUID, asked_at: float, *, shown_live: bool) -> RunLog:
         """An empty log for a run that starts here; `asked_at`: when its lease was asked for (the loop's time)."""
@@ -116,11 +183,21 @@ class Host:
         return run
 
     async def _execute(self, run: LiveRun) -> None:
-        spec = run.spec
+        spec, placed = run.spec, False
         continues = run.continued.message_id if run.continued else None
-        run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
         try:
-            error = await self._work(run)
+            error = await self._wait_for_turn(run) if run.queued else None
+            if error is None and not run.stop_code:
+                placed = self.places.take() or await self._wait_for_place(run)
+                error = None if placed or run.stop_code else PaasError("too_many_runs", retry_after=5)
+            if run.stored and placed:
+                run.stored = False
+                if not await tasks.begun(run.log.tenant, run.log.run_id, run.log.fence):
+                    run.stop("moved")
+                    run.log.move()
+            if run.stop_code != "moved":
+                run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
+                error = error or await self._work(run)
             if run.stop_code == "moved":
                 return
             await finish.finish(run.log, finish.outcome_of(run, error))
@@ -128,14 +205,36 @@ class Host:
             log.exception("a run could not be ended here; its lease will run out", run=str(run.log.run_id))
             run.log.move()
         finally:
+            if placed:
+                self.places.give()
             self.runs.pop(run.log.run_id, None)
+            self.queue.kick(run.log.tenant.id)
+
+    async def _wait_for_turn(self, run: LiveRun) -> PaasError | None:
+        if not run.stored:
+            try:
+                await tasks.store(run.log.tenant, run.log.run_id, run.turn, run.input_estimate)
+                run.stored = True
+            except PaasError as error:
+                log.warning("a run that waits stays with this process", error=error.code, run=str(run.log.run_id))
+        return await self.queue.wait(run)
+
+    async def _wait_for_place(self, run: LiveRun) -> bool:
+        """Whether the run has got one of this process's places; not, when it was stopped or has waited too long."""
+        run.log.append([run_queued(self.places.waiting + 1)])
+        place = self.places.ask(run.log.tenant.id)
+        run.changed.clear()
+        changed = asyncio.create_task(run.changed.wait())
+        await asyncio.wait((place, changed), timeout=WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
+        return not place.cancel()
 
     async def _work(self, run: LiveRun) -> PaasError | None:
         """The model call; returns the error that ended it, or None. A stop is an error with its code."""
-        client = client_for(run.spec.provider)
-        run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
         if run.stop_code:
-            run.work.cancel()
+            return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
+        client = client_of(run.spec, run.turn)
+        run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
         try:
             await run.work
         except asyncio.CancelledError:
@@ -158,9 +257,13 @@ class Host:
         return True
 
     def _on_command(self, text: str) -> None:
-        verb, _, run_id = text.partition(":")
+        verb, _, what = text.partition(":")
         if verb == "cancel":
-            self.cancel(uuid.UUID(run_id))
+            self.cancel(uuid.UUID(what))
+        elif verb == "look":
+            self.queue.kick(uuid.UUID(what))
+        elif verb == "take":
+            self.offered.set()
 
     # --- process-wide loops -------------------------------------------------------------------
     async def _heartbeats(self) -> None:
@@ -198,6 +301,11 @@ class Host:
             run.log.renew(asked_at + LEASE_SECONDS)
             if still_ours[run.log.run_id]:
                 run.stop("cancelled")
+        held = [run.log for run in runs if run.log.lock and not run.log.ended and not run.log.moved]
+        await self.locks.renew([(one.lock, one.run_id, one.fence) for one in held])
+        for one in held:
+            if one.ended:  # meanwhile, and its end may have let the lock go before it was renewed
+                await self.locks.release(one.lock, one.run_id)
 
     async def _checkpoints(self) -> None:
         while True:
@@ -257,11 +365,11 @@ def current() -> Host:
 
 
 @asynccontextmanager
-async def opened(*, drain_seconds: float = 3) -> AsyncIterator[Host]:
+async def opened(*, drain_seconds: float = 3, worker: bool = False) -> AsyncIterator[Host]:
     """A host for this event loop for the block (the process's lifespan, or a test)."""
     loop = asyncio.get_running_loop()
     async with aio.opened():
-        host = _hosts[loop] = Host()
+        host = _hosts[loop] = Host(worker=worker)
         loops = host.start()
         try:
             yield host
@@ -270,6 +378,7 @@ async def opened(*, drain_seconds: float = 3) -> AsyncIterator[Host]:
             for task in loops:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+            await host.queue.close()
             await host.relay.close()
             await wire.close()
             del _hosts[loop]

@@ -18,6 +18,7 @@ import structlog
 from accounts import keys
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
+from chat import limit_headers
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from tenants import resolve
@@ -57,6 +58,8 @@ class HttpRequest:
         self._gone: asyncio.Task[None] | None = None
         self._sent_at = 0.0
         self.started = False
+        self.answer_headers: dict[str, str] = {}  # of the answer, whole or streamed, beside its own
+        self.sse_headers = SSE_HEADERS
 
     async def actor(self) -> Actor:
         """Who asks. A browser's session is accepted for writes only from the tenant's own pages.
@@ -69,8 +72,11 @@ class HttpRequest:
             check_origin(self.headers)
         return actor
 
-    async def json(self, limit: int) -> dict[str, Any]:
-        """The body as a JSON object of at most `limit` bytes. Raises request_too_large, malformed_json."""
+    async def json(self, limit: int, *, optional: bool = False) -> dict[str, Any]:
+        """The body as a JSON object of at most `limit` bytes. Raises request_too_large, malformed_json.
+
+        optional: a body without a byte is an empty object.
+        """
         parts: list[bytes] = []
         size = 0
         while True:
@@ -84,6 +90,8 @@ class HttpRequest:
             if not message.get("more_body"):
                 break
         body = b"".join(parts)
+        if optional and not body.strip():
+            return {}
         try:
             found = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -98,7 +106,8 @@ class HttpRequest:
 
     async def respond_bytes(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """A whole JSON answer that is encoded already."""
-        extra = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        told = self.answer_headers | dict(headers or {})
+        extra = [(name.lower().encode(), value.encode()) for name, value in told.items()]
         extra.append((b"x-request-id", self.request_id.encode()))
         extra.append((b"content-length", str(len(body)).encode()))
         self.started = True
@@ -190,7 +199,8 @@ class HttpRequest:
     async def _send_part(self, part: bytes) -> None:
         if not self.started:
             self.started = True
-            headers = [*SSE_HEADERS, (b"x-request-id", self.request_id.encode())]
+            told = [(name.lower().encode(), value.encode()) for name, value in self.answer_headers.items()]
+            headers = [*self.sse_headers, (b"x-request-id", self.request_id.encode()), *told]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         if part:
             self._sent_at = asyncio.get_running_loop().time()
@@ -241,7 +251,10 @@ async def serve(request: HttpRequest, door: Door, shape: Shape) -> None:
             log.exception("request failed", path=request.path, request_id=request.request_id)
         if request.started:
             raise
-        await request.respond(found.status, shape(found, request.request_id), found.headers())
+        headers = limit_headers.of_error(found) | found.headers()
+        if shape is openai_shape and not found.retryable:
+            headers["x-should-retry"] = "false"  # OpenAI's clients try again after every 429 and 5xx if not told so
+        await request.respond(found.status, shape(found, request.request_id), headers)
     finally:
         await request.close()
 

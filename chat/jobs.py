@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chat import host, recovery, scheduler
+from chat import host, idempotency, recovery, scheduler
+from tenants import scope
 from tenants.jobs import every
 
 
@@ -10,6 +11,12 @@ from tenants.jobs import every
 async def end_abandoned_runs() -> int:
     """End runs whose process died; every five seconds."""
     return await recovery.sweep(host.current())
+
+
+@every("23 * * * *", "chat.forget_idempotency_keys")
+async def forget_idempotency_keys() -> int:
+    """Remove idempotency keys that nobody can expect to be known any more; every hour."""
+    return await scope.run_patiently(idempotency.forget_everywhere)
 
 
 @every("* * * * * */3", "chat.run_schedules")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import orjson
 import structlog
@@ -67,6 +67,7 @@ class RunLog:
         self.ended = False
         self.moved = False
         self.shown_live = shown_live
+        self.lock = ""  # on its conversation; let go with the end (chat/lock.py)
         self._spoken = False
         self.lease_until = math.inf  # in the event loop's time
         self._held_from: int | None = None
@@ -144,8 +145,10 @@ class RunLog:
 class LogWriter:
     """Carries the logs of all runs of this process to Redis, in batches."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, on_away: Callable[[], None] = lambda: None) -> None:
+        """on_away: called when Redis is found to be away."""
         self._relay = relay
+        self.on_away = on_away
         self._dirty: dict[RunLog, None] = {}
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -200,9 +203,15 @@ class LogWriter:
                     )
                 except RedisError as error:
                     log.warning("redis is away; streams go on without it", error=type(error).__name__)
+                    self.on_away()
                     self._probing = asyncio.create_task(self._until_redis_is_back())
+            # Once more: this process may have been stopped on the way to Redis, and what it wrote refused there.
+            now = loop.time()
             for run, count in zip(batch, counts, strict=True):
-                run.release(count)
+                if run.lease_until > now:
+                    run.release(count)
+                else:
+                    self._dirty[run] = None
             self._not_before = loop.time() + FLUSH_SECONDS
 
     async def _until_redis_is_back(self) -> None:
@@ -221,4 +230,4 @@ class LogWriter:
 def _entry(run: RunLog, count: int) -> Entry:
     """What `run` has gained up to its event `count`, for its stream."""
     events = encode_events(run.events[run.relayed : count])
-    return run.tenant, run.run_id, run.relayed + 1, count, events, run.ended and count == len(run.events)
+    return run.tenant, run.run_id, run.relayed + 1, count, events, run.ended and count == len(run.events), run.lock

@@ -9,22 +9,29 @@ from __future__ import annotations
 from django.db import models
 
 from agents.models import Agent, AgentVersion
+from core import clock
 from core.ids import uuid7
 
 
 class Conversation(models.Model):
-    """One person's thread with one agent."""
+    """One person's thread with one agent.
+
+    config: what every turn of it is asked with unless the turn says otherwise; meta: the client's own words about it.
+    Both are set over the Phase 1 API only, where a conversation is a session.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="+")
     user_id = models.UUIDField(null=True)
     key_id = models.UUIDField(null=True)
     title = models.CharField(max_length=200)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    updated_at = models.DateTimeField(default=clock.now, editable=False)
     deleted_at = models.DateTimeField(null=True)
     # No foreign key: conversation and message would each have to be there before the other.
     leaf_id = models.UUIDField(null=True, help_text="The last message of the path that is shown; null: not linked.")
+    config = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:
         indexes = [
@@ -39,10 +46,15 @@ class Conversation(models.Model):
         return self.title
 
 
+# Not `status__in`: PostgreSQL would write that condition otherwise for a clone of the table than for the table itself.
+UNFINISHED_ROWS = models.Q(status="queued") | models.Q(status="running")
+
+
 class Run(models.Model):
     """One answer being made, or made. Its lease and its tokens are the shared `usage.Reservation`."""
 
     class Status(models.TextChoices):
+        QUEUED = "queued"  # waits for a place (chat/queue.py), or for a worker
         RUNNING = "running"
         COMPLETED = "completed"
         FAILED = "failed"
@@ -54,8 +66,9 @@ class Run(models.Model):
     version = models.ForeignKey(AgentVersion, on_delete=models.PROTECT, related_name="+")
     user_id = models.UUIDField(null=True)
     key_id = models.UUIDField(null=True)
-    door = models.CharField(max_length=12, help_text="websocket, sse or openai")
+    door = models.CharField(max_length=12, help_text="websocket, sse, openai, phase1 or import")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    background = models.BooleanField(default=False, db_default=False, help_text="A worker's, and nobody waits for it.")
     input = models.JSONField(null=True, help_text="The messages of a call that has no conversation.")
     finish_reason = models.CharField(max_length=12, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
@@ -64,25 +77,85 @@ class Run(models.Model):
     last_seq = models.IntegerField(default=0, help_text="Of the stored log; the live one may be ahead.")
     asked_id = models.UUIDField(null=True, help_text="The message that is answered.")
     message_id = models.UUIDField(null=True, help_text="The answer that it wrote; while it runs: that it continues.")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation"],
-                condition=models.Q(status="running", conversation__isnull=False),
+                condition=models.Q(conversation__isnull=False) & UNFINISHED_ROWS,
                 name="one_run_a_conversation",
             )
         ]
-        indexes = [models.Index(fields=["-created_at"], name="run_recent")]
+        indexes = [
+            models.Index(fields=["-created_at"], name="run_recent"),
+            models.Index(fields=["status"], condition=UNFINISHED_ROWS, name="run_unfinished"),
+        ]
 
     def __str__(self) -> str:
         return f"run {self.id}"
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether its end is still to come."""
+        return self.status in UNFINISHED
+
+
+UNFINISHED = (Run.Status.QUEUED, Run.Status.RUNNING)
+
+
+class RunTask(models.Model):
+    """What a run that has not begun yet is to do, so that another process can do it; gone once it begins.
+
+    task: `agents.runtime.spec.Turn` as JSON, see chat/tasks.py.
+    """
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, primary_key=True, related_name="task")
+    task = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"task of {self.run_id}"
+
+
+class LetIn(models.Model):
+    """When a caller who had to wait was last let in (`run_queue`). caller_id: a person's or an API key's id."""
+
+    caller_id = models.UUIDField(primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.caller_id} at {self.at}"
+
+
+class IdempotencyKey(models.Model):
+    """A key under which a caller began a turn: whoever sends it again gets that turn and begins none.
+
+    caller_id: a person's or an API key's id. digest: SHA-256 of the parsed request. started: what the first answer said
+    (chat/idempotency.py).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    caller_id = models.UUIDField()
+    key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    started = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["caller_id", "key"], name="idempotency_once")]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_old")]
+
+    def __str__(self) -> str:
+        return self.key
+
 
 class Message(models.Model):
-    """What somebody said, as a node of the conversation's tree: messages with one parent are siblings."""
+    """What somebody said, as a node of the conversation's tree: messages with one parent are siblings.
+
+    meta: of an imported message {"id", "tokens_used", "meta"} as it was there (paas/phase1_import.py).
+    """
 
     class Status(models.TextChoices):
         COMPLETE = "complete"
@@ -99,7 +172,8 @@ class Message(models.Model):
     reasoning = models.TextField(blank=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.COMPLETE)
     superseded = models.BooleanField(default=False, help_text="Of before there were siblings: replaced by a retry.")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:
         indexes = [models.Index(fields=["conversation", "-id"], name="message_order")]
@@ -127,6 +201,25 @@ class RunSegment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.first_seq}..{self.last_seq}"
+
+
+class Response(models.Model):
+    """What /v1/responses keeps beside a run: what was asked, and the context that it was answered from.
+
+    Clients know it by its run. items holds the whole context, earlier answers included, so that deleting an earlier
+    response takes nothing from a later one, and going on needs one row however long the chain is. Text and not
+    jsonb, because what was sent to clients must come back to the byte.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="response")
+    previous_id = models.UUIDField(null=True, help_text="The response that this one goes on from; it may be deleted.")
+    stored = models.BooleanField(default=True, help_text="False: nobody finds it, and it goes when its run ends.")
+    request = models.TextField(help_text="JSON: the fields of the request that the answer repeats.")
+    items = models.TextField(help_text="JSON: a list of items. Those of this request, the last ones, have no id.")
+
+    def __str__(self) -> str:
+        return f"response {self.run_id}"
 
 
 class Schedule(models.Model):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from agents.runtime.events import VERSION, Event
+from chat.idempotency import made_at
 from chat.log import Batch
 from chat.turns import ROOT, StartedTurn, TurnRequest
 from core import clock
@@ -49,10 +51,13 @@ def parse_uuid(text: str) -> uuid.UUID:
 def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
     """A turn as native clients ask for it. Raises validation_failed.
 
-    {agent?, conversation_id?, message, parent_message_id?}, where a parent_message_id of null is another beginning;
-    or, instead of a message, one of retry: true, regenerate: <answer's id> and continue: <answer's id>.
+    {agent?, conversation_id?, message, parent_message_id?, background?}, where a parent_message_id of null is another
+    beginning; or, instead of a message, one of retry: true, regenerate: <answer's id> and continue: <answer's id>.
     """
     message, agent, retry = body.get("message", ""), body.get("agent") or "", body.get("retry", False)
+    background = body.get("background", False)
+    if not isinstance(background, bool):
+        raise PaasError("validation_failed", "background is true or false.", details={"param": "background"})
     if not isinstance(message, str) or not isinstance(agent, str) or not isinstance(retry, bool):
         raise PaasError("validation_failed", "message and agent are texts, retry is true or false.")
     places = {name: body[name] for name in ("regenerate", "continue") if body.get(name) is not None}
@@ -74,6 +79,7 @@ def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
         message=message,
         conversation_id=conversation_id,
         retry=retry,
+        background=background,
         regenerate=_id_in(body, "regenerate"),
         continues=_id_in(body, "continue"),
         parent_id=(parent or ROOT) if "parent_message_id" in places else None,
@@ -89,7 +95,7 @@ def started_view(started: StartedTurn) -> dict[str, Any]:
     """What a native client learns of the turn it started. A known conversation is named by id only."""
     conversation: dict[str, Any] = {"id": str(started.conversation_id)}
     if started.title is not None:
-        now = clock.now().isoformat()
+        now = datetime.fromtimestamp(made_at(started.run_id), UTC).isoformat()
         conversation |= {
             "title": started.title,
             "agent": {"slug": started.spec.slug, "name": started.spec.name},
@@ -98,7 +104,7 @@ def started_view(started: StartedTurn) -> dict[str, Any]:
             "active_run_id": str(started.run_id),
         }
     return {
-        "run": {"id": str(started.run_id), "status": "running", "last_seq": 0},
+        "run": {"id": str(started.run_id), "status": started.status, "last_seq": 0},
         "conversation": conversation,
         "message_id": str(started.message_id),
     }

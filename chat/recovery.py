@@ -1,8 +1,9 @@
 """Ends runs whose process died: what they had said is kept, what they had used is settled, nobody waits for ever.
 
 A lease that ran out is taken over with a higher fence, so the former host, should it only have been slow, can
-write nothing more. The log is put together from PostgreSQL's stretches and what Redis has beyond them; since
-clients are shown only what Redis has, every byte that anybody saw is in it (A71).
+write nothing more. One that had not begun is left to the workers: nothing was said or used yet. The log of the others
+is put together from PostgreSQL's stretches and what Redis has beyond them; since clients are shown only what Redis
+has, every byte that anybody saw is in it (A71).
 """
 
 from __future__ import annotations
@@ -13,20 +14,24 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from agents.builtin_specs import charged_builtin
 from agents.charges import charged_info
 from agents.runtime.events import (
     REASONING_DELTA,
     RUN_CANCELLED,
     RUN_COMPLETED,
     RUN_FAILED,
+    RUN_STARTED,
     TEXT_DELTA,
+    TOOL_DELTA,
     Event,
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import finish, selectors
+from chat import embeddings, finish, selectors, tasks
 from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
+from chat.lock import lock_key
 from chat.log import RunLog, decode_events
 from chat.models import Message, Run
 from core.errors import PaasError
@@ -35,9 +40,15 @@ from tenants import scope
 from tenants.db import aio
 from tenants.scope import TenantRef
 from tenants.selectors import tenant_by_id
+from usage.models import Reservation
 
 log = structlog.get_logger(__name__)
 
+# A run that no process holds.
+CLAIM_ONE_SQL = (
+    "UPDATE public.usage_reservation SET host = %s, fence = fence + 1, lease_until = now() + %s * interval '1 second' "
+    "WHERE run_id = %s AND state = 'held' AND host = 'worker' RETURNING fence, input_estimate"
+)
 TAKE_SQL = "SELECT * FROM public.usage_take_expired(%s, %s * interval '1 second', %s)"
 MOST_AT_ONCE = 50
 
@@ -52,7 +63,10 @@ async def sweep(host: Host) -> int:
             if tenant is None:
                 log.error("a reservation has no tenant", run=str(run_id))
                 continue
-            ended += await _end(host, tenant, run_id, fence, input_estimate, cancel_requested)
+            if not cancel_requested and await tasks.hand_over(tenant, run_id, fence):
+                await host.offer()
+                continue
+            ended += await end(host, tenant, run_id, fence, input_estimate, stopped=cancel_requested)
         except PaasError as error:
             log.warning("a run will be ended at the next sweep", run=str(run_id), error=error.code)
         except Exception:
@@ -60,33 +74,76 @@ async def sweep(host: Host) -> int:
     return ended
 
 
-async def _end(
-    host: Host, tenant: TenantRef, run_id: uuid.UUID, fence: int, input_estimate: int, stopped: bool
+async def end_unclaimed(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> None:
+    """Stop a run that waits for a worker. One that a worker has taken meanwhile is stopped there."""
+    row = await aio.database().fetch_one(tenant, CLAIM_ONE_SQL, [host.id, LEASE_SECONDS, run_id])
+    if row is not None:
+        await end(host, tenant, run_id, row[0], row[1], stopped=True)
+
+
+async def end(
+    host: Host,
+    tenant: TenantRef,
+    run_id: uuid.UUID,
+    fence: int,
+    input_estimate: int,
+    *,
+    stopped: bool = False,
+    error: PaasError | None = None,
 ) -> bool:
-    run, info, continued = await scope.run_in_tenant(tenant, _run_and_model, run_id)
-    stored, events = await _events(host, tenant, run_id)
-    live = RunLog(tenant, run_id, fence, host.writer)
+    """End a run that this process has taken over: as stopped, or as failed (with `error`, or as interrupted)."""
+    try:
+        run, info, continued = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+    except Run.DoesNotExist:
+        await embeddings.end_lost(tenant, run_id, fence)  # those have no run
+        return True
+    live = await log_of(host, tenant, run, fence)
+    known = len(live.events)
     # An end that was held back and never committed is not part of the run.
-    live.events = [event for event in events if event[0] not in (RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED)]
-    if not live.events:
-        live.events = [
+    live.events = [event for event in live.events if event[0] not in (RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED)]
+    if all(event[0] != RUN_STARTED for event in live.events):
+        live.events.append(
             run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
-        ]  # it died before its first word, or all of them are lost
-    live.stored = stored
-    live.relayed = live.released = len(live.events)
-    done = await finish.finish(live, _outcome(run, info, continued, live.events, input_estimate, stopped))
+        )  # it died before its first word, or all of them are lost
+    live.stored = min(live.stored, len(live.events))
+    live.relayed = live.released = min(known, len(live.events))
+    outcome = _outcome(
+        run, info, continued, live.events, input_estimate, stopped, error or PaasError("run_interrupted")
+    )
+    done = await finish.finish(live, outcome)
     if done:
         await host.writer.flush()
-        log.info("ended a run whose process had died", run=str(run_id), tenant=tenant.slug, events=len(events))
+        log.info("ended a run that nobody held any more", run=str(run_id), tenant=tenant.slug, events=known)
     return done
+
+
+async def log_of(host: Host, tenant: TenantRef, run: Run, fence: int) -> RunLog:
+    """The log of a run that this process has taken over, as far as anybody has seen it."""
+    stored, events = await _events(host, tenant, run.id)
+    live = RunLog(tenant, run.id, fence, host.writer)
+    live.events = events
+    live.stored = stored
+    live.relayed = live.released = len(events)
+    if run.conversation_id is not None:
+        live.lock = lock_key(tenant, run.user_id or run.key_id, run.conversation_id)
+    return live
 
 
 def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo, Continued | None]:
     run = Run.objects.select_related("version__provider", "agent").get(id=run_id)
     account = run.version.provider
-    info = charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+    if account is None:  # a built-in agent: what it asked was settled when the run began
+        held = Reservation.objects.get(run_id=run_id)
+        info = charged_builtin(held.provider, held.model, run.created_at)
+    else:
+        info = charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+    return run, info, continued_by(run)
+
+
+def continued_by(run: Run) -> Continued | None:
+    """The answer that the run goes on with, if it is one that does. Bound to the tenant."""
     answer = Message.objects.filter(id=run.message_id).first() if run.message_id else None
-    return run, info, Continued(answer.id, answer.content) if answer else None
+    return Continued(answer.id, answer.content) if answer else None
 
 
 async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int, list[Event]]:
@@ -112,7 +169,13 @@ async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int
 
 
 def _outcome(
-    run: Run, info: ModelInfo, continued: Continued | None, events: list[Event], input_estimate: int, stopped: bool
+    run: Run,
+    info: ModelInfo,
+    continued: Continued | None,
+    events: list[Event],
+    input_estimate: int,
+    stopped: bool,
+    error: PaasError,
 ) -> Outcome:
     transcript = Transcript()
     for kind, data in events:
@@ -120,12 +183,13 @@ def _outcome(
             transcript.text.append(data["text"])
         elif kind == REASONING_DELTA:
             transcript.reasoning.append(data["text"])
-    transcript.deltas = len(transcript.text) + len(transcript.reasoning)
+    pieces = sum(kind == TOOL_DELTA for kind, _ in events)
+    transcript.deltas = len(transcript.text) + len(transcript.reasoning) + pieces
     who: dict[str, Any] = {"user_id": run.user_id, "key_id": run.key_id, "agent_id": run.agent_id}
     return Outcome(
         status="cancelled" if stopped else "failed",
         finish_reason="cancelled" if stopped else "error",
-        error=None if stopped else PaasError("run_interrupted"),
+        error=None if stopped else error,
         content=transcript.content,
         reasoning="".join(transcript.reasoning),
         conversation_id=run.conversation_id,

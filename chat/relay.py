@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import redis.asyncio as redis
@@ -30,25 +30,39 @@ READ_COUNT = 200
 # All runs' entries in one command: redis-py's cost is per command, and a process has hundreds of runs (a third
 # of a relayed token's cost was its pipeline of XADD, EXPIRE and PUBLISH). "equal or smaller": another process
 # went on with this run; PostgreSQL's fence decides. Any other refusal (a full Redis) is the caller's error.
+# At the end of a run its conversation is free (chat/lock.py), and who waits in the tenant's queue may look again.
 APPEND_LUA = """
 for i, key in ipairs(KEYS) do
-    local first, last, events, keep = unpack(ARGV, 4 * i - 3, 4 * i)
+    local first, last, events, keep, ended, lock, run = unpack(ARGV, 7 * i - 6, 7 * i)
     local done = redis.pcall('XADD', key, last .. '-0', 'f', first, 'e', events)
     if type(done) == 'table' and done.err and not string.find(done.err, 'equal or smaller', 1, true) then
         return done
     end
     if keep ~= '0' then redis.call('EXPIRE', key, keep) end
     redis.call('PUBLISH', key, '')
+    if ended == '1' then
+        if lock ~= '' then
+            local holder = redis.call('GET', lock)
+            if holder and string.sub(holder, 1, #run) == run then redis.call('DEL', lock) end
+        end
+        redis.call('PUBLISH', string.match(key, '^(.-):run:') .. ':queue', '')
+    end
 end
 return #KEYS
 """
 
-Entry = tuple[TenantRef, uuid.UUID, int, int, bytes, bool]  # tenant, run, first, last, encoded events, the end?
+# tenant, run, first, last, encoded events, the end?, the lock on its conversation
+Entry = tuple[TenantRef, uuid.UUID, int, int, bytes, bool, str]
 
 
 def run_key(tenant: TenantRef, run_id: uuid.UUID) -> str:
     """The stream's key and the hint channel's name."""
     return tenant_key(tenant, "run", run_id.hex)
+
+
+def queue_channel(tenant: TenantRef) -> str:
+    """Where it is said that a run of the tenant has ended."""
+    return tenant_key(tenant, "queue")
 
 
 def host_channel(host: str) -> str:
@@ -59,14 +73,15 @@ def host_channel(host: str) -> str:
 class Relay:
     """One process's connections to Redis for run logs."""
 
-    def __init__(self, url: str, host: str, on_command: Callable[[str], None]) -> None:
+    def __init__(self, url: str, host: str, on_command: Callable[[str], None], *, also: Sequence[str] = ()) -> None:
+        """also: other names under which this process hears commands."""
         once = Retry(NoBackoff(), 1)  # a pooled connection may be stale after Redis restarted
-        self._client = redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=once)
-        self._append = self._client.register_script(APPEND_LUA)
+        self.client = redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=once)
+        self._append = self.client.register_script(APPEND_LUA)
         # Blocking reads need a connection without a read timeout: redis-py's default of 5 s ends idle ones.
         self._listener = redis.from_url(url, socket_timeout=None, socket_connect_timeout=1.0)
         self._pubsub = self._listener.pubsub(ignore_subscribe_messages=True)
-        self._host = host
+        self._names = [host_channel(name) for name in (host, *also)]
         self._on_command = on_command
         self._subscribing = asyncio.Lock()  # two at once would each open a connection, and one be lost
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -74,40 +89,44 @@ class Relay:
     async def close(self) -> None:
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         await self._listener.aclose()
-        await self._client.aclose()
+        await self.client.aclose()
 
     async def ping(self) -> None:
         """Raise RedisError when Redis does not answer."""
-        await self._client.ping()
+        await self.client.ping()
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """Append entries to their streams and hint at them; one round trip. Raises RedisError."""
         if not entries:
             return
         keys = [run_key(tenant, run_id) for tenant, run_id, *_ in entries]
-        args: list[bytes | int] = []
-        for _, _, first, last, events, end in entries:
+        args: list[bytes | int | str] = []
+        for _, run_id, first, last, events, end, lock in entries:
             # At the end again: a stream that Redis lost meanwhile was made anew.
-            args += (first, last, events, KEEP_SECONDS if first == 1 or end else 0)
+            args += (first, last, events, KEEP_SECONDS if first == 1 or end else 0, int(end), lock, str(run_id))
         await self._append(keys=keys, args=args)
 
     async def read(self, tenant: TenantRef, run_id: uuid.UUID, after: int) -> list[tuple[int, bytes]]:
         """(first number, encoded events) of entries that end above `after`, oldest first. Raises RedisError."""
-        found: Any = await self._client.xrange(run_key(tenant, run_id), min=f"({after}-0", count=READ_COUNT)
+        found: Any = await self.client.xrange(run_key(tenant, run_id), min=f"({after}-0", count=READ_COUNT)
         return [(int(fields[b"f"]), fields[b"e"]) for _, fields in found]
 
     async def drop(self, tenant: TenantRef, run_id: uuid.UUID) -> None:
         """Forget a run's stream."""
-        await self._client.delete(run_key(tenant, run_id))
+        await self.client.delete(run_key(tenant, run_id))
 
     async def command(self, host: str, text: str) -> None:
         """Tell another process something (`cancel:<run>`); it may not hear it. Raises RedisError."""
-        await self._client.publish(host_channel(host), text)
+        await self.client.publish(host_channel(host), text)
+
+    def hints(self, tenant: TenantRef, run_id: uuid.UUID) -> AbstractAsyncContextManager[asyncio.Event]:
+        """An event that is set whenever the run may have news."""
+        return self.heard(run_key(tenant, run_id))
 
     @asynccontextmanager
-    async def hints(self, tenant: TenantRef, run_id: uuid.UUID) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever the run may have news."""
-        channel, event = run_key(tenant, run_id), asyncio.Event()
+    async def heard(self, channel: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever something is said on a channel, and when something may have been missed."""
+        event = asyncio.Event()
         waiting = self._waiting[channel]
         waiting.add(event)
         try:
@@ -138,7 +157,7 @@ class Relay:
         while True:
             try:
                 async with self._subscribing:
-                    await self._pubsub.subscribe(host_channel(self._host))
+                    await self._pubsub.subscribe(*self._names)
                 self._wake_all()
                 async for message in self._pubsub.listen():
                     self._heard(message)
@@ -148,7 +167,7 @@ class Relay:
 
     def _heard(self, message: dict[str, Any]) -> None:
         channel = message["channel"].decode()
-        if channel == host_channel(self._host):
+        if channel in self._names:
             self._on_command(message["data"].decode())
         for event in self._waiting.get(channel, ()):
             event.set()

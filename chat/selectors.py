@@ -13,8 +13,10 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ
 from agents.runtime.events import Event
+from agents.runtime.spec import AgentSpec
+from agents.builtin_specs import spec_of_run_version
 from chat.log import decode_events
-from chat.models import Conversation, Message, Run, RunSegment
+from chat.models import UNFINISHED, Conversation, Message, Run, RunSegment
 from chat.tree import Tree
 from core.errors import PaasError
 
@@ -31,7 +33,7 @@ def _own(actor: Actor) -> Q:
 
 def conversations_for(actor: Actor) -> QuerySet[Conversation]:
     """The actor's conversations that are not deleted, newest first, with `active_run_id`."""
-    running = Run.objects.filter(conversation=OuterRef("pk"), status=Run.Status.RUNNING)
+    running = Run.objects.filter(conversation=OuterRef("pk"), status__in=UNFINISHED)
     return (
         Conversation.objects.select_related("agent")
         .filter(_own(actor), deleted_at=None)
@@ -73,7 +75,7 @@ def conversation_for(actor: Actor, conversation_id: uuid.UUID, *, deleted: bool 
     """One of the actor's conversations. Raises not_found."""
     found = (
         Conversation.objects.select_related("agent")
-        .annotate(active=Exists(Run.objects.filter(conversation=OuterRef("pk"), status=Run.Status.RUNNING)))
+        .annotate(active=Exists(Run.objects.filter(conversation=OuterRef("pk"), status__in=UNFINISHED)))
         .filter(_own(actor), id=conversation_id, deleted_at__isnull=not deleted)
         .first()
     )
@@ -123,7 +125,7 @@ def messages_of(conversation: Conversation, ids: list[uuid.UUID] | None = None) 
 
 def active_run(conversation: Conversation) -> Run | None:
     """The run that answers the conversation right now, if any."""
-    return Run.objects.filter(conversation=conversation, status=Run.Status.RUNNING).first()
+    return Run.objects.filter(conversation=conversation, status__in=UNFINISHED).first()
 
 
 def run_for(actor: Actor, run_id: uuid.UUID) -> Run:
@@ -132,6 +134,14 @@ def run_for(actor: Actor, run_id: uuid.UUID) -> Run:
     if found is None:
         raise PaasError("not_found")
     return found
+
+
+def spec_of_run(run_id: uuid.UUID) -> AgentSpec:
+    """What a run runs, as it was when it was begun. Raises not_found."""
+    found = Run.objects.select_related("agent", "version__provider").filter(id=run_id).first()
+    if found is None:
+        raise PaasError("not_found")
+    return spec_of_run_version(found.agent, found.version)
 
 
 def run_state(run_id: uuid.UUID) -> tuple[str, int]:
@@ -154,6 +164,7 @@ def run_view(run: Run) -> dict[str, Any]:
         "id": str(run.id),
         "status": run.status,
         "last_seq": run.last_seq,
+        "background": run.background,
         "conversation_id": str(run.conversation_id) if run.conversation_id else None,
         "finish_reason": run.finish_reason or None,
         "error": {"code": run.error_code, "message": run.error_message} if run.error_code else None,

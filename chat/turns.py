@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,22 +19,31 @@ from django.conf import settings
 from psycopg.types.json import Jsonb
 from redis.exceptions import RedisError
 
+from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
-from chat import host, selectors
+from chat import client_tools, host, idempotency, images, recovery, selectors, tasks
 from chat.finish import Continued
 from chat.host import LEASE_SECONDS, LiveRun
+from chat.idempotency import REPLAYED
+from chat.lock import lock_key
 from chat.log import RunLog
+from chat.queue import MOST_BACKGROUND, MOST_WAITING
+from chat.responses import Kept
 from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
+from llm.catalog import ModelInfo
 from llm.tokens import estimate_messages
 from tenants import scope
 from tenants.db import aio
+from usage.standings import Standing, refusal, standing_of
 
-START_SQL = "SELECT code, granted, input_tokens, message, history FROM start_turn(%s)"
+START_SQL = "SELECT code, granted, input_tokens, message, history, quota FROM start_turn(%s)"
+KEY_SQL = "SELECT code, started FROM turn_of_key(%s, %s, %s)"
+BEGUN = ("ok", "queued")
 CANCEL_SQL = (
     "UPDATE public.usage_reservation SET cancel_requested = true WHERE run_id = %s AND state = 'held' RETURNING host"
 )
@@ -43,8 +53,11 @@ DEFAULT_CONTEXT_TOKENS = 8192
 ROOT = uuid.UUID(int=0)  # as a parent: no message
 # Vendors differ in what they make of a last message that is the model's own; this one they all understand.
 CONTINUE = "Continue your last message exactly where it stops. Repeat nothing of it and add no introduction."
-# Sampling parameters of a request that reach the model.
-PARAMETERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking")
+# Parameters of a request that reach the model: of sampling, and what chat/client_tools.py checks.
+PARAMETERS = (
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking"),
+    *("tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,7 @@ class TurnRequest:
     answer that was cut goes on), or `messages` (a call without conversation, in OpenAI's shape).
     parent_id: the message that `message` follows; None is the last one shown, ROOT another beginning.
     run_id: the run's id where the caller must be able to ask twice and start it once; the second time is
-    run_in_progress.
+    run_in_progress. tools: the caller's own, as chat.client_tools.checked_tools gives them.
     """
 
     door: str
@@ -72,6 +85,11 @@ class TurnRequest:
     max_tokens: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     stream: bool = True
+    tools: tuple[dict[str, Any], ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)  # for agents written in Python (agents.runtime.spec.Turn)
+    background: bool = False  # a worker does it, and whoever asked does not wait for it
+    idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
+    response: Kept | None = None  # of /v1/responses, which needs `messages`
 
     @property
     def answers_again(self) -> bool:
@@ -81,28 +99,55 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartedTurn:
-    """A turn that runs: its log can be followed at once."""
+    """A turn that runs, or will: its log can be followed at once (chat.follow), wherever it is written.
+
+    log: None when another process writes it. status: `running`, or `queued`. replayed: it was begun by an earlier
+    request with the same idempotency key, and is as that one was told; it may have ended long ago.
+    """
 
     run_id: uuid.UUID
     spec: AgentSpec
-    log: RunLog
+    log: RunLog | None
     conversation_id: uuid.UUID | None
     message_id: uuid.UUID | None
     title: str | None  # of a new conversation
     input_tokens: int
+    status: str = "running"
+    replayed: bool = False
+    tightest: Standing | None = None  # of the limits on tokens, with this turn held
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an HTTP answer says of it."""
+        return REPLAYED if self.replayed else {}
 
 
 async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     """Begin a turn for `actor`.
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
-    run_in_progress, not_continuable, quota_exceeded, session_limit_reached, database_unavailable, server_stopping.
+    unsupported_parameter, run_in_progress, not_continuable, quota_exceeded, model_unpriced, session_limit_reached,
+    rate_limited, too_many_runs, idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
+    try:
+        return await _begin(actor, request)
+    except PaasError as refused:
+        # What was begun under this key stays what it is, whatever has become of its agent or its conversation since.
+        if request.idempotency_key and not refused.code.startswith("idempotency") and refused.status != 503:
+            code, told = await _of_key(actor, request)
+            if code is not None:
+                return await _replayed(actor, code, told)
+        raise
+
+
+async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here = host.current()
     here.check_capacity()
     _check_message(request)
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
+    client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
+    await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
     run_id, message_id = request.run_id or uuid7(), uuid7()
     conversational = request.messages is None
@@ -110,9 +155,20 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    input_tokens = estimate_messages(asked)
+    input_tokens = _estimate(asked, request)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     output_tokens = _output_limit(spec, request, context - input_tokens)
+    stream = request.stream or conversational
+    instructions = 1 if spec.instructions else 0
+    turn = Turn(
+        messages=asked,
+        max_output_tokens=output_tokens,
+        parameters=_parameters(spec, request),
+        stream=stream,
+        client_tools=request.tools,
+        options=request.options,
+    )
+    elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
     start = {
         "run": run_id,
@@ -130,34 +186,51 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         "user": actor.user_id,
         "key": actor.key_id,
         "door": request.door,
-        "input": request.messages,
+        "input": images.stored(request.messages) if request.response is None else None,  # a response keeps its own
+        "response": asdict(request.response) if request.response else None,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "history_budget": context - input_tokens - output_tokens,
-        "host": here.id,
-        "lease_seconds": LEASE_SECONDS,
+        "host": tasks.WORKER if elsewhere else here.id,
+        "lease_seconds": tasks.lease_seconds(request.background) if elsewhere else LEASE_SECONDS,
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
+        "terms": _terms(spec.info),
+        "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
+        "background": request.background,
+        "task": tasks.task_of(turn, instructions) if elsewhere else None,
+        "idempotency": _key(request),
     }
+    lock = lock_key(actor.tenant, actor.user_id or actor.key_id, conversation_id) if conversation_id else ""
+    if lock and not new and not await here.locks.take(lock, run_id):
+        raise PaasError("run_in_progress")
     asked_at = asyncio.get_running_loop().time()
-    code, granted, counted, stored_message, history = await _start(actor, start)
-    if code != "ok":
-        raise _refusal(code, counted)
+    code = ""
+    try:
+        code, granted, counted, stored_message, history, quota = await _start(actor, start)
+    finally:
+        if lock and not new and code not in BEGUN:
+            await here.locks.release(lock, run_id)
+    if code == "replayed":
+        return await _replayed(actor, code, history)
+    if code not in BEGUN:
+        raise _refusal(code, counted, quota)
 
-    instructions = 1 if spec.instructions else 0
-    messages = asked[:instructions] + (history or []) + asked[instructions:]
-    stream = request.stream or conversational
-    log = here.new_log(actor, run_id, asked_at, shown_live=stream)
-    turn = Turn(
-        messages=messages,
-        max_output_tokens=granted,
-        parameters=_parameters(spec, request),
-        stream=stream,
-    )
-    continued = Continued(request.continues, history[-1]["content"]) if request.continues else None
-    here.execute(LiveRun(log, actor, spec, turn, conversation_id, counted, continued))
-    return StartedTurn(run_id, spec, log, conversation_id, stored_message if conversational else None, title, counted)
+    status, log = "queued" if code == "queued" else "running", None
+    if elsewhere:
+        await here.offer()
+    else:
+        log = here.new_log(actor, run_id, asked_at, shown_live=stream)
+        log.lock = lock
+        turn = tasks.with_history(turn, instructions, history, granted)
+        continued = Continued(request.continues, history[-1]["content"]) if request.continues else None
+        run = LiveRun(log, actor, spec, turn, conversation_id, counted, continued)
+        run.queued = code == "queued"
+        here.execute(run)
+    tightest = standing_of(quota) if quota else None
+    answered = stored_message if conversational else None
+    return StartedTurn(run_id, spec, log, conversation_id, answered, title, counted, status, tightest=tightest)
 
 
 async def _own_agent(actor: Actor, request: TurnRequest) -> str:
@@ -180,6 +253,41 @@ async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
     if row is None:
         raise PaasError("internal_error")
     return row
+
+
+def _key(request: TurnRequest) -> dict[str, str] | None:
+    if not request.idempotency_key:
+        return None
+    return {"key": request.idempotency_key, "digest": idempotency.digest_of(request)}
+
+
+async def _of_key(actor: Actor, request: TurnRequest) -> tuple[Any, ...]:
+    """(what `turn_of_key` says, what the first answer said)."""
+    params = [actor.user_id or actor.key_id, request.idempotency_key, idempotency.digest_of(request)]
+    row = await aio.database().fetch_one(actor.tenant, KEY_SQL, params)
+    return row if row is not None else (None, None)
+
+
+async def _replayed(actor: Actor, code: str, told: dict[str, Any] | None) -> StartedTurn:
+    """The turn that an earlier request with the same key began."""
+    if code != "replayed" or told is None:
+        raise idempotency.refusal(code)
+    run_id = uuid.UUID(told["run"])
+    spec = await scope.run_in_tenant(actor.tenant, selectors.spec_of_run, run_id)
+    conversation_id, message_id = (
+        uuid.UUID(told[name]) if told[name] else None for name in ("conversation", "message")
+    )
+    return StartedTurn(
+        run_id,
+        spec,
+        None,
+        conversation_id,
+        message_id if conversation_id else None,
+        told["title"],
+        told["input_tokens"],
+        told["status"],
+        replayed=True,
+    )
 
 
 def _check_message(request: TurnRequest) -> None:
@@ -207,6 +315,12 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     return asked
 
 
+def _estimate(asked: list[dict[str, Any]], request: TurnRequest) -> int:
+    """Tokens of what is sent: the messages, the caller's tools, and a schema."""
+    form = request.parameters.get("response_format")
+    return estimate_messages(asked, (*request.tools, form) if form else request.tools)
+
+
 def _output_limit(spec: AgentSpec, request: TurnRequest, room: int) -> int:
     """The most output tokens of this call: the least of what is asked, the model's own limit, and the room left."""
     limits = [request.max_tokens, spec.parameters.get("max_tokens"), spec.info.max_output_tokens]
@@ -221,22 +335,32 @@ def _parameters(spec: AgentSpec, request: TurnRequest) -> dict[str, Any]:
     return own | {name: value for name, value in request.parameters.items() if name in PARAMETERS}
 
 
-def _refusal(code: str, counted: int) -> PaasError:
-    if code == "session_limit_reached":
-        return _tomorrow()
-    if code != "quota_exceeded":
-        return PaasError(code)
-    resets_at = clock.next_month(clock.month_of(clock.now()))
-    seconds = (resets_at - clock.now()).total_seconds()
-    return PaasError(
-        code,
-        f"The token quota of this month does not cover this message. It resets on {resets_at:%Y-%m-%d} (UTC).",
-        retry_after=seconds,
-        details={"resets_at": resets_at.isoformat(), "input_tokens": counted},
+def _terms(info: ModelInfo) -> dict[str, str | None]:
+    """The dearest that a token of either kind can become: nobody knows before what will be read from a cache, or what
+    will be thought."""
+    tokens_in, tokens_out = (
+        _dearest(info.input_price, info.cached_price),
+        _dearest(info.output_price, info.reasoning_price),
     )
+    return {"input_price": tokens_in, "output_price": tokens_out, "currency": info.currency}
 
 
-def _tomorrow() -> PaasError:
+def _dearest(price: Decimal | None, part: Decimal | None) -> str | None:
+    return None if price is None else format(max(price, part or price), "f")
+
+
+def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError:
+    if code == "session_limit_reached" and quota is None:
+        return session_limit()
+    if code in ("quota_exceeded", "session_limit_reached", "model_unpriced"):
+        return refusal(code, quota, counted)
+    if code.startswith("idempotency"):
+        return idempotency.refusal(code)
+    return PaasError(code, retry_after=5 if code == "too_many_runs" else None)
+
+
+def session_limit() -> PaasError:
+    """That the plan allows no more new conversations today, and when it does again."""
     now = clock.now()
     resets_at = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     return PaasError(
@@ -266,7 +390,9 @@ async def cancel_turn(actor: Actor, run_id: uuid.UUID) -> None:
         return
     await scope.run_in_tenant(actor.tenant, selectors.run_for, actor, run_id)
     row = await aio.database().fetch_one(actor.tenant, CANCEL_SQL, [run_id])
-    if row is not None:
+    if row is not None and row[0] == tasks.WORKER:
+        await recovery.end_unclaimed(here, actor.tenant, run_id)  # nobody has it who could be told
+    elif row is not None:
         try:
             await here.relay.command(row[0], f"cancel:{run_id}")
         except RedisError:

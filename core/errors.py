@@ -148,6 +148,15 @@ ERRORS: dict[str, ErrorSpec] = {
         "conflict_error",
         True,
     ),
+    "idempotency_in_progress": ErrorSpec(
+        409,
+        "A request with this idempotency key is just being begun. Send it again in a second.",
+        "conflict_error",
+        True,
+    ),
+    "idempotency_mismatch": ErrorSpec(
+        422, "This idempotency key was used for another request. Use a new key for a new request."
+    ),
     "last_owner": ErrorSpec(409, "A workspace needs an owner. Make somebody else an owner first.", "conflict_error"),
     "already_exists": ErrorSpec(409, "There is one with this name already.", "conflict_error"),
     "wrong_status": ErrorSpec(409, "This cannot be done while the workspace is in this state.", "conflict_error"),
@@ -157,11 +166,15 @@ ERRORS: dict[str, ErrorSpec] = {
     "message_empty": ErrorSpec(400, "The message is empty. Write something first."),
     "malformed_json": ErrorSpec(400, "The request body is not valid JSON."),
     "validation_failed": ErrorSpec(400, "The request has a field that is missing or not valid."),
+    "unsupported_parameter": ErrorSpec(400, "The request has a field that is not supported here."),
     "context_too_long": ErrorSpec(400, "The conversation is longer than the model can read. Start a new one."),
     "request_too_large": ErrorSpec(413, "The request is too large."),
     "message_too_long": ErrorSpec(413, "The message is too long. Shorten it, or split it into several."),
     # how much
-    "quota_exceeded": ErrorSpec(429, "The token quota of this month is used up.", "insufficient_quota"),
+    "quota_exceeded": ErrorSpec(429, "A limit on tokens or cost is used up.", "insufficient_quota"),
+    "model_unpriced": ErrorSpec(
+        403, "Cost is limited here, and this model has no price. Ask an administrator to set one.", "permission_error"
+    ),
     "plan_limit_reached": ErrorSpec(
         403, "The plan of this workspace does not allow more. Remove one, or ask for a larger plan.", "permission_error"
     ),
@@ -174,6 +187,9 @@ ERRORS: dict[str, ErrorSpec] = {
         413, "The plan of this workspace has no room for this file. Remove others, or ask for a larger plan."
     ),
     "rate_limited": ErrorSpec(429, "Too many requests. Wait a moment.", "rate_limit_error", True),
+    "too_many_runs": ErrorSpec(
+        429, "Too many answers are being written at once. Wait until one has ended.", "rate_limit_error", True
+    ),
     "too_many_connections": ErrorSpec(
         429, "Too many open connections. Close a tab or wait a moment.", "rate_limit_error", True
     ),
@@ -196,6 +212,8 @@ ERRORS: dict[str, ErrorSpec] = {
         502, "The provider's address is not allowed from here. Use its public address.", retryable=False
     ),
     "model_starting": _server(503, "The local model is still starting. Try again in a few seconds."),
+    # an agent written in Python
+    "agent_failed": _server(500, "The agent has failed. Try again; if it stays, report it.", retryable=False),
     # ourselves
     "run_interrupted": _server(500, "The server that wrote this answer stopped. What was written is kept; try again."),
     "database_unavailable": _server(503, "The database is not answering. Try again in a few seconds."),

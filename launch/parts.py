@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from launch import model_server, web
+from launch import model_server
 from launch.child import Part
 from launch.errors import LaunchError
 from launch.keys import Keys
@@ -16,12 +16,12 @@ from launch.layout import Layout
 from launch.ports import free_port
 from launch.postgres import SOCKET_NAME, Cluster
 from launch.redis_server import RedisServer
-from launch.settings import DEMO, ROOT, Settings
+from launch.settings import CLOSE_SECONDS, DEMO, ROOT, Settings
 from launch.spawn import Command
 
 DATABASE = "paas"
 _OWNER, _APP = "paas_owner", "paas_app"
-_WORKER_STOP_SECONDS = 20.0
+_WORKER_JOBS_SECONDS = 20  # for its jobs, before its runs may end
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Parts:
             "The worker",
             lambda: self._manage(["work"]),
             settle_seconds=2.0,  # it says nothing of itself, so staying alive has to do
-            stop_seconds=_WORKER_STOP_SECONDS,
+            stop_seconds=_WORKER_JOBS_SECONDS + self._settings.drain_seconds + CLOSE_SECONDS,
             essential=False,
             advice="Chats go on, but background work stands still until the next `make run`.",
         )
@@ -167,7 +167,7 @@ class Parts:
             "The web process" if name == "web" else f"Web process {name[3:]}",
             lambda: Command([sys.executable, "-m", "launch.web", *options], ROOT, environment, pass_fds=descriptors),
             ready=_slowly(lambda: answers(self._settings.port, "/healthz")),
-            stop_seconds=web.DRAIN_SECONDS + 5,
+            stop_seconds=self._settings.drain_seconds + CLOSE_SECONDS + 5,
         )
 
     def _manage(self, arguments: list[str], more: Mapping[str, str] | None = None) -> Command:

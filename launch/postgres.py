@@ -39,7 +39,7 @@ _SETTINGS = {
 }
 # For data that may vanish with the machine, such as a test's.
 _FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_level": "minimal",
-              "max_wal_senders": "0", "autovacuum_naptime": "1h"}  # fmt: skip
+              "max_wal_senders": "0", "autovacuum_naptime": "1h", "scram_iterations": "1"}  # fmt: skip
 
 
 @dataclass

@@ -10,6 +10,8 @@ from launch.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "launch" / "demo.yaml"
+DRAIN_SECONDS = 60  # a process that is told to stop lets its runs go on for so long
+CLOSE_SECONDS = 10  # and then its connections may take this long to close
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Settings:
     port: int = 8000
     web_processes: int = 1
     model_threads: int = 1
+    drain_seconds: int = DRAIN_SECONDS
     base_domain: str = "localhost"
     demo: bool = True
     database_url: str | None = field(default=None, repr=False)
@@ -40,6 +43,7 @@ class Settings:
             port=_number(environment, "PORT", 8000, 1, 65535),
             web_processes=_number(environment, "WEB_WORKERS", 1, 1, 64),
             model_threads=_number(environment, "MODEL_THREADS", max(1, min(4, _cores() // 2)), 1, 64),
+            drain_seconds=_number(environment, "DRAIN_SECONDS", DRAIN_SECONDS, 0, 3600),
             base_domain=environment.get("BASE_DOMAIN") or "localhost",
             demo=_flag(environment, "DEMO", True),
             database_url=secret(environment, "DATABASE_URL"),

@@ -5,24 +5,55 @@ being refused, several processes can share them, and the port is known to be fre
 """
 
 import argparse
+import asyncio
+import os
 import socket
+from types import FrameType
+
+import uvicorn
+from uvicorn.importer import import_from_string
+
+from launch.settings import CLOSE_SECONDS, DRAIN_SECONDS
 
 # A frame above this closes the websocket with 1009.
 WEBSOCKET_FRAME_BYTES = 256 * 1024
-DRAIN_SECONDS = 10
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but told to stop it lets runs end before it closes connections; told again, it waits no longer."""
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: int) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+        self._hurry = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and self._loop is not None:
+            self.config.timeout_graceful_shutdown = 1
+            self._loop.call_soon_threadsafe(self._hurry.set)
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()  # new connections go to the processes that share the sockets
+        await import_from_string("paas.asgi:drain")(self._drain_seconds, self._hurry)
+        await super().shutdown(sockets)
 
 
 def main() -> None:
     """Serve paas.asgi until SIGTERM; then finish what is under way for up to DRAIN_SECONDS."""
-    import uvicorn
-
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, action="append", required=True)
     descriptors = parser.parse_args().fd
     config = uvicorn.Config(
         "paas.asgi:application",
         loop="uvloop",
-        http="httptools",
+        http="launch.receipt:ReceiptProtocol",
         ws="websockets-sansio",
         ws_max_size=WEBSOCKET_FRAME_BYTES,
         access_log=False,
@@ -30,9 +61,10 @@ def main() -> None:
         server_header=False,
         use_colors=False,
         log_level="warning",
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor) for descriptor in descriptors])
+    server = Server(config, int(os.environ.get("DRAIN_SECONDS") or DRAIN_SECONDS))
+    server.run(sockets=[socket.socket(fileno=descriptor) for descriptor in descriptors])
 
 
 if __name__ == "__main__":

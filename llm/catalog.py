@@ -12,7 +12,7 @@ himself, or buys it from somebody else, sets the price in the account.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+from llm.features import ASSUMED, FEATURES, features_of
 
 CATALOG_FILE = Path(__file__).with_name("catalog.json")
 
@@ -48,7 +50,8 @@ class ModelInfo:
     cached_price: of input tokens that the vendor read from its cache; None: input_price holds for them.
     reasoning_price: of output tokens that are thinking; None: output_price holds for them. embedding_price: of the
     input of an embeddings model. tool_price: of one call of a tool.
-    Where a vendor's price rises with the length of the input, the lowest step is given.
+    Where a vendor's price rises with the length of the input, the lowest step is given. features: words of
+    llm.features. embeddings: it gives vectors, not answers; only an account says that of a model.
     """
 
     context_tokens: int | None = None
@@ -60,6 +63,8 @@ class ModelInfo:
     reasoning_price: Decimal | None = None
     embedding_price: Decimal | None = None
     tool_price: Decimal | None = None
+    features: frozenset[str] = ASSUMED
+    embeddings: bool = False
 
     @property
     def priced(self) -> bool:
@@ -76,7 +81,9 @@ def model_info(provider_kind: str, model: str, overrides: Mapping[str, Any] | No
     Raises ValueError when the override of this model is malformed (ProviderAccount.clean refuses those).
     """
     listed = _catalogued(provider_kind, model)
-    found = listed[2] if listed else UNKNOWN
+    # An account of Zhipu's is surely theirs; any other may serve what only has the name of a vendor's model.
+    features = features_of(listed[0] if listed else "zhipu" if provider_kind == "zhipu" else "", model)
+    found = replace(listed[2] if listed else UNKNOWN, features=features)
     own = (overrides or {}).get(model)
     return found if own is None else replace(found, **override_fields(model, own))
 
@@ -105,22 +112,21 @@ def override_fields(model: str, entry: Any) -> dict[str, Any]:
     """The fields of ModelInfo that an account sets for a model.
 
     `entry` maps field names to whole tokens, prices (numbers or decimal text, 0 for free) or a currency of
-    three letters; null takes a catalogued value away. Raises ValueError with a sentence for people.
+    three letters; null takes a catalogued value away. `features` is a list of words of llm.features, `embeddings`
+    true or false. Raises ValueError with a sentence for people.
     """
     if not isinstance(entry, Mapping):
         raise ValueError(f'{model}: expected an object such as {{"context_tokens": 128000}}.')
     fields: dict[str, Any] = {}
     for name, value in entry.items():
-        if name in _TOKENS:
-            fields[name] = _tokens(model, name, value)
-        elif name in _PRICES:
-            fields[name] = _price(model, name, value)
+        if name in _READERS:
+            fields[name] = _READERS[name](model, name, value)
         elif name == "currency":
             if not (isinstance(value, str) and re.fullmatch(r"[A-Z]{3}", value)):
                 raise ValueError(f"{model}: currency must be three capital letters, such as USD or CNY.")
             fields[name] = value
         else:
-            raise ValueError(f"{model}: there is no field {name!r}; use {', '.join((*_TOKENS, *_PRICES))} or currency.")
+            raise ValueError(f"{model}: there is no field {name!r}; use {', '.join(_READERS)} or currency.")
     prices = [name for name in _PRICES if fields.get(name) is not None]
     if "currency" in fields and "embedding_price" in prices and "input_price" not in prices:
         fields |= {"input_price": None, "output_price": None}  # catalogued ones may be in another currency
@@ -155,6 +161,23 @@ def _price(model: str, name: str, value: Any) -> Decimal | None:
     return price
 
 
+def _ability(model: str, name: str, value: Any) -> frozenset[str] | bool:
+    if name == "embeddings":
+        if not isinstance(value, bool):
+            raise ValueError(f"{model}: embeddings must be true or false.")
+        return value
+    if not isinstance(value, list) or not all(word in FEATURES for word in value):
+        raise ValueError(f"{model}: features must be a list of these words: {', '.join(FEATURES)}.")
+    return frozenset(value)
+
+
+_READERS: dict[str, Callable[[str, str, Any], Any]] = {
+    **dict.fromkeys(_TOKENS, _tokens),
+    **dict.fromkeys(_PRICES, _price),
+    **dict.fromkeys(("features", "embeddings"), _ability),
+}
+
+
 @lru_cache(maxsize=2048)
 def _catalogued(kind: str, model: str) -> tuple[str, str, ModelInfo] | None:
     name = model.lower()
@@ -170,7 +193,7 @@ def _catalogued(kind: str, model: str) -> tuple[str, str, ModelInfo] | None:
 
 
 def _info(row: Mapping[str, Any]) -> ModelInfo:
-    prices = {name: Decimal(row[name]) for name in _PRICES if name in row}
+    prices: dict[str, Any] = {name: Decimal(row[name]) for name in _PRICES if name in row}
     return ModelInfo(
         row.get("context_tokens"), row.get("max_output_tokens"), currency=row.get("currency", "USD"), **prices
     )

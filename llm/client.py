@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from llm import wire
 from llm.deltas import OPENAI, Delta, Dialect, Endpoint, ModelRequest
+from llm.embeddings import EmbeddingRequest, Embeddings, embed
 from llm.registry import ProviderRef
 from tenants.egress import egress_policy
 
@@ -31,6 +32,10 @@ class WireClient:
     async def complete(self, request: ModelRequest) -> list[Delta]:
         """As wire.complete."""
         return await wire.complete(self._keyed(), self._adapted(request), self.dialect)
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """As embeddings.embed."""
+        return await embed(self._keyed(), request, self.dialect)
 
     def _adapted(self, request: ModelRequest) -> ModelRequest:
         return self.adapt(request) if self.adapt else request

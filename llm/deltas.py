@@ -97,12 +97,14 @@ class Dialect:
     sends_usage_option: ask for usage with `stream_options` (vendors that always report it may reject it).
     error_codes: the vendor's own error codes -> ours. unreachable: our code when nobody listens.
     loading: our code for HTTP 503 whose text says that the model is still being loaded, or None.
+    sends_encoding_format: ask for embeddings in base64 where the caller wants them so.
     """
 
     sends_usage_option: bool = True
     error_codes: Mapping[str, str] = field(default_factory=dict)
     unreachable: str = "provider_unavailable"
     loading: str | None = None
+    sends_encoding_format: bool = True
 
 
 OPENAI = Dialect()

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from core.errors import PaasError
 from llm.deltas import Delta, ModelRequest
+from llm.embeddings import EmbeddingRequest, Embeddings
 
 PROVIDERS: dict[str, str] = {
     "openai_compatible": "llm.providers.openai_compatible.OpenAICompatible",
@@ -38,7 +39,7 @@ class ProviderRef:
 
 
 class ModelClient(Protocol):
-    """What every provider gives: the two ways to ask a model. Errors are PaasError."""
+    """What every provider gives: the ways to ask a model. Errors are PaasError."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """The answer in pieces; close the generator to stop the vendor."""
@@ -46,6 +47,10 @@ class ModelClient(Protocol):
 
     async def complete(self, request: ModelRequest) -> list[Delta]:
         """The answer in one piece, as deltas."""
+        ...
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of an embeddings model."""
         ...
 
 

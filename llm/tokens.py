@@ -14,7 +14,9 @@ BYTES_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 4
 """The role and the marks around a message, as OpenAI's cookbook counts them (3 to 4)."""
 TOKENS_PER_IMAGE = 1600
-"""Upper end of what vendors bill for one image part."""
+"""Upper end of what vendors bill for one image part: OpenAI's "Images and vision" has 85 + 170 for each of at most 8
+tiles (1,445) for GPT-4o, and 1,536 patches for later models; its mini and nano models multiply that, GLM bills less.
+"""
 
 
 def estimate_tokens(text: str) -> int:
@@ -26,14 +28,28 @@ def estimate_messages(messages: Iterable[Mapping[str, Any]], tools: Iterable[Map
     """An estimate for messages in OpenAI's shape, 4 each and what they hold, and for the offered tools."""
     total = 0
     for message in messages:
-        total += TOKENS_PER_MESSAGE + sum(_of(value) for name, value in message.items() if name != "role")
+        total += TOKENS_PER_MESSAGE
+        for name, value in message.items():
+            if name == "content" and isinstance(value, list):
+                total += sum(_of_part(part) for part in value)
+            elif name != "role":
+                total += _of(value)
     return total + sum(TOKENS_PER_MESSAGE + _of(tool) for tool in tools or ())
 
 
+def _of_part(part: Any) -> int:
+    """A part of a message's content. An image counts as one, and only there: a text that looks like one is text."""
+    image = part.get("image_url") if isinstance(part, Mapping) and part.get("type") == "image_url" else None
+    if not isinstance(image, Mapping):
+        return _of(part)
+    rest = {name: value for name, value in image.items() if name != "url"}
+    return _of({"type": "image_url", "image_url": rest}) + _of("url") + TOKENS_PER_IMAGE
+
+
 def _of(value: Any) -> int:
-    """Every text inside a JSON value counts, names of fields too; image data counts as one image."""
+    """Every text inside a JSON value counts, names of fields too."""
     if isinstance(value, str):
-        return TOKENS_PER_IMAGE if value.startswith("data:image/") else estimate_tokens(value)
+        return estimate_tokens(value)
     if isinstance(value, Mapping):
         return sum(_of(key) + _of(item) for key, item in value.items())
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The streaming client: one call of a vendor's chat completions, over aiohttp.
+"""The streaming client: one call of a vendor's chat completions, or of another path, over aiohttp.
 
 `stream` yields one list of deltas for each network read; `complete` gives the list of a non-streamed
 answer. Both raise only `core.errors.PaasError`, with no exception of aiohttp behind it: those hold the
@@ -20,6 +20,7 @@ import random
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import (
@@ -68,6 +69,7 @@ __all__ = [
     "UsageReport",
     "close",
     "complete",
+    "post",
     "stream",
 ]
 
@@ -76,6 +78,7 @@ BACK_OFF = 0.1
 """Seconds before the first retry, four times as many before the second; half to all of it, at random."""
 RETRY_BUDGET = 8.0
 """Seconds after which no further attempt is begun."""
+CHAT_PATH = "/chat/completions"
 ERROR_BODY_BYTES = 64 * 1024
 DOCUMENT_BYTES = 16 * 1024 * 1024
 ERROR_BODY_SECONDS = 10.0
@@ -132,14 +135,29 @@ async def complete(endpoint: Endpoint, request: ModelRequest, dialect: Dialect =
     return document_deltas(body, dialect, endpoint.api_key)
 
 
+async def post(endpoint: Endpoint, path: str, body: dict[str, Any], dialect: Dialect = OPENAI) -> bytes:
+    """The whole answer to `body`, which names a model, at another path of the vendor's than chat completions.
+
+    Raises PaasError as `complete` does.
+    """
+    opened = await _open(_Call(endpoint, ModelRequest(body["model"], []), dialect, False, path, body))
+    try:
+        return await opened.reader.all(opened.first, DOCUMENT_BYTES)
+    finally:
+        opened.reader.stop()
+        opened.response.close()
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What is sent, so that it can be sent again."""
+    """What is sent, so that it can be sent again. body: what to send instead of `request`."""
 
     endpoint: Endpoint
     request: ModelRequest
     dialect: Dialect
     streamed: bool
+    path: str = CHAT_PATH
+    body: dict[str, Any] | None = None
 
     def headers(self) -> dict[str, str]:
         # identity: a compressed stream arrives in blocks, and a small one could unpack to gigabytes.
@@ -188,7 +206,7 @@ async def _open(call: _Call) -> _Opened:
     headers = call.headers()
     retries, asked_to_wait = 0, 0.0
     while True:
-        body = quirks.body_of(call.request, call.dialect, found, stream=call.streamed)
+        body = call.body or quirks.body_of(call.request, call.dialect, found, stream=call.streamed)
         outcome = await _attempt(call, headers, quirks.encoded(body))
         if isinstance(outcome, _Opened):
             if found != quirks.known(base_url, model):
@@ -216,7 +234,7 @@ async def _attempt(call: _Call, headers: dict[str, str], body: bytes) -> _Opened
     try:
         async with asyncio.timeout(endpoint.first_byte_timeout):
             response = await session_for(endpoint).post(
-                _completions_url(endpoint.base_url),
+                _url(endpoint.base_url, call.path),
                 data=body,
                 headers=headers,
                 allow_redirects=False,
@@ -293,12 +311,10 @@ def _connection_failure(error: Exception, dialect: Dialect) -> _Failed:
 
 
 @lru_cache(maxsize=1024)
-def _completions_url(base_url: str) -> URL:
-    """`<base URL>/chat/completions`; a query (Azure's api-version) stays behind the path."""
+def _url(base_url: str, wanted: str) -> URL:
+    """`<base URL>/chat/completions`, or another path; a query (Azure's api-version) stays behind it."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise InvalidURL("not an http or https address")
-    path = parts.path.rstrip("/")
-    if not path.endswith("/chat/completions"):
-        path += "/chat/completions"
+    path = parts.path.rstrip("/").removesuffix(CHAT_PATH) + wanted
     return URL(urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")))

@@ -42,6 +42,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     {"title": "Tenants", "icon": "apartment", "link": "/admin/tenants/tenant/"},
                     {"title": "Plans", "icon": "sell", "link": "/admin/tenants/plan/"},
+                    {"title": "Limits", "icon": "data_usage", "link": "/admin/tenants/limit/"},
                     {"title": "Users", "icon": "group", "link": "/admin/accounts/user/"},
                 ],
             },

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import audit, keys, services
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Membership
+from agents.models import Agent
 from agents.services import agent_set
 from core.errors import PaasError
 from llm.selectors import provider_named
@@ -18,6 +21,8 @@ from llm.services import provider_create, provider_update
 from paas.declaration import Declaration, TenantDeclaration, moment
 from tenants import provisioning, resolve, scope
 from tenants.models import Plan, Tenant
+from tenants.scope import TenantRef
+from usage.limits import Place, limit_known, limit_set
 
 ACTOR = "command:apply"
 KEY_LIMITS = ("agents", "models", "networks", "tokens_per_month", "expires_at")
@@ -101,6 +106,8 @@ def _tenant(wanted: TenantDeclaration) -> Iterator[Change]:
         for entry in wanted.api_keys:
             what, secret = _key(entry)
             yield Change(wanted.slug, "api_key", entry["name"], what, secret)
+    for entry in wanted.limits:
+        yield Change(wanted.slug, "limit", _limit_name(entry), _limit(tenant.ref(), entry))
 
 
 def _row(wanted: TenantDeclaration) -> tuple[Tenant, str]:
@@ -157,6 +164,49 @@ def _key(entry: dict[str, Any]) -> tuple[str, str]:
         keys.key_revoke(key=found, actor=ACTOR)
     _, made = keys.key_create(name=name, scopes=entry["scopes"], token=token, actor=ACTOR, parent=parent, **limits)
     return "updated" if found else "created", "" if token else made
+
+
+SUBJECTS = {"member": "user", "api_key": "key", "agent": "agent"}
+
+
+def _limit_name(entry: dict[str, Any]) -> str:
+    whose = " ".join(entry[name] for name in SUBJECTS if entry.get(name))
+    return " ".join(filter(None, (whose, entry["metric"], entry.get("period") or "", entry.get("currency") or "")))
+
+
+def _limit(tenant: TenantRef, entry: dict[str, Any]) -> str:
+    """A limit of the workspace, or of the one member, API key or agent that the entry names."""
+    named = [name for name in SUBJECTS if entry.get(name)]
+    if len(named) > 1:
+        raise ValidationError(f"Limit {_limit_name(entry)}: name a member, an API key or an agent, not several.")
+    with scope.bind(tenant):
+        level, subject = (SUBJECTS[named[0]], _subject(tenant, named[0], entry)) if named else ("tenant", tenant.id)
+    place = Place(tenant, level, subject, entry["metric"], entry.get("period") or "", entry.get("currency") or "")
+    try:
+        amount = Decimal(str(entry["limit"]))
+    except InvalidOperation:
+        raise ValidationError(f"Limit {_limit_name(entry)}: {entry['limit']!r} is no number.") from None
+    # A workspace's own limits are the platform's to write; those of its people and things are its own.
+    with scope.bind(tenant) if named else scope.platform_about(tenant):
+        known = limit_known(place)
+        changed = limit_set(place=place, amount=amount, actor=ACTOR)
+    return "unchanged" if not changed else "updated" if known else "created"
+
+
+def _subject(tenant: TenantRef, what: str, entry: dict[str, Any]) -> uuid.UUID:
+    name = entry[what]
+    if what == "member":
+        found = Membership.objects.filter(tenant_id=tenant.id, user__email=name.strip().lower()).first()
+        id_ = found.user_id if found else None
+    elif what == "api_key":
+        key = ApiKey.objects.filter(name=name, revoked_at=None).first()
+        id_ = key.pk if key else None
+    else:
+        agent = Agent.objects.filter(slug=name, archived_at=None).first()
+        id_ = agent.pk if agent else None
+    if id_ is None:
+        raise ValidationError(f"Limit {_limit_name(entry)}: there is no {what.replace('_', ' ')} {name!r}.")
+    return uuid.UUID(str(id_))
 
 
 def _parent(entry: dict[str, Any]) -> ApiKey | None:

@@ -5,10 +5,11 @@ One process is this plus its lifespan: the hot database pool and the host that e
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "paas.settings.dev")
 
@@ -22,15 +23,19 @@ from django.urls import path
 from accounts import key_use, sign_in_gate
 from chat import host
 from chat.http import HttpRequest
-from chat.transports import openai, sse
+from chat.transports import openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
+from paas.gate import Gate
 from paas.headers import SecureHeaders
+from paas.middleware import keep_on_the_loop
 from paas.static_files import serve_static
 from tenants import ratelimit
-from tenants.asgi import TenantBinding, refuse
+from tenants.asgi import App, TenantBinding, refuse
 
+keep_on_the_loop()
+gate = Gate(cast(App, django_application))
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 
 
@@ -43,14 +48,18 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await websockets(scope, receive, send)
         return
     path_ = scope["path"]
-    if path_.startswith("/v1/"):
+    if path_ == "/v1/responses" or path_.startswith("/v1/responses/"):
+        await responses.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
+    elif path_.startswith("/v1/"):
         await openai.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif path_.startswith("/api/v1/runs"):
         await sse.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
+    elif phase1.serves(path_, scope["paas.tenant"]):
+        await phase1.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)
     else:
-        await django_application(scope, receive, send)
+        await gate(scope, receive, send)
 
 
 bound = serve_static(TenantBinding(inside))
@@ -73,6 +82,13 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await lifespan(receive, send)
     else:
         await with_headers(scope, receive, send)
+
+
+async def drain(seconds: float, hurry: asyncio.Event) -> None:
+    """Called when the process is to stop, while its connections still stand: see chat.host.Host.drain."""
+    here = host.current()
+    here.hurry = hurry
+    await here.drain(seconds)
 
 
 def settle_memory() -> None:

@@ -27,6 +27,7 @@ class TenantDeclaration:
     providers: list[Fields] = field(default_factory=list)
     agents: list[Fields] = field(default_factory=list)
     api_keys: list[Fields] = field(default_factory=list)
+    limits: list[Fields] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,15 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "tokens_per_month": (int, False),
         "expires_at": (date, False),
     },
+    "limits": {
+        "member": (str, False),
+        "api_key": (str, False),
+        "agent": (str, False),
+        "metric": (str, True),
+        "period": (str, False),
+        "currency": (str, False),
+        "limit": ((int, str), True),
+    },
 }
 _TENANT_TEXTS = {"slug": True, "name": False, "plan": False}
 
@@ -106,7 +116,7 @@ def parse(found: Any) -> Declaration:
 
 
 def _tenant(entry: Fields, where: str, mistakes: list[str]) -> TenantDeclaration:
-    sections = {"members", "providers", "agents", "api_keys"}
+    sections = {"members", "providers", "agents", "api_keys", "limits"}
     _unknown(entry, sections | set(_TENANT_TEXTS), where, mistakes)
     for name, needed in _TENANT_TEXTS.items():
         _field(entry, name, str, needed, where, mistakes)
@@ -150,7 +160,7 @@ def _field(
     if value is None:
         if needed:
             mistakes.append(f"{where}.{name}: is needed")
-    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    elif not isinstance(value, kind) or (kind in (int, (int, str)) and isinstance(value, bool)):
         expected = {
             str: "a text",
             dict: "a mapping",
@@ -158,7 +168,8 @@ def _field(
             bool: "true or false",
             int: "a whole number",
             date: "a date, or a date and time",
-        }[kind]  # type: ignore[index]
+            (int, str): 'a whole number, or an amount in quotes such as "12.50"',
+        }[kind]
         mistakes.append(f"{where}.{name}: must be {expected}")
 
 

@@ -1,24 +1,33 @@
-"""`/healthz`: the process lives. `/readyz`: it can serve: migrated, PostgreSQL, Redis and the model answer."""
+"""`/healthz`: the process lives. `/readyz`: it can serve: migrated, PostgreSQL, Redis and the model answer.
+
+`/health` is Phase 1's.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
+import tomllib
 from collections.abc import Awaitable, Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 from django.conf import settings
 
+from agents import registry
 from chat import host
 from core.errors import PaasError
 from tenants import scope
 from tenants.db import aio
 from tenants.migrate import wanted_migrations
 
-PATHS = ("/healthz", "/readyz")
+PATHS = ("/health", "/healthz", "/readyz")
 CHECK_SECONDS = 2.5
+STARTED = time.monotonic()
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 async def answer(connection: Any, send: Any) -> None:
@@ -26,6 +35,8 @@ async def answer(connection: Any, send: Any) -> None:
     body: dict[str, Any]
     if connection["path"] == "/healthz":
         status, body = 200, {"status": "ok"}
+    elif connection["path"] == "/health":
+        status, body = await _health()
     else:
         checks = await readiness()
         ready = all(outcome == "ok" for outcome in checks.values())
@@ -34,6 +45,24 @@ async def answer(connection: Any, send: Any) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(encoded)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": encoded})
+
+
+async def _health() -> tuple[int, dict[str, Any]]:
+    """{status, version, uptime_seconds, database_connected, agents_registered}; 503 while the database is away."""
+    connected = await _outcome(_postgresql) == "ok"
+    return 200 if connected else 503, {
+        "status": "healthy" if connected else "unhealthy",
+        "version": version(),
+        "uptime_seconds": round(time.monotonic() - STARTED, 3),
+        "database_connected": connected,
+        "agents_registered": len(registry.builtins()),
+    }
+
+
+@cache
+def version() -> str:
+    """The platform's, from pyproject.toml."""
+    return str(tomllib.loads(PROJECT.read_text())["project"]["version"])
 
 
 async def readiness() -> dict[str, str]:

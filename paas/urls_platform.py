@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 
 from accounts import tenants_api
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
+from agents.quota_api import TenantLimit, TenantLimits
 from chat.api import NotFound
 from portal import forgotten, identity_pages, login_code, oidc, platform, profile, security, sign_in, sign_up
 
@@ -44,6 +45,8 @@ urlpatterns = [
     path("api/v1/tenants/<uuid:tenant_id>/suspend", tenants_api.TenantSuspend.as_view()),
     path("api/v1/tenants/<uuid:tenant_id>/resume", tenants_api.TenantResume.as_view()),
     path("api/v1/tenants/<uuid:tenant_id>/restore", tenants_api.TenantRestore.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/limits", TenantLimits.as_view()),
+    path("api/v1/tenants/<uuid:tenant_id>/limits/<uuid:limit_id>", TenantLimit.as_view()),
     # sign-in for programs
     path("api/auth/login", Login.as_view()),
     path("api/auth/login/tenant", LoginTenant.as_view()),

@@ -16,6 +16,7 @@ from accounts.members_api import (
 )
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
+from agents.quota_api import LimitDetail, LimitList, QuotaList
 from chat import api as chat
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from portal import (
@@ -27,6 +28,7 @@ from portal import (
     impersonation,
     invitations,
     keys,
+    limits,
     login_code,
     members,
     oidc,
@@ -53,6 +55,10 @@ api = [
     path("conversations/<uuid:conversation_id>/messages", chat.ConversationMessages.as_view()),
     path("conversations/<uuid:conversation_id>/active", chat.ConversationActive.as_view()),
     path("ws-ticket", chat.WebsocketTicket.as_view()),
+    # limits and what is left of them
+    path("quotas", QuotaList.as_view()),
+    path("limits", LimitList.as_view()),
+    path("limits/<uuid:limit_id>", LimitDetail.as_view()),
     # schedules
     path("schedules", ScheduleList.as_view()),
     path("schedules/<uuid:schedule_id>", ScheduleDetail.as_view()),
@@ -110,6 +116,7 @@ urlpatterns = [
     path("impersonate/", impersonation.begin),
     path("impersonate/end/", impersonation.end),
     # usage and bills
+    path("settings/limits/", limits.overview, name="limits"),
     path("settings/billing/", billing.overview, name="billing"),
     path("settings/billing/invoices/<str:number>/", billing.invoice),
     # the second factor

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import policies
 from accounts.selectors import actor_of_user
+from portal.limit_words import banner
 from tenants import resolve
 
 
@@ -29,6 +30,7 @@ WORKSPACE = (
     Item("members", _("Members"), "/settings/members/", policies.ADMIN_MEMBERS),
     Item("keys", _("API keys"), "/settings/keys/", policies.ADMIN_KEYS),
     Item("sign-in", _("Sign-in"), "/settings/sign-in/", policies.ADMIN_SETTINGS),
+    Item("limits", _("Limits"), "/settings/limits/", policies.ADMIN_SETTINGS),
     Item("billing", _("Usage and bills"), "/settings/billing/", policies.USAGE_READ),
     Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),
     Item("workspace", _("Workspace"), "/settings/workspace/", policies.ADMIN_SETTINGS),
@@ -42,8 +44,13 @@ PERSON = (
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: `navigation` with the entries for the person, and `platform_url`."""
-    return {"navigation": SimpleLazyObject(lambda: _entries(request)), "platform_url": resolve.platform_url()}
+    """Context processor: `navigation` with the entries for the person, `pressing`, the limit that comes to its end
+    (portal/limit_words.py), and `platform_url`."""
+    return {
+        "navigation": SimpleLazyObject(lambda: _entries(request)),
+        "pressing": SimpleLazyObject(lambda: banner(getattr(request, "actor", None))),
+        "platform_url": resolve.platform_url(),
+    }
 
 
 def _entries(request: Any) -> dict[str, list[Item]]:

@@ -23,8 +23,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import acting, profile
 from accounts.sign_in import MAX_PASSWORD
+from agents.quotas import lines_for
 from core.errors import PaasError
 from portal.access import page, refused
+from portal.limit_words import shown as shown_limit
 from portal.sign_in import PLATFORM_SIGN_IN, refusal, speak
 
 View = Callable[..., HttpResponse]
@@ -124,6 +126,7 @@ def _page(request: Any, status: int = 200, **forms_: forms.Form) -> HttpResponse
         "email_form": EmailForm(prefix="email"),
         "sessions": lines,
         "elsewhere": elsewhere,
+        "limits": [shown_limit(line) for line in lines_for(request.actor, rooms=True)] if request.tenant else [],
         **forms_,
     }
     return render(request, "portal/profile.html", shown, status=status)

@@ -27,6 +27,7 @@ from portal.sign_up import SlugForm
 from tenants import limits, resolve
 from tenants.models import Tenant, color_validator
 from tenants.selectors import own_tenant
+from usage.standings import Standing, standings_of
 
 PLACE = "/settings/workspace/"
 DEFAULT_COLOR = "#0f6b62"
@@ -212,14 +213,19 @@ class Used:
 
 
 def _used(tenant: Tenant) -> list[Used]:
-    plan = tenant.plan
+    counted = {(one.metric, one.period): one for one in standings_of(tenant.id, [tenant.id])}
+    sessions, tokens = counted.get(("sessions", "day")), counted.get(("tokens", "month"))
     return [
-        Used(gettext("Members"), _number(member_count()), _number(plan.max_users)),
-        Used(gettext("Agents"), _number(agent_count()), _number(plan.max_agents)),
-        Used(gettext("New conversations a day"), None, _number(plan.sessions_per_day)),
-        Used(gettext("Tokens a month"), None, _number(plan.tokens_per_month)),
-        Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(plan.storage_bytes)),
+        Used(gettext("Members"), _number(member_count()), _number(limits.max_users())),
+        Used(gettext("Agents"), _number(agent_count()), _number(limits.max_agents())),
+        Used(gettext("New conversations a day"), *_counted(sessions)),
+        Used(gettext("Tokens a month"), *_counted(tokens)),
+        Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(limits.storage_bytes())),
     ]
+
+
+def _counted(found: Standing | None) -> tuple[str | None, str | None]:
+    return (None, None) if found is None else (found.said(found.used), found.said(found.limit))
 
 
 def _number(value: int | None) -> str | None:

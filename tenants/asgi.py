@@ -96,6 +96,7 @@ CHINESE = {
     "tenant_deleted": "此工作区已被删除。其所有者仍可通过邮件中的链接恢复。",
     "tenant_creating": "正在创建此工作区，请几秒后重试。",
     "rate_limited": "请求过多，请稍后再试。",
+    "too_many_connections": "服务器繁忙，请稍后再试。",
     "database_unavailable": "数据库暂时没有响应，请几秒后重试。",
 }
 PAGE = """<!doctype html>

@@ -1,23 +1,69 @@
-"""What the plan of the bound tenant allows; read anew each time, so that another plan counts at once.
+"""What the bound tenant may have: its own limit, or else what its plan says.
+
+Read anew each time, so that a change counts at once.
 
 Tokens a month and conversations a day are counted where they are used (usage/), requests where they come in.
 """
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import connection
+from django.db.models import DecimalField, OuterRef, Subquery
 
 from core.errors import PaasError
 from tenants import scope
-from tenants.models import Plan
+from tenants.models import Limit, Plan
 
 
 def plan() -> Plan:
     """The bound tenant's plan."""
     return Plan.objects.get(tenants__id=scope.current_tenant().id)
+
+
+def own_limits(*metrics: str) -> dict[str, int]:
+    """The bound tenant's own limits on what is not counted over time, or by the minute: metric -> amount."""
+    tenant = scope.current_tenant().id
+    found = Limit.objects.filter(tenant_id=tenant, level="tenant", subject_id=tenant, metric__in=metrics)
+    return {metric: int(amount) for metric, amount in found.values_list("metric", "amount")}
+
+
+def max_users() -> int | None:
+    """How many people may be in the bound tenant; None: any number."""
+    return own_limits("users").get("users", plan().max_users)
+
+
+def max_agents() -> int | None:
+    """How many agents may be in the bound tenant; None: any number."""
+    return own_limits("agents").get("agents", plan().max_agents)
+
+
+def storage_bytes() -> int | None:
+    """How many bytes of files the bound tenant may have; None: any number."""
+    return own_limits("storage_bytes").get("storage_bytes", plan().storage_bytes)
+
+
+def concurrent_runs() -> int:
+    """How many runs the whole of the bound tenant may have at once."""
+    return own_limits("concurrent_runs").get("concurrent_runs", plan().max_concurrent_runs)
+
+
+def requests_per_minute() -> int | None:
+    """How many requests a minute the whole of the bound tenant may make; None: any number."""
+    return own_limits("requests").get("requests", plan().requests_per_minute)
+
+
+def rate_of(level: str, tenant: str | uuid.UUID, subject: str) -> Subquery:
+    """For `annotate`: how many requests a minute a subject's own limit allows; NULL without one.
+
+    tenant, subject: columns of the query that hold their ids; tenant: or the id itself.
+    """
+    of_tenant = OuterRef(tenant) if isinstance(tenant, str) else tenant
+    found = Limit.objects.filter(level=level, metric="requests", tenant_id=of_tenant, subject_id=OuterRef(subject))
+    return Subquery(found.values("amount")[:1], output_field=DecimalField(max_digits=24, decimal_places=9))
 
 
 def one_at_a_time(what: str) -> None:
@@ -29,12 +75,12 @@ def one_at_a_time(what: str) -> None:
 
 def check_users(count: int) -> None:
     """Raises plan_limit_reached unless one more than `count` people may be in the bound tenant."""
-    _check("max_users", plan().max_users, count)
+    _check("max_users", max_users(), count)
 
 
 def check_agents(count: int) -> None:
     """Raises plan_limit_reached unless one more than `count` agents may be in the bound tenant."""
-    _check("max_agents", plan().max_agents, count)
+    _check("max_agents", max_agents(), count)
 
 
 def check_schedules(count: int) -> None:
@@ -50,7 +96,7 @@ def stored_bytes() -> int:
 
 def check_storage(size: int, *, replaces: int = 0) -> None:
     """Raises storage_full unless the bound tenant may store `size` bytes more, `replaces` of them freed afterwards."""
-    allowed = plan().storage_bytes
+    allowed = storage_bytes()
     if allowed is not None and stored_bytes() - replaces + size > allowed:
         raise PaasError("storage_full", details={"limit": "storage_bytes", "allowed": allowed})
 

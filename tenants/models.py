@@ -66,6 +66,9 @@ RESERVED_SLUGS = frozenset(
 )
 
 
+COST_HELP = "Runs that could cost more are refused, and so are models without a price in this currency."
+
+
 class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin has no types
     """What a tenant may use. Limits are per tenant; None is unlimited."""
 
@@ -75,9 +78,19 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
     max_users = models.IntegerField(null=True, blank=True)
     max_agents = models.IntegerField(null=True, blank=True)
     max_concurrent_runs = models.IntegerField(default=50)
+    max_concurrent_runs_per_user = models.IntegerField(
+        null=True, blank=True, default=3, db_default=3, help_text="Of one person; more wait for their turn."
+    )
+    max_concurrent_runs_per_key = models.IntegerField(
+        null=True, blank=True, help_text="Of one API key; more wait for their turn."
+    )
     sessions_per_day = models.IntegerField(null=True, blank=True, help_text="New conversations a day (UTC).")
     storage_bytes = models.BigIntegerField(null=True, blank=True)
     requests_per_minute = models.IntegerField(null=True, blank=True, help_text="API requests of the whole tenant.")
+    tokens_per_day = models.BigIntegerField(null=True, blank=True, help_text="A day is UTC's.")
+    cost_per_month = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, help_text=COST_HELP)
+    cost_per_day = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, help_text=COST_HELP)
+    cost_currency = models.CharField(max_length=3, default="USD", db_default="USD", help_text="Of both.")
     max_schedules = models.IntegerField(null=True, blank=True)
 
     class Meta:
@@ -129,7 +142,11 @@ class Tenant(TenantMixin):
         super().save(verbosity, *args, **kwargs)
 
     def ref(self) -> TenantRef:
-        """This tenant as a value. What its plan allows is part of it where the plan was selected with it."""
+        """This tenant as a value. What its plan allows is part of it where the plan was selected with it; a limit of
+        its own instead of that where it was looked up as `own_rate` (tenants.limits.rate_of)."""
+        own = getattr(self, "own_rate", None)
+        if own is None and Tenant.plan.is_cached(self):
+            own = self.plan.requests_per_minute
         return TenantRef(
             self.id,
             self.slug,
@@ -139,7 +156,7 @@ class Tenant(TenantMixin):
             self.color,
             self.logo,
             self.require_mfa,
-            self.plan.requests_per_minute if Tenant.plan.is_cached(self) else None,
+            None if own is None else int(own),
         )
 
 
@@ -172,3 +189,62 @@ class Domain(DomainMixin):
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("domain"), name="domain_unique_lower")]
+
+
+class Limit(models.Model):
+    """A limit beside the plan's: of a tenant in the place of its plan's (the operator's to set), of a person, an API
+    key or an agent below that (the tenant's own to set).
+
+    subject_id: the tenant's, person's, key's or agent's id. period: over what it is counted, "" for what is not
+    counted over time. currency: of a cost, else "". amount: in tokens, requests, pieces or bytes, or in the currency.
+    A key's tokens of a month are a field of the key itself, `tokens_per_month`.
+    """
+
+    class Level(models.TextChoices):
+        TENANT = "tenant"
+        USER = "user"
+        KEY = "key"
+        AGENT = "agent"
+
+    class Metric(models.TextChoices):
+        TOKENS = "tokens"
+        COST = "cost"
+        REQUESTS = "requests"
+        SESSIONS = "sessions"
+        RUNS = "concurrent_runs"
+        USERS = "users"
+        AGENTS = "agents"
+        STORAGE = "storage_bytes"
+
+    class Period(models.TextChoices):
+        MONTH = "month"
+        DAY = "day"
+        MINUTE = "minute"
+        NONE = ""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="limits")
+    level = models.CharField(max_length=10, choices=Level.choices)
+    subject_id = models.UUIDField()
+    metric = models.CharField(max_length=20, choices=Metric.choices)
+    period = models.CharField(max_length=6, choices=Period.choices, blank=True)
+    currency = models.CharField(max_length=3, blank=True, default="", db_default="")
+    amount = models.DecimalField(max_digits=24, decimal_places=9)
+    set_by = models.CharField(max_length=100, help_text="Who set it, as audit rows name them.")
+    set_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "subject_id", "level", "metric", "period", "currency"], name="limit_once"
+            ),
+            models.CheckConstraint(condition=models.Q(amount__gte=0), name="limit_not_negative"),
+            models.CheckConstraint(
+                condition=models.Q(metric="cost", currency__regex="^[A-Z]{3}$")
+                | models.Q(~models.Q(metric="cost"), currency=""),
+                name="limit_of_cost_has_currency",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.metric} {self.period}: {self.amount.normalize():f} {self.currency}".rstrip()

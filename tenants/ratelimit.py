@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -27,11 +27,12 @@ from core.errors import PaasError
 from tenants import scope
 
 # KEYS: one for each limit. ARGV: for each limit rate, period in microseconds, cost. All are admitted, or none moves.
-# Returns {0} or {number of the limit that refused (1..), microseconds to wait}.
+# Returns {0, number of the limit with the least left, how many are left, microseconds until all are} or
+# {number of the limit that refused (1..), microseconds to wait}.
 GCRA = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local moved = {}
+local moved, tight, least, full = {}, 0, math.huge, 0
 for i = 1, #KEYS do
     local rate, period, cost = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1]), tonumber(ARGV[3*i])
     local interval = period / rate
@@ -39,11 +40,13 @@ for i = 1, #KEYS do
     local ahead = arrival - now - period
     if ahead > 0 then return {i, math.ceil(ahead)} end
     moved[i] = arrival
+    local left = math.floor((period - (arrival - now)) / interval + 0.000001)
+    if left < least then tight, least, full = i, left, arrival - now end
 end
 for i = 1, #KEYS do
     redis.call('SET', KEYS[i], string.format('%.0f', moved[i]), 'PX', math.ceil((moved[i] - now) / 1000) + 1)
 end
-return {0, 0}
+return {0, tight, least, math.ceil(full)}
 """
 # One request less for each of KEYS; ARGV as above.
 GIVE_BACK = """
@@ -78,6 +81,16 @@ class Limit:
     cost: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a request that was admitted leaves: of the tightest of its limits, how many more, and the seconds until none
+    counts any more."""
+
+    limit: int
+    left: int
+    full_after: float
+
+
 @cache
 def _clients() -> tuple[Any, Any]:
     client = redis.Redis.from_url(
@@ -86,20 +99,31 @@ def _clients() -> tuple[Any, Any]:
     return client, client.register_script(GCRA)
 
 
-def check(*limits: Limit, fail_closed: bool = False) -> None:
-    """Count this request against `limits`, all or none. Raises rate_limited with the time to wait.
+def check(*limits: Limit, fail_closed: bool = False) -> Room | None:
+    """Count this request against `limits`, all or none; what is left then. Raises rate_limited with the time to wait.
 
     While Redis is away the process counts by itself (so each process admits the rate), or, with `fail_closed`,
     refuses with redis_unavailable.
     """
     if _is_away():
-        _without_redis(limits, fail_closed)
-        return
+        return _without_redis(limits, fail_closed)
     try:
-        _judge(_clients()[1](keys=_keys(limits), args=_arguments(limits)), limits)
+        return _judge(_clients()[1](keys=_keys(limits), args=_arguments(limits)), limits)
     except (RedisError, OSError):
         _went_away()
-        _without_redis(limits, fail_closed)
+        return _without_redis(limits, fail_closed)
+
+
+def room_of(limit: Limit) -> Room | None:
+    """What is left of a limit now, without counting anything; None while Redis is away."""
+    if _is_away():
+        return None
+    try:
+        return _judge(_clients()[1](keys=_keys((limit,)), args=_arguments((replace(limit, cost=0),))), (limit,))
+    except (RedisError, OSError):
+        return None
+    except PaasError:  # the rate was lowered meanwhile
+        return Room(limit.rate, 0, limit.period)
 
 
 def give_back(*limits: Limit) -> None:
@@ -127,20 +151,18 @@ async def opened() -> AsyncIterator[None]:
         await client.aclose()
 
 
-async def acheck(*limits: Limit, fail_closed: bool = False) -> None:
+async def acheck(*limits: Limit, fail_closed: bool = False) -> Room | None:
     """`check` for code on the event loop; in a thread where no connections are `opened`."""
     script = _asynchronous.get(asyncio.get_running_loop())
     if script is None:
-        await scope.run_bound(check, *limits, fail_closed=fail_closed)
-        return
+        return await scope.run_bound(check, *limits, fail_closed=fail_closed)
     if _is_away():
-        _without_redis(limits, fail_closed)
-        return
+        return _without_redis(limits, fail_closed)
     try:
-        _judge(await script(keys=_keys(limits), args=_arguments(limits)), limits)
+        return _judge(await script(keys=_keys(limits), args=_arguments(limits)), limits)
     except (RedisError, OSError):
         _went_away()
-        _without_redis(limits, fail_closed)
+        return _without_redis(limits, fail_closed)
 
 
 _away_until = 0.0
@@ -164,9 +186,10 @@ def _arguments(limits: tuple[Limit, ...]) -> list[int]:
     return [number for limit in limits for number in (limit.rate, int(limit.period * 1_000_000), limit.cost)]
 
 
-def _judge(answer: list[int], limits: tuple[Limit, ...]) -> None:
+def _judge(answer: list[int], limits: tuple[Limit, ...]) -> Room:
     if answer[0]:
         raise _refusal(limits[answer[0] - 1], answer[1] / 1_000_000)
+    return Room(limits[answer[1] - 1].rate, answer[2], answer[3] / 1_000_000)
 
 
 def _refusal(limit: Limit, seconds: float) -> PaasError:
@@ -182,10 +205,10 @@ def _refusal(limit: Limit, seconds: float) -> PaasError:
 _arrivals: OrderedDict[str, float] = OrderedDict()
 
 
-def _without_redis(limits: tuple[Limit, ...], fail_closed: bool) -> None:
+def _without_redis(limits: tuple[Limit, ...], fail_closed: bool) -> Room | None:
     if fail_closed:
         raise PaasError("redis_unavailable", retry_after=2) from None
-    now = time.monotonic()
+    now, room = time.monotonic(), None
     for key, limit in zip(_keys(limits), limits, strict=True):
         arrival = max(_arrivals.get(key, now), now) + limit.period / limit.rate * limit.cost
         if arrival - now > limit.period:
@@ -194,6 +217,10 @@ def _without_redis(limits: tuple[Limit, ...], fail_closed: bool) -> None:
         _arrivals.move_to_end(key)
         while len(_arrivals) > MOST_LOCAL:
             _arrivals.popitem(last=False)
+        left = int((limit.period - (arrival - now)) * limit.rate / limit.period + 1e-6)
+        if room is None or left < room.left:
+            room = Room(limit.rate, left, arrival - now)
+    return room
 
 
 def forget_all() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Q
 
-from tenants import scope
+from tenants import limits, scope
 from tenants.models import Domain, RetiredSlug, Tenant
 from tenants.scope import TenantRef
 
@@ -19,26 +19,38 @@ def active_tenants() -> list[TenantRef]:
 
 def tenant_by_slug(slug: str) -> TenantRef | None:
     """The tenant with this slug, whatever its status."""
-    tenant = Tenant.objects.select_related("plan").filter(slug=slug).first()
+    tenant = _with_rate(Tenant.objects.select_related("plan"), "id").filter(slug=slug).first()
     return tenant.ref() if tenant else None
 
 
 def tenant_by_retired_slug(slug: str) -> TenantRef | None:
     """The tenant that had this slug before it was renamed."""
-    retired = RetiredSlug.objects.select_related("tenant__plan").filter(slug=slug).first()
-    return retired.tenant.ref() if retired else None
+    retired = _with_rate(RetiredSlug.objects.select_related("tenant__plan")).filter(slug=slug).first()
+    return _its_tenant(retired)
 
 
 def tenant_by_domain(host: str) -> TenantRef | None:
     """The tenant that owns this host name."""
-    domain = Domain.objects.select_related("tenant__plan").filter(domain=host).first()
-    return domain.tenant.ref() if domain else None
+    domain = _with_rate(Domain.objects.select_related("tenant__plan")).filter(domain=host).first()
+    return _its_tenant(domain)
 
 
 def tenant_by_id(tenant_id: uuid.UUID) -> TenantRef | None:
     """The tenant with this id, whatever its status."""
-    tenant = Tenant.objects.select_related("plan").filter(id=tenant_id).first()
+    tenant = _with_rate(Tenant.objects.select_related("plan"), "id").filter(id=tenant_id).first()
     return tenant.ref() if tenant else None
+
+
+def _with_rate(rows: Any, tenant: str = "tenant_id") -> Any:
+    return rows.annotate(own_rate=limits.rate_of("tenant", tenant, tenant))
+
+
+def _its_tenant(row: Any) -> TenantRef | None:
+    if row is None:
+        return None
+    row.tenant.own_rate = row.own_rate
+    found: TenantRef = row.tenant.ref()
+    return found
 
 
 def own_tenant() -> Tenant:

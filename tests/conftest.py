@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,6 +38,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """xdist is about to start a worker."""
     node.workerinput["shared"] = str(_shared)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Workers that start with no bytecode make it together: each begins its imports somewhere else in the list.
+
+    To rewrite the asserts of all test files takes seconds, and all workers need them all.
+    """
+    config = session.config
+    worker = getattr(config, "workerinput", None)
+    if worker is None or config.args != config.getini("testpaths"):
+        return
+    files = [path.relative_to(config.rootpath) for path in sorted((config.rootpath / "tests").rglob("test_*.py"))]
+    names = [".".join(path.with_suffix("").parts) for path in files if "e2e" not in path.parts]
+    first = int(worker["workerid"].removeprefix("gw")) * len(names) // worker["workercount"]
+    for name in names[first:] + names[:first]:
+        importlib.import_module(name)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -119,9 +136,12 @@ def cast() -> None:
     from llm.services import provider_create
     from tenants import provisioning, scope
     from tenants.migrate import migrate_all
+    from tenants.models import Plan
 
     call_command("init_database", verbosity=0)
     migrate_all(lambda line: None)
+    with scope.platform():  # tests start many runs at once; those of the queue (tests/chat/test_queue.py) set their own
+        Plan.objects.filter(slug="pro").update(max_concurrent_runs_per_user=None, max_concurrent_runs_per_key=None)
     for slug in ("acme", "globex"):
         tenant = provisioning.tenant_create(slug=slug, name=slug.title(), plan="pro")
         with scope.platform():

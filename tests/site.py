@@ -73,6 +73,7 @@ class Site:
                 application,
                 log_level="warning",
                 lifespan="on",
+                http="launch.receipt:ReceiptProtocol",
                 ws="websockets-sansio",
                 proxy_headers=False,  # as launch.web serves it
                 timeout_graceful_shutdown=1,

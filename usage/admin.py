@@ -6,7 +6,7 @@ from django.contrib import admin
 from unfold.decorators import display
 
 from tenants.admin import ReadOnlyAdmin
-from usage import admin_billing  # noqa: F401 - registers the ledger, prices and invoices
+from usage import admin_billing, admin_limits  # noqa: F401 - register the ledger, prices, invoices; limits
 from usage.models import Quota, Reservation
 
 
@@ -39,5 +39,5 @@ class RunAdmin(ReadOnlyAdmin):
 
 @admin.register(Quota)
 class QuotaAdmin(ReadOnlyAdmin):
-    list_display = ("tenant", "level", "metric", "month", "used", "reserved", "allowance")
-    list_filter = ("level", "month", "tenant")
+    list_display = ("tenant", "level", "metric", "period", "currency", "month", "used", "reserved", "allowance")
+    list_filter = ("level", "metric", "period", "month", "tenant")

@@ -17,6 +17,7 @@ from core import clock
 from core.errors import PaasError
 from tenants.models import Plan, Tenant
 from usage import statements
+from usage.limits import KINDS
 from usage.money import PRICES, Rates
 
 
@@ -43,6 +44,23 @@ class _OfTenant(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["tenant"].queryset = Tenant.objects.all()  # type: ignore[attr-defined]
+
+
+class NewLimit(_OfTenant):
+    """A limit of a whole workspace."""
+
+    kind = forms.ChoiceField(label="Limit", choices=[], widget=UnfoldAdminSelectWidget)
+    amount = _amount("At most", "In tokens, requests, pieces or bytes, or in the currency.", required=True)
+    currency = forms.CharField(
+        max_length=3, required=False, widget=UnfoldAdminTextInputWidget, help_text="Of a cost only, such as USD."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["kind"].choices = [  # type: ignore[attr-defined]
+            (f"{metric}:{period}", f"{metric.replace('_', ' ')} a {period}" if period else metric.replace("_", " "))
+            for metric, period in KINDS
+        ]
 
 
 class _FromMoment(forms.Form):

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from tenants import scope
 from tenants.jobs import every
-from usage import chain, invoices
+from usage import alerts, chain, invoices
 
 
 @every("* * * * * */5", "usage.seal")
 async def seal() -> int:
     """Give new entries their place in the chain; every five seconds."""
     return await scope.run_patiently(chain.seal_all)
+
+
+@every("* * * * * 20", "usage.warn")
+async def warn() -> int:
+    """Tell people of limits at their end, and operators of vendors that took too much; every minute."""
+    await scope.run_patiently(alerts.overruns_tell)
+    return await scope.run_patiently(alerts.warn_all)
 
 
 @every("13 * * * *", "usage.verify_newest")

@@ -10,9 +10,11 @@ from tenants.models import Plan, Tenant
 
 
 class Quota(models.Model):
-    """How much of one metric a subject has used and reserved in one month (UTC).
+    """How much of one metric a subject has used and reserved in one month or day (UTC).
 
-    level tenant: subject is the tenant itself; later levels are user, key and agent. allowance None: unlimited.
+    level, metric, period, currency: as `tenants.models.Limit`. Tokens are counted one by one, a cost in billionths of
+    its currency, each call's rounded up. allowance: of the tenant's own month of tokens what its plan allows, kept in
+    step by a trigger; of any other counter what was allowed when it was made (`usage_budgets` knows what is now).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -20,14 +22,19 @@ class Quota(models.Model):
     level = models.CharField(max_length=10)
     subject_id = models.UUIDField()
     metric = models.CharField(max_length=20, default="tokens")
-    month = models.DateField(help_text="First day of the month.")
+    period = models.CharField(max_length=6, default="month", db_default="month")
+    currency = models.CharField(max_length=3, blank=True, default="", db_default="")
+    month = models.DateField(verbose_name="from", help_text="First day of the month, or the day that is counted.")
     allowance = models.BigIntegerField(null=True, blank=True)
     used = models.BigIntegerField(default=0)
     reserved = models.BigIntegerField(default=0)
+    refused_at = models.DateTimeField(null=True, help_text="When a turn first found too little left, near the end.")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "level", "subject_id", "metric", "month"], name="quota_once"),
+            models.UniqueConstraint(
+                fields=["tenant", "subject_id", "month", "level", "metric", "period", "currency"], name="quota_once"
+            ),
             models.CheckConstraint(condition=models.Q(used__gte=0, reserved__gte=0), name="quota_not_negative"),
         ]
 
@@ -64,7 +71,11 @@ class Reservation(models.Model):
     run_id = models.UUIDField(primary_key=True, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
     quotas = ArrayField(models.UUIDField(), default=list, help_text="The Quota rows the amount is held on.")
+    subjects = ArrayField(models.UUIDField(), default=list, db_default=[], help_text="Whom it counts for.")
     amount = models.BigIntegerField(help_text="Tokens held: counted input + the most output allowed.")
+    cost = models.BigIntegerField(default=0, db_default=0, help_text="The most it can cost, in billionths.")
+    overrun = models.BigIntegerField(default=0, db_default=0, help_text="Tokens that it used beyond those held.")
+    overrun_told = models.BooleanField(default=False, db_default=False)
     input_estimate = models.BigIntegerField(default=0)
     state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
     host = models.CharField(max_length=60, help_text="The process that holds the lease.")
@@ -86,10 +97,46 @@ class Reservation(models.Model):
         indexes = [
             models.Index(fields=["lease_until"], condition=models.Q(state="held"), name="reservation_expired"),
             models.Index(fields=["tenant", "-created_at"], name="reservation_recent"),
+            models.Index(
+                fields=["settled_at"],
+                condition=models.Q(overrun__gt=0, overrun_told=False),
+                name="reservation_overrun",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"run {self.run_id}"
+
+
+class LimitWarning(models.Model):
+    """That people were told of a limit: once for each limit, period and threshold (in percent).
+
+    metric `overrun`: operators were told that a vendor reported more than was held, once a day and tenant.
+    """
+
+    THRESHOLDS = (80, 100)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    level = models.CharField(max_length=10)
+    subject_id = models.UUIDField()
+    metric = models.CharField(max_length=20)
+    period = models.CharField(max_length=6, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    starts_on = models.DateField()
+    threshold = models.IntegerField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "subject_id", "starts_on", "level", "metric", "period", "currency", "threshold"],
+                name="limit_warned_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.metric} {self.period} {self.starts_on}: {self.threshold} %"
 
 
 class UsageRecord(models.Model):

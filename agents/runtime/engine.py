@@ -23,8 +23,13 @@ async def run(client: ModelClient, model: str, turn: Turn, transcript: Transcrip
 
         await run_graph(client, model, turn, transcript, emit)
         return
+    transcript.hands_out = bool(turn.client_tools)
     request = ModelRequest(
-        model=model, messages=turn.messages, max_tokens=turn.max_output_tokens, parameters=turn.parameters
+        model=model,
+        messages=turn.messages,
+        max_tokens=turn.max_output_tokens,
+        parameters=turn.parameters,
+        tools=list(turn.client_tools) or None,
     )
     if turn.stream:
         stream = client.stream(request)
@@ -35,5 +40,4 @@ async def run(client: ModelClient, model: str, turn: Turn, transcript: Transcrip
             await stream.aclose()
     else:
         transcript.absorb(await client.complete(request), emit)
-    if not transcript.finish_reason:
-        transcript.finish_reason = "stop"
+    transcript.finish(emit)

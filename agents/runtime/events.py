@@ -14,11 +14,14 @@ from typing_extensions import TypedDict
 
 VERSION = 1
 
+RUN_QUEUED = "run.queued"
 RUN_STARTED = "run.started"
 TEXT_DELTA = "text.delta"
 REASONING_DELTA = "reasoning.delta"
 TOOL_STARTED = "tool.started"
 TOOL_FINISHED = "tool.finished"
+TOOL_DELTA = "tool.delta"
+TOOL_CALLED = "tool.called"
 MESSAGE_COMPLETED = "message.completed"
 RUN_COMPLETED = "run.completed"
 RUN_FAILED = "run.failed"
@@ -48,6 +51,12 @@ class Usage(TypedDict):
     currency: str
 
 
+class RunQueuedData(TypedDict):
+    """A run that waits, before it starts. position: how many come before it, and itself; told again when it changes."""
+
+    position: int
+
+
 class RunStartedData(TypedDict):
     agent: AgentName
     model: str
@@ -70,6 +79,25 @@ class ToolFinishedData(TypedDict):
     name: str
     result: NotRequired[str | None]
     error: NotRequired[str | None]
+
+
+class ToolDeltaData(TypedDict):
+    """A piece of a call of one of the caller's own tools, which the caller runs. index: which call of the answer, from
+    0. call_id and name come with a call's first piece; the pieces of `arguments` are joined to JSON text."""
+
+    index: int
+    arguments: str
+    call_id: NotRequired[str]
+    name: NotRequired[str]
+
+
+class ToolCalledData(TypedDict):
+    """A whole call of one of the caller's own tools, after its pieces. arguments: JSON text as the model wrote it."""
+
+    index: int
+    call_id: str
+    name: str
+    arguments: str
 
 
 class MessageCompletedData(TypedDict):
@@ -95,11 +123,14 @@ class RunCancelledData(TypedDict):
 
 
 DATA_TYPES: dict[str, type] = {
+    RUN_QUEUED: RunQueuedData,
     RUN_STARTED: RunStartedData,
     TEXT_DELTA: DeltaData,
     REASONING_DELTA: DeltaData,
     TOOL_STARTED: ToolStartedData,
     TOOL_FINISHED: ToolFinishedData,
+    TOOL_DELTA: ToolDeltaData,
+    TOOL_CALLED: ToolCalledData,
     MESSAGE_COMPLETED: MessageCompletedData,
     RUN_COMPLETED: RunCompletedData,
     RUN_FAILED: RunFailedData,
@@ -107,10 +138,15 @@ DATA_TYPES: dict[str, type] = {
 }
 
 
+def run_queued(position: int) -> Event:
+    """A run that waits for its turn."""
+    return RUN_QUEUED, {"position": position}
+
+
 def run_started(
     slug: str, name: str, model: str, conversation_id: object | None, continues: object | None = None
 ) -> Event:
-    """The first event of every run."""
+    """The first event of every run that did not have to wait."""
     conversation = str(conversation_id) if conversation_id else None
     data = {"agent": {"slug": slug, "name": name}, "model": model, "conversation_id": conversation}
     return RUN_STARTED, data | ({"continues": str(continues)} if continues else {})

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, ToolCallLimitMiddleware
+from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, ToolCallLimitMiddleware, hook_config
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.spec import Emit, Transcript, Turn
@@ -27,13 +27,16 @@ async def run_graph(client: ModelClient, model: str, turn: Turn, transcript: Tra
     """As `engine.run`, with `turn.tools`: asks, calls tools, asks again, until there is an answer.
 
     The transcript's usage is the sum over all calls; a call whose vendor does not report makes the whole
-    run counted by us.
+    run counted by us. A call of one of the caller's own tools is handed out and ends the turn; what the model
+    asked of the agent's tools in the same breath is not run: it asks again when it goes on.
     """
     totals = _Totals()
+    handed = _Handed(turn.client_tools)
+    transcript.hands_out = bool(turn.client_tools)
 
     def on_deltas(batch: Sequence[Delta]) -> None:
         totals.add(batch)
-        transcript.absorb([delta for delta in batch if not isinstance(delta, ToolCallDelta | UsageReport)], emit)
+        transcript.absorb([delta for delta in batch if handed.shows(delta)], emit)
 
     chat_model = WireChatModel(
         client=client,
@@ -46,13 +49,15 @@ async def run_graph(client: ModelClient, model: str, turn: Turn, transcript: Tra
         ModelCallLimitMiddleware(run_limit=MOST_MODEL_CALLS),
         ToolCallLimitMiddleware(run_limit=MOST_TOOL_CALLS),
     ]
-    agent = create_agent(chat_model, list(turn.tools), middleware=[_ToolEvents(emit), *limits])
+    tools = [*turn.tools, *turn.client_tools]
+    agent = create_agent(chat_model, tools, middleware=[handed, _ToolEvents(emit), *limits])
     try:
         await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * MOST_MODEL_CALLS})
     finally:
         totals.settle(transcript)
-    if not transcript.finish_reason or transcript.finish_reason == "tool_calls":
+    if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
+    transcript.finish(emit)
 
 
 class _Totals:
@@ -73,6 +78,31 @@ class _Totals:
             totals = [sum(column) for column in zip(*self._reports, strict=True)]
             transcript.input_tokens, transcript.output_tokens = totals[0], totals[1]
             transcript.cached_tokens, transcript.reasoning_tokens = totals[2], totals[3]
+
+
+class _Handed(AgentMiddleware):  # type: ignore[misc]
+    """Knows which calls are of the caller's own tools; the graph ends with the first of them."""
+
+    def __init__(self, client_tools: Sequence[dict[str, Any]]) -> None:
+        super().__init__()
+        self._names = {tool["function"]["name"] for tool in client_tools}
+        self._open: set[int] = set()
+
+    def shows(self, delta: Delta) -> bool:
+        """Whether a delta is the transcript's: all but usage, which is summed up, and calls of the agent's tools."""
+        if isinstance(delta, Finish):
+            self._open.clear()
+        if not isinstance(delta, ToolCallDelta):
+            return not isinstance(delta, UsageReport)
+        if delta.name in self._names:
+            self._open.add(delta.index)
+        return delta.index in self._open
+
+    @hook_config(can_jump_to=["end"])  # type: ignore[untyped-decorator]
+    async def aafter_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """End where a call is the caller's."""
+        calls = getattr(state["messages"][-1], "tool_calls", [])
+        return {"jump_to": "end"} if any(call["name"] in self._names for call in calls) else None
 
 
 class _ToolEvents(AgentMiddleware):  # type: ignore[misc]

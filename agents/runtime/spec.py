@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, Event
+from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_CALLED, TOOL_DELTA, Event
 from core.errors import PaasError
+from llm.answer import ToolCall
 from llm.catalog import ModelInfo
-from llm.deltas import Delta, Finish, ReasoningDelta, TextDelta, UsageReport
+from llm.deltas import Delta, Finish, ReasoningDelta, TextDelta, ToolCallDelta, UsageReport
 from llm.registry import ProviderRef
 
 Emit = Callable[[Sequence[Event]], None]
+# An agent written in Python: what it says to a turn (agents/registry.py).
+Answer = Callable[["Turn"], AsyncGenerator[Delta, None]]
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One version of an agent, with everything needed to run it."""
+    """One version of an agent, with everything needed to run it. answer: of one in Python, which asks no model."""
 
     agent_id: uuid.UUID
     version_id: uuid.UUID
@@ -31,6 +34,8 @@ class AgentSpec:
     provider: ProviderRef
     provider_name: str
     info: ModelInfo
+    requests_per_minute: int | None = None  # a limit of the agent's own
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,9 @@ class Turn:
     """What is asked: messages in OpenAI's chat shape (instructions first), and the most output allowed.
 
     stream False: the caller wants the answer whole, so the vendor is asked for it whole. tools: LangChain
-    tools; with any, the agent runs as a graph (agents/runtime/graph.py).
+    tools; with any, the agent runs as a graph (agents/runtime/graph.py). client_tools: the caller's own, in
+    OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options: what the
+    caller sets for an agent written in Python, as it came.
     """
 
     messages: list[dict[str, Any]]
@@ -46,11 +53,16 @@ class Turn:
     parameters: dict[str, Any]
     stream: bool = True
     tools: tuple[Any, ...] = ()
+    client_tools: tuple[dict[str, Any], ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Transcript:
-    """What a run has produced so far; readable at any moment, also when the run is cut short."""
+    """What a run has produced so far; readable at any moment, also when the run is cut short.
+
+    hands_out: the caller has tools, so calls are events; without any, a call is an error of the vendor's.
+    """
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -60,6 +72,8 @@ class Transcript:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     deltas: int = 0
+    hands_out: bool = False
+    calls: dict[int, ToolCall] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
@@ -88,11 +102,37 @@ class Transcript:
             elif isinstance(delta, UsageReport):
                 self.input_tokens, self.output_tokens = delta.input_tokens, delta.output_tokens
                 self.cached_tokens, self.reasoning_tokens = delta.cached_tokens, delta.reasoning_tokens
+            elif self.hands_out:
+                events.append(self._piece(delta))
             else:
                 raise PaasError("provider_bad_response", "The model asked for a tool that this agent does not have.")
         self.deltas += len(events)
         if events:
             emit(events)
+
+    def finish(self, emit: Emit) -> None:
+        """The vendor has ended: emit the calls as wholes, and settle why it stopped."""
+        if self.calls:
+            emit([
+                (TOOL_CALLED, {"index": index, "call_id": call.id, "name": call.name, "arguments": call.arguments})
+                for index, call in enumerate(self.calls.values())
+            ])  # fmt: skip
+        if not self.finish_reason or (self.calls and self.finish_reason == "stop"):  # some vendors say so
+            self.finish_reason = "tool_calls" if self.calls else "stop"
+
+    def _piece(self, delta: ToolCallDelta) -> Event:
+        """A piece of a call. The first one names it. Where the vendor gives no id, one is made: callers need it."""
+        arguments = _storable(delta.arguments)
+        call = self.calls.get(delta.index)
+        if call is not None:
+            call.arguments += arguments
+            return TOOL_DELTA, {"index": list(self.calls).index(delta.index), "arguments": arguments}
+        if not delta.name:
+            raise PaasError("provider_bad_response", "The model asked for a tool without naming it.")
+        call = ToolCall(_storable(delta.id or f"call_{uuid.uuid4().hex[:24]}"), _storable(delta.name), arguments)
+        self.calls[delta.index] = call
+        first = {"index": len(self.calls) - 1, "call_id": call.id, "name": call.name}
+        return TOOL_DELTA, first | {"arguments": arguments}
 
 
 def _storable(text: str) -> str:

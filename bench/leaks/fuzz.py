@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from tenants import scope
 OPERATIONS = [*database.register.operations, *http.register.operations, *stores.register.operations]
 CLIENTS = 8
 FAVOUR = 8
+LONGEST = 60.0
 KEY = re.compile(r"^(t:[0-9a-f]{32}|platform):")
 """What every key in Redis begins with."""
 
@@ -41,8 +43,15 @@ class Fuzz:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _once: list[Operation] = field(default_factory=list)
 
-    async def run(self, seconds: float, *, until: Collection[str] = (), favour: Collection[str] = ()) -> Ledger:
-        """Traffic for `seconds`: each kind once, then at random.
+    async def run(
+        self,
+        seconds: float,
+        *,
+        until: Collection[str] = (),
+        favour: Collection[str] = (),
+        enough: Callable[[Ledger], bool] = lambda ledger: True,
+    ) -> Ledger:
+        """Traffic for `seconds`: each kind once, then at random; and on, for at most LONGEST, while it is not enough.
 
         until: kinds of traffic whose first leak ends it. favour: kinds to be chosen more often.
         """
@@ -55,7 +64,10 @@ class Fuzz:
                 asyncio.create_task(self._client(usable, weights, random.Random(self.chance.random())))
                 for _ in range(self.clients)
             ]
-            await asyncio.wait([asyncio.create_task(self._stop.wait())], timeout=seconds)
+            stopped, began = asyncio.create_task(self._stop.wait()), time.monotonic()
+            await asyncio.wait([stopped], timeout=seconds)
+            while not (stopped.done() or enough(self.ledger) or time.monotonic() - began > LONGEST):
+                await asyncio.wait([stopped], timeout=0.1)
             self._stop.set()
             if until:  # a broken product may keep its callers waiting
                 for client in clients:

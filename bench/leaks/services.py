@@ -8,16 +8,38 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from launch.services import start_postgres, start_redis
+from launch.services import PostgresService, RedisService, start_postgres, start_redis
+
+
+@dataclass
+class OwnServices:
+    """Both servers, and the folder that everything of them is in. Who restarts one puts the new one in its place."""
+
+    folder: Path
+    postgres: PostgresService
+    redis: RedisService
+
+    def stop(self) -> None:
+        """Stop those that are there now."""
+        self.redis.stop()
+        self.postgres.stop()
 
 
 @contextmanager
 def own_services(*, durable: bool = False) -> Iterator[Path]:
-    """The folder of both, while they run; the environment names them to whoever reads settings after this.
+    """The folder of both, while they run; see `running_services`."""
+    with running_services(durable=durable) as services:
+        yield services.folder
+
+
+@contextmanager
+def running_services(*, durable: bool = False) -> Iterator[OwnServices]:
+    """Both, while they run; the environment names them to whoever reads settings after this.
 
     durable: they write as they do for real, with fsync, so that what waits for the disk does so here too.
     """
@@ -27,6 +49,8 @@ def own_services(*, durable: bool = False) -> Iterator[Path]:
         folder.chmod(0o755)
         postgres = stack.enter_context(start_postgres(folder / "pg", durable=durable))
         cache = stack.enter_context(start_redis(folder / "redis", durable=durable))
+        services = OwnServices(folder, postgres, cache)
+        stack.callback(services.stop)
         password = secrets.token_hex(8)
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "paas.settings.dev",
@@ -43,4 +67,4 @@ def own_services(*, durable: bool = False) -> Iterator[Path]:
             "DATABASE_POOL_SIZE": "24",
             "RATE_LIMITS": ", ".join(f"{kind}=1000000" for kind in ("turn", "stream", "read", "write", "anonymous")),
         }
-        yield folder
+        yield services

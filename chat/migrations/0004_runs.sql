@@ -1,13 +1,106 @@
+-- How many runs at once a person or a key may have, or, asked with neither, the whole tenant: by a limit of their own,
+-- or else by the plan. NULL: as many as they like.
+CREATE FUNCTION run_cap(p_user uuid, p_key uuid) RETURNS int LANGUAGE sql STABLE AS $$
+    SELECT coalesce(l.amount::int, CASE WHEN p_user IS NOT NULL THEN p.max_concurrent_runs_per_user
+                WHEN p_key IS NOT NULL THEN p.max_concurrent_runs_per_key
+                ELSE p.max_concurrent_runs END)
+    FROM public.tenants_tenant t
+    JOIN public.tenants_plan p ON p.slug = t.plan_id
+    LEFT JOIN public.tenants_limit l ON l.tenant_id = t.id AND l.metric = 'concurrent_runs' AND l.period = ''
+        AND l.subject_id = coalesce(p_user, p_key, t.id)
+    WHERE t.id = public.bound_tenant()
+$$;
+
+-- The runs that wait, in the order in which they are let in: whoever has the fewest comes first, then whoever was let in
+-- longest ago, so that callers take turns; of one caller, those that somebody looks at before those in the background,
+-- and the older first. `may`: nothing but the tenant's own cap keeps it. A run that no process holds (it waits for a
+-- worker, or its process died) is not among them.
+CREATE FUNCTION run_queue() RETURNS TABLE (run uuid, host text, caller uuid, place bigint, may boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT w.id, w.host, w.caller, row_number() OVER (ORDER BY w.turn, l.at NULLS FIRST, w.created_at, w.id),
+        w.turn <= coalesce(run_cap(w.user_id, w.key_id), w.turn)
+    FROM (
+        SELECT q.id, q.user_id, q.key_id, coalesce(q.user_id, q.key_id) AS caller, q.created_at, r.host, (
+                SELECT count(*) FROM chat_run o WHERE o.status = 'running'
+                AND o.user_id IS NOT DISTINCT FROM q.user_id AND o.key_id IS NOT DISTINCT FROM q.key_id
+            ) + row_number() OVER (PARTITION BY q.user_id, q.key_id ORDER BY q.background, q.created_at, q.id) AS turn
+        FROM chat_run q JOIN public.usage_reservation r ON r.run_id = q.id
+        WHERE q.status = 'queued' AND r.state = 'held' AND r.host <> 'worker' AND r.lease_until > now()
+    ) w LEFT JOIN chat_letin l ON l.caller_id = w.caller
+$$;
+
+-- Let in as many of the waiting runs as there are places; returns them with the processes that hold them. Counted under
+-- the lock under which start_turn counts: the tenant's counters first, as everybody who changes them does, then ours.
+CREATE FUNCTION admit_runs() RETURNS TABLE (run uuid, host text) LANGUAGE plpgsql AS $$
+DECLARE
+    v_places bigint;
+BEGIN
+    PERFORM 1 FROM public.usage_quota q WHERE q.tenant_id = public.bound_tenant() AND q.level = 'tenant'
+        AND q.metric = 'tokens' AND q.period = 'month' AND q.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+        ORDER BY q.id FOR UPDATE;
+    PERFORM pg_advisory_xact_lock(hashtextextended('runs:' || public.bound_tenant()::text, 0));
+    SELECT run_cap(NULL, NULL) - count(*) INTO v_places FROM chat_run r WHERE r.status = 'running';
+    RETURN QUERY
+        WITH chosen AS (
+            SELECT w.* FROM run_queue() w WHERE w.may ORDER BY w.place LIMIT greatest(v_places, 0)
+        ), let_in AS (
+            UPDATE chat_run c SET status = 'running' FROM chosen n WHERE c.id = n.run AND c.status = 'queued'
+            RETURNING n.run, n.host, n.caller, n.place
+        ), noted AS (
+            INSERT INTO chat_letin AS l (caller_id, at)
+            SELECT i.caller, clock_timestamp() + max(i.place) * interval '1 microsecond' FROM let_in i GROUP BY i.caller
+            ON CONFLICT (caller_id) DO UPDATE SET at = excluded.at
+        )
+        SELECT i.run, i.host FROM let_in i;
+END
+$$;
+
+-- For a process that holds waiting runs: lets in who may (admit_runs). mine: those of p_runs that may begin, whoever let
+-- them in. others: {run: process} that were let in just now and are held elsewhere. places: {run: place} of those that wait.
+CREATE FUNCTION tend_queue(p_runs uuid[], OUT mine uuid[], OUT others jsonb, OUT places jsonb) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT jsonb_object_agg(a.run, a.host) FILTER (WHERE NOT a.run = ANY (p_runs)) INTO others FROM admit_runs() a;
+    SELECT array_agg(c.id) INTO mine FROM chat_run c WHERE c.id = ANY (p_runs) AND c.status = 'running';
+    SELECT jsonb_object_agg(w.run, w.place) INTO places FROM run_queue() w WHERE w.run = ANY (p_runs);
+END
+$$;
+
+-- What became of an idempotency key: NULL, nobody used it yet (and nobody else can until the transaction ends);
+-- 'replayed', with what the first answer said; 'idempotency_mismatch', it was used for another request;
+-- 'idempotency_in_progress', it is being used at this moment.
+CREATE FUNCTION turn_of_key(p_caller uuid, p_key text, p_digest text, OUT code text, OUT started jsonb)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_digest text;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('turn:' || p_caller::text || ':' || p_key, 0)) THEN
+        code := 'idempotency_in_progress';
+        RETURN;
+    END IF;
+    SELECT k.digest, k.started || jsonb_build_object('run', k.run_id) INTO v_digest, started
+    FROM chat_idempotencykey k WHERE k.caller_id = p_caller AND k.key = p_key;
+    IF FOUND THEN
+        code := CASE WHEN v_digest = p_digest THEN 'replayed' ELSE 'idempotency_mismatch' END;
+    END IF;
+END
+$$;
+
 -- Begin a turn: check the conversation, collect its history, hold the tokens, write the user's message and the
 -- run. `code` is 'ok', or why not (then nothing was written): not_found, run_in_progress, quota_exceeded,
 -- session_limit_reached (a new conversation more than the plan allows a day), message_empty (a retry with nothing to
--- answer), not_continuable, context_too_long (what is to be answered again does not fit).
+-- answer), not_continuable, context_too_long (what is to be answered again does not fit), too_many_runs (as many wait as
+-- may), and what turn_of_key says (for 'replayed', `history` is what the first answer said). 'queued': as 'ok', but the
+-- run waits. `quota` is what public.usage_hold says of the limit that refused, or of the tightest one of tokens.
 -- p_turn: run, conversation, new_conversation, message, title, content, retry (no new message), regenerate, continue and
 -- parent (where it goes on: turn_place in 0005_branches.sql), agent, version, user, key, door,
 -- input (stateless calls), input_tokens, output_tokens, history_budget, host, lease_seconds, agent_slug, provider,
--- model.
-CREATE OR REPLACE FUNCTION start_turn(
-    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb
+-- model, terms (public.usage_hold); queue (how many may wait: most, own; without it nothing waits), background, task (of
+-- a run that a worker is to take), idempotency (key, digest), response (of /v1/responses: previous_id, stored, request,
+-- items; null elsewhere).
+DROP FUNCTION IF EXISTS start_turn(jsonb);
+CREATE FUNCTION start_turn(
+    p_turn jsonb, OUT code text, OUT granted bigint, OUT input_tokens bigint, OUT message uuid, OUT history jsonb,
+    OUT quota jsonb
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_conversation uuid := (p_turn ->> 'conversation')::uuid;
@@ -17,9 +110,25 @@ DECLARE
     v_new boolean := coalesce((p_turn ->> 'new_conversation')::boolean, false);
     v_retry boolean := coalesce((p_turn ->> 'retry')::boolean, false);
     v_history_tokens bigint;
+    v_held jsonb;
+    v_caller uuid := coalesce(v_user, v_key);
+    v_background boolean := coalesce((p_turn ->> 'background')::boolean, false);
+    v_waits boolean := v_background;
+    v_idempotency text := p_turn #>> '{idempotency,key}';
+    v_running bigint;
+    v_own bigint;
+    v_queued bigint;
+    v_own_queued bigint;
     v_upto uuid;    -- the message that a new one follows (0005_branches.sql)
     v_answer uuid;  -- the answer that is continued
 BEGIN
+    IF v_idempotency IS NOT NULL THEN
+        SELECT k.code, k.started INTO code, history
+        FROM turn_of_key(v_caller, v_idempotency, p_turn #>> '{idempotency,digest}') k;
+        IF code IS NOT NULL THEN
+            RETURN;
+        END IF;
+    END IF;
     message := (p_turn ->> 'message')::uuid;
     input_tokens := (p_turn ->> 'input_tokens')::bigint;
     IF v_conversation IS NOT NULL AND NOT v_new THEN
@@ -29,7 +138,7 @@ BEGIN
             code := 'not_found';
             RETURN;
         END IF;
-        PERFORM 1 FROM chat_run r WHERE r.conversation_id = v_conversation AND r.status = 'running';
+        PERFORM 1 FROM chat_run r WHERE r.conversation_id = v_conversation AND r.status IN ('queued', 'running');
         IF FOUND THEN
             code := 'run_in_progress';
             RETURN;
@@ -48,21 +157,45 @@ BEGIN
         END IF;
     END IF;
 
+    SELECT count(*), count(*) FILTER (WHERE coalesce(r.user_id, r.key_id) = v_caller) INTO v_queued, v_own_queued
+    FROM chat_run r WHERE r.status = 'queued' AND r.background = v_background;
+    IF v_queued >= (p_turn #>> '{queue,most}')::int OR v_own_queued >= (p_turn #>> '{queue,own}')::int THEN
+        code := 'too_many_runs';
+        RETURN;
+    END IF;
+
     -- Before the tokens: whoever locks both locks them in this order.
     IF v_new AND NOT public.usage_begin_session() THEN
         code := 'session_limit_reached';
         RETURN;
     END IF;
-    granted := public.usage_reserve(
+    v_held := public.usage_hold(
         (p_turn ->> 'run')::uuid, v_user, v_key, v_agent, input_tokens, (p_turn ->> 'output_tokens')::bigint,
         p_turn ->> 'host', make_interval(secs => (p_turn ->> 'lease_seconds')::double precision),
-        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model');
+        p_turn ->> 'agent_slug', p_turn ->> 'provider', p_turn ->> 'model',
+        coalesce(p_turn -> 'terms', '{}') || jsonb_build_object('session', v_new));
+    granted := (v_held ->> 'granted')::bigint;
+    quota := nullif(v_held -> 'limit', 'null');
     IF granted IS NULL THEN
         IF v_new THEN
             PERFORM public.usage_unbegin_session();
         END IF;
-        code := 'quota_exceeded';
+        code := v_held ->> 'code';
         RETURN;
+    END IF;
+
+    -- Runs are counted under a lock, after that of the tokens; a background run takes its place when a worker has it.
+    IF p_turn ? 'queue' AND NOT v_background THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('runs:' || public.bound_tenant()::text, 0));
+        SELECT count(*) FILTER (WHERE r.status = 'running'),
+            count(*) FILTER (WHERE r.status = 'running' AND coalesce(r.user_id, r.key_id) = v_caller),
+            count(*) FILTER (WHERE r.status = 'queued')
+        INTO v_running, v_own, v_queued FROM chat_run r WHERE r.status IN ('queued', 'running');
+        IF v_queued > 0 THEN  -- who waits already comes first
+            v_running := v_running + (SELECT count(*) FROM run_queue() w WHERE w.may);
+        END IF;
+        v_waits := v_own_queued > 0 OR coalesce(v_running >= run_cap(NULL, NULL), false)
+            OR coalesce(v_own >= run_cap(v_user, v_key), false);
     END IF;
 
     IF v_new THEN
@@ -72,16 +205,33 @@ BEGIN
         UPDATE chat_conversation SET updated_at = now(), leaf_id = coalesce(v_answer, message) WHERE id = v_conversation;
     END IF;
     INSERT INTO chat_run (id, conversation_id, agent_id, version_id, user_id, key_id, door, status, input,
-        finish_reason, error_code, error_message, last_seq, created_at, asked_id, message_id)
+        finish_reason, error_code, error_message, last_seq, created_at, background,
+        asked_id, message_id)
     VALUES ((p_turn ->> 'run')::uuid, v_conversation, v_agent, (p_turn ->> 'version')::uuid, v_user, v_key,
-        p_turn ->> 'door', 'running', p_turn -> 'input', '', '', '', 0, now(),
-        CASE WHEN v_conversation IS NOT NULL THEN message END, v_answer);
+        p_turn ->> 'door', CASE WHEN v_waits THEN 'queued' ELSE 'running' END, p_turn -> 'input', '', '', '', 0, now(),
+        v_background, CASE WHEN v_conversation IS NOT NULL THEN message END, v_answer);
+    IF jsonb_typeof(p_turn -> 'task') = 'object' THEN
+        INSERT INTO chat_runtask (run_id, task) VALUES ((p_turn ->> 'run')::uuid, (p_turn -> 'task')
+            || jsonb_build_object('granted', granted, 'input_tokens', input_tokens, 'history', coalesce(history, '[]')));
+    END IF;
+    IF v_idempotency IS NOT NULL THEN
+        INSERT INTO chat_idempotencykey (id, caller_id, key, digest, run_id, started, created_at)
+        VALUES (gen_random_uuid(), v_caller, v_idempotency, p_turn #>> '{idempotency,digest}', (p_turn ->> 'run')::uuid,
+            jsonb_build_object('conversation', v_conversation, 'message', message, 'title', p_turn -> 'title',
+                'input_tokens', input_tokens, 'agent', p_turn -> 'agent_slug',
+                'status', CASE WHEN v_waits THEN 'queued' ELSE 'running' END), now());
+    END IF;
+    IF jsonb_typeof(p_turn -> 'response') = 'object' THEN
+        INSERT INTO chat_response (id, run_id, previous_id, stored, request, items)
+        VALUES (gen_random_uuid(), (p_turn ->> 'run')::uuid, (p_turn #>> '{response,previous_id}')::uuid,
+            (p_turn #>> '{response,stored}')::boolean, p_turn #>> '{response,request}', p_turn #>> '{response,items}');
+    END IF;
     IF v_conversation IS NOT NULL AND NOT v_retry THEN
         INSERT INTO chat_message (id, conversation_id, run_id, role, content, reasoning, status, superseded, created_at,
             parent_id)
         VALUES (message, v_conversation, (p_turn ->> 'run')::uuid, 'user', p_turn ->> 'content', '', 'complete',
             false, now(), v_upto);
     END IF;
-    code := 'ok';
+    code := CASE WHEN v_waits THEN 'queued' ELSE 'ok' END;
 END
 $$;

@@ -1,11 +1,15 @@
-"""OpenAI's wire: `POST /v1/chat/completions` and `GET /v1/models`. The model's name is an agent's slug."""
+"""OpenAI's wire: `POST /v1/chat/completions`, `POST /v1/embeddings` and `GET /v1/models`.
+
+A model's name is an agent's slug; of an embeddings model it is `<provider account>/<model>`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,41 +17,49 @@ from django.conf import settings
 
 from accounts import rates
 from accounts.actors import Actor
-from accounts.policies import CHAT_READ
+from accounts.policies import AGENTS_EXECUTE, CHAT_READ, CHAT_WRITE
 from agents import selectors as agent_selectors
+from agents.embeddings import embedding_models_for
 from agents.runtime.events import (
     MESSAGE_COMPLETED,
     REASONING_DELTA,
     RUN_CANCELLED,
     RUN_COMPLETED,
     RUN_FAILED,
+    RUN_QUEUED,
     RUN_STARTED,
     TEXT_DELTA,
+    TOOL_CALLED,
+    TOOL_DELTA,
     Event,
 )
-from chat import http, turns
+from chat import embeddings, http, idempotency, limit_headers, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
 from chat.log import Batch
-from chat.transports import openai_request
+from chat.transports import openai_embeddings, openai_request
 from chat.turns import StartedTurn
 from core.errors import ERRORS, PaasError
 from tenants import scope
 
 DONE = b"data: [DONE]\n\n"
+RETRY_AFTER_SECONDS = 2.0  # what a client is told to wait after a fault of the model's that may pass
 
 
 async def door(request: HttpRequest) -> None:
     """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
     actor = await request.actor()
-    await rates.admit(actor, "turn" if request.method == "POST" else "read")
+    room = await rates.admit(actor, "turn" if request.method == "POST" else "read")
+    request.answer_headers |= limit_headers.of_room(room)
     if request.path == "/v1/models" and request.method == "GET":
         await request.respond(200, await _models(actor))
     elif request.path.startswith("/v1/models/") and request.method == "GET":
         await request.respond(200, await _model(actor, request.path.removeprefix("/v1/models/")))
     elif request.path == "/v1/chat/completions" and request.method == "POST":
         await _completions(request, actor)
-    elif request.path in ("/v1/models", "/v1/chat/completions"):
+    elif request.path == "/v1/embeddings" and request.method == "POST":
+        await _embeddings(request, actor)
+    elif request.path in ("/v1/models", "/v1/chat/completions", "/v1/embeddings"):
         raise PaasError("method_not_allowed")
     else:
         raise PaasError("not_found", f"There is no {request.method} {request.path} here.")
@@ -56,33 +68,47 @@ async def door(request: HttpRequest) -> None:
 async def _models(actor: Actor) -> dict[str, Any]:
     actor.require(CHAT_READ)
     found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents_for, actor)
-    return {"object": "list", "data": [_model_view(agent, actor) for agent in found]}
+    models = [(agent.slug, agent.created_at) for agent in found]
+    models += [(spec.id, spec.created_at) for spec in await embedding_models_for(actor)]
+    return {"object": "list", "data": [_model_view(name, created_at, actor) for name, created_at in models]}
 
 
-async def _model(actor: Actor, slug: str) -> dict[str, Any]:
+async def _model(actor: Actor, name: str) -> dict[str, Any]:
     for view in (await _models(actor))["data"]:
-        if view["id"] == slug:
+        if view["id"] == name:
             return dict(view)
     raise PaasError("agent_not_found", details={"param": "model"})
 
 
-def _model_view(agent: Any, actor: Actor) -> dict[str, Any]:
-    created = int(agent.created_at.timestamp())
-    return {"id": agent.slug, "object": "model", "created": created, "owned_by": actor.tenant.slug}
+def _model_view(name: str, created_at: datetime, actor: Actor) -> dict[str, Any]:
+    created = int(created_at.timestamp())
+    return {"id": name, "object": "model", "created": created, "owned_by": actor.tenant.slug}
+
+
+async def _embeddings(request: HttpRequest, actor: Actor) -> None:
+    actor.require(CHAT_WRITE)
+    actor.require(AGENTS_EXECUTE)
+    model, asked = openai_embeddings.parse(await request.json(settings.MAX_BODY_BYTES))
+    spec, found, tightest = await embeddings.embed(actor, model, asked)
+    request.answer_headers |= limit_headers.of_tokens(tightest)
+    await request.respond(200, openai_embeddings.view(spec.id, found, asked.estimate))
 
 
 async def _completions(request: HttpRequest, actor: Actor) -> None:
+    key = idempotency.key_of(request.headers)
     body = await request.json(settings.MAX_BODY_BYTES)
-    turn = openai_request.parse(body)
+    turn = replace(openai_request.parse(body), idempotency_key=key)
     started = await turns.start_turn(actor, turn)
+    request.answer_headers |= started.headers | limit_headers.of_tokens(started.tightest)
     try:
         if turn.stream:
             await _answer_streamed(request, started, actor, body)
         else:
             await _answer_whole(request, started, actor)
     except ClientGone:
-        # Nobody can come back to this answer, so nobody should pay for the rest of it.
-        await turns.cancel_turn(actor, started.run_id)
+        # Nobody can come back to this answer without a key, so nobody should pay for the rest of it.
+        if not key:
+            await turns.cancel_turn(actor, started.run_id)
         raise
 
 
@@ -94,7 +120,9 @@ async def _answer_streamed(request: HttpRequest, started: StartedTurn, actor: Ac
     try:
         async with request.while_here():
             await asyncio.wait((opening,), timeout=http.HEARTBEAT_SECONDS)
-        if opening.done() and all(kind not in (TEXT_DELTA, REASONING_DELTA) for kind, _ in opening.result()):
+        if opening.done() and all(
+            kind not in (TEXT_DELTA, REASONING_DELTA, TOOL_DELTA) for kind, _ in opening.result()
+        ):
             _raise_failure(opening.result())
         await request.stream(_chunks(started, opening, batches, include_usage))
     finally:
@@ -106,13 +134,13 @@ async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:
     opening: list[Event] = []
     async for _, events in batches:
         opening += events
-        if any(kind != RUN_STARTED for kind, _ in opening):
+        if any(kind not in (RUN_QUEUED, RUN_STARTED) for kind, _ in opening):
             break
     return opening
 
 
 async def _answer_whole(request: HttpRequest, started: StartedTurn, actor: Actor) -> None:
-    content, reasoning, reason, usage = "", [], "stop", {}
+    content, reasoning, calls, reason, usage = "", [], [], "stop", {}
     async with request.while_here():
         events = await _all_events(actor, started.run_id)
     for kind, data in events:
@@ -120,17 +148,22 @@ async def _answer_whole(request: HttpRequest, started: StartedTurn, actor: Actor
             content, reason = data["content"], data["finish_reason"]
         elif kind == REASONING_DELTA:
             reasoning.append(data["text"])
+        elif kind == TOOL_CALLED:
+            function = {"name": data["name"], "arguments": data["arguments"]}
+            calls.append({"id": data["call_id"], "type": "function", "function": function})
         elif kind in (RUN_COMPLETED, RUN_CANCELLED):
             usage = data["usage"]
     message: dict[str, Any] = {"role": "assistant", "content": content}
     if reasoning:
         message["reasoning_content"] = "".join(reasoning)
+    if calls:
+        message |= {"content": content or None, "tool_calls": calls}
     await request.respond(
         200,
         {
             "id": _completion_id(started.run_id),
             "object": "chat.completion",
-            "created": int(time.time()),
+            "created": int(idempotency.made_at(started.run_id)),
             "model": started.spec.slug,
             "choices": [{"index": 0, "message": message, "finish_reason": _reason(reason), "logprobs": None}],
             "usage": usage_view(usage),
@@ -149,7 +182,8 @@ async def _all_events(actor: Actor, run_id: uuid.UUID) -> list[Event]:
 def _raise_failure(events: list[Event]) -> None:
     for kind, data in events:
         if kind == RUN_FAILED:
-            raise PaasError(data["code"], data["message"], retry_after=2 if data["retryable"] else None)
+            wait = RETRY_AFTER_SECONDS if data["retryable"] else None
+            raise PaasError(data["code"], data["message"], retry_after=wait)
 
 
 async def _chunks(
@@ -173,7 +207,7 @@ def _chunk_head(started: StartedTurn) -> bytes:
     fixed = {
         "id": _completion_id(started.run_id),
         "object": "chat.completion.chunk",
-        "created": int(time.time()),
+        "created": int(idempotency.made_at(started.run_id)),
         "model": started.spec.slug,
     }
     return b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":'
@@ -195,6 +229,9 @@ def _encode(events: list[Event], head: bytes, tail: bytes, include_usage: bool) 
                 b'},"finish_reason":null}]',
                 tail,
             )
+        elif kind == TOOL_DELTA:
+            delta = b'[{"index":0,"delta":{"tool_calls":[' + orjson.dumps(_call_piece(data))
+            parts += (head, delta, b']},"finish_reason":null}]', tail)
         elif kind == MESSAGE_COMPLETED and data["finish_reason"] != "error":
             reason = orjson.dumps(_reason(data["finish_reason"]))
             parts += (head, b'[{"index":0,"delta":{},"finish_reason":', reason, b"}]", tail)
@@ -206,6 +243,15 @@ def _encode(events: list[Event], head: bytes, tail: bytes, include_usage: bool) 
             error = PaasError(data["code"], data["message"]) if data["code"] in ERRORS else PaasError("internal_error")
             parts += (b"data: ", orjson.dumps(error.as_openai()), b"\n\n", DONE)
     return b"".join(parts)
+
+
+def _call_piece(data: dict[str, Any]) -> dict[str, Any]:
+    """A piece of a tool call as OpenAI's delta: the first one of a call names it."""
+    function: dict[str, Any] = {"arguments": data["arguments"]}
+    if "name" not in data:
+        return {"index": data["index"], "function": function}
+    function = {"name": data["name"]} | function
+    return {"index": data["index"], "id": data["call_id"], "type": "function", "function": function}
 
 
 def _completion_id(run_id: uuid.UUID) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from django.conf import settings
 
 from accounts import rates
-from chat import http, protocol, selectors, turns
+from chat import http, idempotency, limit_headers, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import HttpRequest
 from core.errors import PaasError
@@ -66,9 +67,12 @@ async def events(tenant: TenantRef, run_id: uuid.UUID, after: int) -> AsyncGener
 
 async def _start(request: HttpRequest) -> None:
     actor = await request.actor()
-    await rates.admit(actor, "turn")
+    request.answer_headers |= limit_headers.of_room(await rates.admit(actor, "turn"))
+    key = idempotency.key_of(request.headers)
     body = await request.json(settings.MAX_BODY_BYTES)
-    started = await turns.start_turn(actor, protocol.turn_request("sse", body))
+    turn = replace(protocol.turn_request("sse", body), idempotency_key=key)
+    started = await turns.start_turn(actor, turn)
+    request.answer_headers |= started.headers | limit_headers.of_tokens(started.tightest)
     if "text/event-stream" in request.headers.get("accept", ""):
         await request.stream(events(actor.tenant, started.run_id, 0))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,7 +16,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from accounts import keys, rates, tickets
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
-from chat import protocol, selectors, turns
+from chat import host, idempotency, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import check_origin
 from core.errors import PaasError, from_exception
@@ -48,7 +49,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.actor: Actor | None = None  # while the socket counts
-        self.outbox: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_FRAMES)
+        self.outbox: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_FRAMES)
         self.followed: dict[uuid.UUID, asyncio.Task[None]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -72,6 +73,10 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
             code = TOO_MANY if error.status == 429 else CLOSE_CODES.get(error.status, TRY_LATER)
             await self.close(code, error.code)
             return
+        if host.current().stopping:
+            await self.accept()
+            await self.close(RESTARTING, "server_stopping")
+            return
         if _open[actor.label] >= MAX_SOCKETS:
             await self.accept()
             await self.close(TOO_MANY, "too_many_connections")
@@ -81,6 +86,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.accept()
         self._spawn(self._write())
         self._spawn(self._watch())
+        host.current().leaving.add(self._leave)
         await self._put({"type": "ready", "heartbeat_seconds": HEARTBEAT_SECONDS})
 
     async def _identify(self) -> Actor:
@@ -97,6 +103,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         for task in [*self.tasks, *self.followed.values()]:
             task.cancel()
         actor, self.actor = self.actor, None
+        host.current().leaving.discard(self._leave)
         if actor is not None:
             _open[actor.label] -= 1
             if _open[actor.label] <= 0:
@@ -123,18 +130,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         if kind == "ping":
             await self._put({"type": "pong"})
         elif kind == "turn.start":
-            started = await turns.start_turn(self.actor, protocol.turn_request("websocket", frame))
-            view = protocol.started_view(started)
-            await self._put(
-                {
-                    "type": "turn.accepted",
-                    "ref": frame.get("ref"),
-                    "run_id": view["run"]["id"],
-                    "conversation": view["conversation"],
-                    "message_id": view["message_id"],
-                }
-            )
-            self._follow(started.run_id, 0)
+            await self._start(frame)
         elif kind == "run.follow":
             run_id, after = protocol.parse_uuid(str(frame.get("run_id"))), frame.get("after_seq", 0)
             if type(after) is not int or after < 0:
@@ -149,6 +145,22 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
             await turns.cancel_turn(self.actor, protocol.parse_uuid(str(frame.get("run_id"))))
         else:
             raise PaasError("validation_failed", f"There is no frame of the type {str(kind)[:40]!r}.")
+
+    async def _start(self, frame: dict[str, Any]) -> None:
+        assert self.actor is not None
+        key = idempotency.checked(frame.get("idempotency_key", ""), "idempotency_key")
+        turn = replace(protocol.turn_request("websocket", frame), idempotency_key=key)
+        started = await turns.start_turn(self.actor, turn)
+        view = protocol.started_view(started)
+        accepted = {
+            "type": "turn.accepted",
+            "ref": frame.get("ref"),
+            "run_id": view["run"]["id"],
+            "conversation": view["conversation"],
+            "message_id": view["message_id"],
+        }
+        await self._put(accepted | ({"replayed": True} if started.replayed else {}))
+        self._follow(started.run_id, 0)
 
     def _follow(self, run_id: uuid.UUID, after: int) -> None:
         before = self.followed.pop(run_id, None)
@@ -224,9 +236,22 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         try:
             while True:
                 frame = await self.outbox.get()
+                if frame is None:
+                    await self._close(RESTARTING, "server_stopping")
+                    return
                 await self.send(text_data=frame.decode())
         except (OSError, RuntimeError):
             return  # the client is gone; the server says so next
+
+    # --- the process stops --------------------------------------------------------------------
+    def _leave(self) -> None:
+        """This process takes no more turns: send the client to another one, once its runs here have ended."""
+        self._spawn(self._until_done())
+
+    async def _until_done(self) -> None:
+        while self.followed:
+            await asyncio.wait(self.followed.values())
+        await self.outbox.put(None)
 
     # --- staying entitled ---------------------------------------------------------------------
     async def _watch(self) -> None:

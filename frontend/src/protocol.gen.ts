@@ -4,16 +4,32 @@
  * One event of a run. Terminal: run.cancelled, run.completed, run.failed.
  */
 export type RunEvent =
+  | RunQueued
   | RunStarted
   | TextDelta
   | ReasoningDelta
   | ToolStarted
   | ToolFinished
+  | ToolDelta
+  | ToolCalled
   | MessageCompleted
   | RunCompleted
   | RunFailed
   | RunCancelled;
 
+export interface RunQueued {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'run.queued';
+  data: RunQueuedData;
+}
+/**
+ * A run that waits, before it starts. position: how many come before it, and itself; told again when it changes.
+ */
+export interface RunQueuedData {
+  position: number;
+}
 export interface RunStarted {
   v: 1;
   run_id: string;
@@ -74,6 +90,39 @@ export interface ToolFinishedData {
   name: string;
   result?: string | null;
   error?: string | null;
+}
+export interface ToolDelta {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'tool.delta';
+  data: ToolDeltaData;
+}
+/**
+ * A piece of a call of one of the caller's own tools, which the caller runs. index: which call of the answer, from
+ * 0. call_id and name come with a call's first piece; the pieces of `arguments` are joined to JSON text.
+ */
+export interface ToolDeltaData {
+  index: number;
+  arguments: string;
+  call_id?: string;
+  name?: string;
+}
+export interface ToolCalled {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'tool.called';
+  data: ToolCalledData;
+}
+/**
+ * A whole call of one of the caller's own tools, after its pieces. arguments: JSON text as the model wrote it.
+ */
+export interface ToolCalledData {
+  index: number;
+  call_id: string;
+  name: string;
+  arguments: string;
 }
 export interface MessageCompleted {
   v: 1;

@@ -14,19 +14,25 @@ A Finish and a UsageReport are added where a script has none.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import orjson
+
 from llm.deltas import Delta, Finish, ModelRequest, ReasoningDelta, TextDelta, ToolCallDelta, UsageReport
+from llm.embeddings import EmbeddingRequest, Embeddings, Input, parsed
 from llm.registry import ModelClient, ProviderRef
 from llm.sse import flat_text
 from llm.tokens import estimate_messages, estimate_tokens
 
 Step = str | Delta | Sequence[Delta] | BaseException | asyncio.Event
 
+DEMO_DIMENSIONS = 64
 DEMO_ANSWER = (
     "You wrote: “{question}”\n\n"
     "This is the scripted demo model. It needs no key and no network, and it always answers like this, so "
@@ -94,6 +100,16 @@ class ScriptedModel:
         finally:
             script.close()
 
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Vectors that follow from the digests of the inputs: equal texts are near, others are anywhere."""
+        size = request.dimensions or DEMO_DIMENSIONS
+        vectors: list[list[float] | str] = [_demo_vector(one, size) for one in request.inputs]
+        document = {
+            "data": [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)],
+            "usage": {"prompt_tokens": request.estimate},
+        }
+        return parsed(orjson.dumps(document), request)
+
     async def complete(self, request: ModelRequest) -> list[Delta]:
         """The whole of what `stream` plays."""
         return [delta async for deltas in self.stream(request) for delta in deltas]
@@ -107,6 +123,12 @@ class Scripted:
     def client(self, account: ProviderRef) -> ModelClient:
         """The one scripted model."""
         return ScriptedModel()
+
+
+def _demo_vector(one: Input, size: int) -> list[float]:
+    seed = hashlib.shake_256(orjson.dumps(one)).digest(size)
+    length = math.sqrt(sum((byte - 127.5) ** 2 for byte in seed))
+    return [(byte - 127.5) / length for byte in seed]
 
 
 def _demo(request: ModelRequest) -> tuple[Step, ...]:

@@ -4,7 +4,8 @@ Differences from OpenAI, by Zhipu's API documentation:
 - usage always comes in the last chunk, without `stream_options`;
 - `thinking: {"type": "enabled" | "disabled"}` switches the reasoning of GLM-4.5 and later, which streams as
   `reasoning_content`; here `thinking` may also be true, false, or the word alone;
-- `tool_choice` knows "auto" only, and anything else is an error there, so it is left out;
+- `tool_choice` knows "auto" only, and anything else is an error there, so it is left out (with "none" the tools too);
+- an image is base64 text without the head of a data URL;
 - errors carry business codes, in the body of an HTTP error or of a 200;
 - a key is `<id>.<secret>`. It is sent whole, as Zhipu's own SDK does by default. Written as
   `jwt:<id>.<secret>` it is used in the older way: a signed token that lives three minutes is sent, and the
@@ -41,7 +42,7 @@ ERROR_CODES = {
     "1261": "context_too_long",
 }
 
-GLM = Dialect(sends_usage_option=False, error_codes=ERROR_CODES)
+GLM = Dialect(sends_usage_option=False, error_codes=ERROR_CODES, sends_encoding_format=False)
 
 
 class Zhipu:
@@ -63,13 +64,26 @@ class Zhipu:
 
 
 def adapted(request: ModelRequest) -> ModelRequest:
-    """The request as Zhipu takes it: `thinking` as an object, no `tool_choice` but "auto"."""
-    parameters = dict(request.parameters)
+    """The request as Zhipu takes it: `thinking` as an object, no `tool_choice` but "auto", images bare."""
+    parameters, tools = dict(request.parameters), request.tools
+    messages = [_bare(message) if isinstance(message.get("content"), list) else message for message in request.messages]
     if "thinking" in parameters:
         parameters["thinking"] = _thinking(parameters["thinking"])
     if parameters.get("tool_choice", "auto") != "auto":
+        tools = None if parameters["tool_choice"] == "none" else tools
         del parameters["tool_choice"]
-    return replace(request, parameters=parameters)
+    return replace(request, messages=messages, parameters=parameters, tools=tools)
+
+
+def _bare(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose images are base64 text alone, as Zhipu's own SDK sends them."""
+    parts = []
+    for part in message["content"]:
+        if part.get("type") == "image_url" and part["image_url"]["url"].startswith("data:"):
+            url = part["image_url"]["url"].partition(",")[2]
+            part = {"type": "image_url", "image_url": part["image_url"] | {"url": url}}  # noqa: PLW2901
+        parts.append(part)
+    return message | {"content": parts}
 
 
 def signed_token(key_id: str, secret: str, now: float) -> str:

@@ -145,6 +145,7 @@ DATABASES = {
 }
 HOT_DATABASE_CONNINFO = make_conninfo(DATABASE_URL, options=_server_options, connect_timeout=3)
 HOT_POOL_SIZE = env.number("HOT_POOL_SIZE", 4)
+HOT_POOL_WARM = HOT_POOL_SIZE  # all are made at the start: a burst must not wait for connections
 
 # --- Redis -----------------------------------------------------------------------------------------
 REDIS_URL = env.text("REDIS_URL")
@@ -166,7 +167,7 @@ STORAGES = {
 # --- People ----------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.EmailBackend"]
-PASSWORD_HASHERS = ["accounts.hashers.QueuedBCrypt"]
+PASSWORD_HASHERS = ["accounts.hashers.QueuedBCrypt", "accounts.hashers.ImportedBCrypt"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -225,6 +226,10 @@ LOCAL_MODEL_NAME = env.text("LOCAL_MODEL_NAME", "")
 EGRESS_ALLOW = env.words("EGRESS_ALLOW")
 EGRESS_DENY = env.words("EGRESS_DENY")
 MAX_MESSAGE_CHARS = 100_000
+# Where runs execute: `web`, in the process that took the request, or `worker`.
+RUN_HOST = env.choice("RUN_HOST", "web", "worker")
+# A process that is to stop lets its runs go on for so long.
+DRAIN_SECONDS = env.number("DRAIN_SECONDS", 60)
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 # Requests a minute of one person or key, by class of route (accounts/rates.py); auth and anonymous: of one address.
@@ -264,7 +269,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsActor"],
     "DEFAULT_THROTTLE_CLASSES": ["accounts.rates.RouteThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "accounts.authentication.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,  # `?format=` is a view's own

@@ -42,10 +42,10 @@ class Call(NamedTuple):
 class Database:
     """One pool for one event loop. `open()` on start, `close()` on shutdown."""
 
-    def __init__(self, conninfo: str, *, max_size: int) -> None:
+    def __init__(self, conninfo: str, *, min_size: int, max_size: int) -> None:
         self._pool = psycopg_pool.AsyncConnectionPool(
             conninfo,
-            min_size=max_size,  # a burst must not wait for connections to be made
+            min_size=min_size,
             max_size=max_size,
             timeout=WAIT_SECONDS,
             max_lifetime=1800,
@@ -149,7 +149,7 @@ def database() -> Database:
 async def opened() -> AsyncIterator[Database]:
     """Open the hot pool for this event loop for the block (the process's lifespan, or a test)."""
     loop = asyncio.get_running_loop()
-    pool = Database(settings.HOT_DATABASE_CONNINFO, max_size=settings.HOT_POOL_SIZE)
+    pool = Database(settings.HOT_DATABASE_CONNINFO, min_size=settings.HOT_POOL_WARM, max_size=settings.HOT_POOL_SIZE)
     await pool.open()
     _open[loop] = pool
     try:

@@ -13,7 +13,7 @@ def fill_plans(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0004_plans_and_names"),
+        ("tenants", "0006_limits"),
     ]
 
     operations = [

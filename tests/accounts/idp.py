@@ -15,21 +15,19 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import aiohttp
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from oidc_provider_mock import User, init_app
-    from oidc_provider_mock import app as provider_app
+from tests.lazy import Lazy
 
-import werkzeug.serving
-
-assert User is not None
-assert init_app is not None
-
+serving = Lazy("werkzeug.serving")
 AUTHORIZE, TOKEN, DISCOVERY = "/oauth2/authorize", "/oauth2/token", "/.well-known/openid-configuration"
 
 
-class Quiet(werkzeug.serving.WSGIRequestHandler):
-    def log(self, *args: Any, **kwargs: Any) -> None: ...
+def listening(application: Any) -> Any:
+    """A server on a free port of loopback that says nothing of what it answers."""
+
+    class Quiet(serving.WSGIRequestHandler):
+        def log(self, *args: Any, **kwargs: Any) -> None: ...
+
+    return serving.make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
 
 
 class Idp:
@@ -43,7 +41,9 @@ class Idp:
     def __init__(self, *, lasts: timedelta = timedelta(hours=1)) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._app = provider_app(access_token_max_age=lasts)
+            import oidc_provider_mock
+
+            self._app = oidc_provider_mock.app(access_token_max_age=lasts)
         self.asked: list[dict[str, str]] = []
         self.sent: list[dict[str, str]] = []
         self.tamper: dict[str, Callable[[dict[str, Any]], Any]] = {}
@@ -54,7 +54,7 @@ class Idp:
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
-        self._server = werkzeug.serving.make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=Quiet)
+        self._server = listening(self._serve)
         self.port = self._server.server_port
         self.issuer = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -151,7 +151,7 @@ class FakeGitHub:
         self.challenge = ""
 
     def __enter__(self) -> Self:
-        self._server = werkzeug.serving.make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=Quiet)
+        self._server = listening(self._serve)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()

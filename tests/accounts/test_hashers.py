@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Semaphore
 from typing import Any
 
+import bcrypt
 import pytest
-from django.contrib.auth.hashers import BCryptSHA256PasswordHasher
+from django.contrib.auth.hashers import BCryptSHA256PasswordHasher, check_password, identify_hasher
 
 from accounts import hashers
-from accounts.hashers import QueuedBCrypt
+from accounts.hashers import ImportedBCrypt, QueuedBCrypt, imported_password
 from core.errors import PaasError
 
 
@@ -59,3 +60,35 @@ def test_long_passwords_count_whole(length: int) -> None:
 def test_the_cost_is_twelve() -> None:
     assert QueuedBCrypt.rounds == 12
     assert "$12$" in QueuedBCrypt().encode("x", QueuedBCrypt().salt())
+
+
+@pytest.mark.parametrize("kind", [b"2a", b"2b", b"2y"])
+def test_passwords_that_bcrypt_hashed_elsewhere(kind: bytes) -> None:
+    """As they lie in a Phase 2 database: the whole of what bcrypt reads counts, and no more (P39)."""
+    long = "密" * 40  # 120 bytes; bcrypt reads 72
+    for password, wrong in (("correct horse", "correct horse "), (long, "密" * 23 + "x" * 17)):
+        made = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).replace(b"$2b$", b"$%s$" % kind)
+        stored = imported_password(made.decode())
+        assert stored is not None
+        assert isinstance(identify_hasher(stored), ImportedBCrypt)
+        upgraded: list[str] = []
+        assert check_password(password, stored, upgraded.append)
+        assert upgraded == [password], "and it is hashed anew"
+        assert not check_password(wrong, stored)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "secret",
+        "$2b$12$short",
+        "$2b$31$" + "a" * 53,
+        "$2b$03$" + "a" * 53,
+        "$2x$12$" + "a" * 53,
+        "$argon2id$v=19$x",
+    ],
+)
+def test_what_is_no_such_hash_is_no_password(text: str) -> None:
+    """A cost of 31 would take days at the first sign-in."""
+    assert imported_password(text) is None

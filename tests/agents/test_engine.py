@@ -119,3 +119,52 @@ def test_the_vocabulary() -> None:
         "run.completed", "run.failed", "run.cancelled",
     }  # fmt: skip
     assert {"run.completed", "run.failed", "run.cancelled"} == TERMINAL
+
+
+TOOL = {"type": "function", "function": {"name": "lookup"}}
+
+
+async def hand_out(*steps: Any, stream: bool = True) -> tuple[Transcript, list[Any], ModelRequest]:
+    script = ScriptedModel.enqueue(steps)
+    transcript, events = Transcript(), []
+    turn = Turn(TURN.messages, 100, {"tool_choice": "auto"}, stream, client_tools=(TOOL,))
+    await engine.run(client_for(ProviderRef(uuid7(), "scripted")), "m", turn, transcript, events.extend)
+    assert script.request is not None
+    return transcript, events, script.request
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_callers_tools_are_offered_and_their_calls_handed_out(stream: bool) -> None:
+    transcript, events, request = await hand_out(
+        "Well. ",
+        [ToolCallDelta(0, "c1", "lookup", '{"q":'), ToolCallDelta(5, None, "lookup", "")],  # numbered oddly, without an id
+        [ToolCallDelta(0, None, None, '"\x00"}'), ToolCallDelta(5, None, None, "{}")],
+        Finish("stop"),  # as some vendors say
+        stream=stream,
+    )  # fmt: skip
+    made = transcript.calls[5].id
+    assert events == [
+        ("text.delta", {"text": "Well. "}),
+        ("tool.delta", {"index": 0, "call_id": "c1", "name": "lookup", "arguments": '{"q":'}),
+        ("tool.delta", {"index": 1, "call_id": made, "name": "lookup", "arguments": ""}),
+        ("tool.delta", {"index": 0, "arguments": '"\N{REPLACEMENT CHARACTER}"}'}),
+        ("tool.delta", {"index": 1, "arguments": "{}"}),
+        ("tool.called", {"index": 0, "call_id": "c1", "name": "lookup", "arguments": '{"q":"\N{REPLACEMENT CHARACTER}"}'}),
+        ("tool.called", {"index": 1, "call_id": made, "name": "lookup", "arguments": "{}"}),
+    ]  # fmt: skip
+    assert made.startswith("call_")
+    assert (transcript.finish_reason, transcript.deltas) == ("tool_calls", 5)
+    assert (request.tools, request.parameters) == ([TOOL], {"tool_choice": "auto"})
+
+
+async def test_a_call_that_was_cut_short_is_no_whole_call() -> None:
+    script: list[Any] = [ToolCallDelta(0, "c1", "lookup", '{"q"'), PaasError("provider_stream_cut")]
+    ScriptedModel.enqueue(script)
+    transcript, events = Transcript(), []
+    with pytest.raises(PaasError):
+        await engine.run(
+            client_for(ProviderRef(uuid7(), "scripted")), "m", Turn([], 9, {}, client_tools=(TOOL,)), transcript, events.extend
+        )  # fmt: skip
+    assert ([kind for kind, _ in events], transcript.deltas) == (["tool.delta"], 1)
+    with pytest.raises(PaasError, match="without naming"):
+        await hand_out(ToolCallDelta(0, "c1", None, "{}"))

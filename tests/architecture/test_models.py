@@ -93,8 +93,8 @@ def test_every_tenant_models_table_is_in_the_template_and_not_in_public(found: c
 
 
 def test_keys_of_our_models_are_uuids() -> None:
-    """UUIDv7 by default; a plan and a retired name are their slug, sessions and codes their secret, reservations their
-    run."""
+    """UUIDv7 by default; a plan and a retired name are their slug, sessions and codes their secret, reservations and
+    tasks their run."""
     other = {}
     for kind in (SHARED, TENANT):
         for table, model in tables(kind).items():
@@ -109,6 +109,7 @@ def test_keys_of_our_models_are_uuids() -> None:
         "tenants_retiredslug": "slug",
         "accounts_session": "session_key",
         "accounts_onetimecode": "digest",
+        "chat_runtask": "run",
     }
 
 

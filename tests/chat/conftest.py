@@ -79,3 +79,35 @@ def agent(agents: Callable[..., str], vendor: Vendor) -> Callable[..., str]:
         return agents(model, provider=account, **fields)
 
     return make
+
+
+EMBEDDINGS = {
+    "embed-4": {"embeddings": True, "embedding_price": "0.02", "currency": "USD"},
+    "embed-silent-4": {"embeddings": True},
+    "fault-500": {"embeddings": True},
+    "fault-hang": {"embeddings": True, "embedding_price": "1"},
+    "bench-0-0-1": {"context_tokens": 100},
+}
+
+
+@pytest.fixture
+def embedder(db: Any, vendor: Vendor) -> Iterator[None]:
+    """An account `vectors` of acme with embeddings models; gone afterwards."""
+    from llm.services import provider_create, provider_delete
+    from tenants import scope
+
+    def create() -> Any:
+        with scope.bind(db.acme):
+            return provider_create(
+                actor="test", by_operator=True, name="vectors", kind="openai_compatible", base_url=vendor.base_url, models=EMBEDDINGS
+            )  # fmt: skip
+
+    def delete(account: Any) -> None:
+        with scope.bind(db.acme):
+            provider_delete(account, actor="test")
+
+    account = in_thread(create)
+    forget_caches()
+    yield
+    in_thread(lambda: delete(account))
+    forget_caches()

@@ -292,8 +292,105 @@ class OpenAIDoor(Door):
             return None if response.status < 400 else await refusal_of(response)
 
 
-DOORS: dict[str, type[SocketDoor] | type[SseDoor] | type[OpenAIDoor]] = {
+class ResponsesStream(Stream):
+    """`raw` holds one entry an event, so an event's number is its place."""
+
+    def __init__(self, response: aiohttp.ClientResponse, after: int = 0) -> None:
+        super().__init__()
+        assert response.content_type == "text/event-stream"
+        self.response = response
+        self.events = sse_events(response)
+        self.next = after
+
+    async def step(self) -> bool:
+        found = await anext(self.events, None)
+        if found is None:
+            return False
+        fields, raw = found
+        event = json.loads(fields["data"])
+        assert (event["type"], event["sequence_number"]) == (fields["event"], self.next)
+        self.next += 1
+        self.answer.raw.append(raw)
+        kind, body = event["type"], event.get("response")
+        if kind == "response.created":
+            self.run_id = uuid.UUID(body["id"].removeprefix("resp_"))
+        elif kind == "response.output_text.delta":
+            self.answer.pieces.append(event["delta"])
+        elif kind == "response.reasoning_text.delta":
+            self.answer.thoughts.append(event["delta"])
+        elif kind in ("response.completed", "response.incomplete", "response.failed"):
+            self._end(body)
+        return True
+
+    def _end(self, body: dict[str, Any]) -> None:
+        answer, status = self.answer, body["status"]
+        answer.ends += 1
+        answer.end = "completed" if status == "incomplete" else status
+        details = body["incomplete_details"]
+        answer.finish_reason = {"max_output_tokens": "length"}[details["reason"]] if details else "stop"
+        if body["error"]:
+            answer.code, answer.message = body["error"]["code"], body["error"]["message"]
+        answer.usage = responses_usage(body["usage"])
+
+    async def leave(self) -> None:
+        self.response.close()
+
+
+def responses_usage(found: dict[str, Any]) -> dict[str, int]:
+    assert found["total_tokens"] == found["input_tokens"] + found["output_tokens"]
+    return {
+        "input": found["input_tokens"],
+        "output": found["output_tokens"],
+        "reasoning": found["output_tokens_details"]["reasoning_tokens"],
+        "cached": found["input_tokens_details"]["cached_tokens"],
+    }
+
+
+class ResponsesDoor(Door):
+    name = "responses"
+
+    def __init__(self, site: Site, token: str, slug: str = "acme") -> None:
+        self.client = site.client(slug, token=token)
+
+    async def ask(self, agent: str, text: str = "hello", **more: Any) -> Stream:
+        body = {"model": agent, "input": text, "stream": True} | more
+        return await self._stream(await self.client.post("/v1/responses", json=body))
+
+    async def _stream(self, response: aiohttp.ClientResponse, after: int = 0) -> Stream:
+        if response.status != 200:
+            raise await refusal_of(response)
+        return ResponsesStream(response, after)
+
+    async def create(self, agent: str, text: Any = "hello", **more: Any) -> dict[str, Any]:
+        """A call that is not streamed."""
+        return await self.call("POST", "", json={"model": agent, "input": text} | more)
+
+    async def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The answer of another call; Refusal for an error."""
+        async with self.client.request(method, f"/v1/responses{path}", **options) as response:
+            if response.status != 200:
+                raise await refusal_of(response)
+            found: dict[str, Any] = await response.json()
+            return found
+
+    async def resume(self, run_id: uuid.UUID, after: int) -> Stream:
+        query = {"stream": "true"} | ({"starting_after": str(after - 1)} if after else {})
+        path = f"/v1/responses/resp_{run_id.hex}"
+        stream = await self._stream(await self.client.get(path, params=query), after)
+        stream.run_id = run_id
+        return stream
+
+    async def stop(self, run_id: uuid.UUID) -> None:
+        assert (await self.call("POST", f"/resp_{run_id.hex}/cancel"))["status"] == "cancelled"
+
+    async def send_raw(self, data: bytes) -> Refusal | None:
+        async with self.client.post("/v1/responses", data=data) as response:
+            return None if response.status < 400 else await refusal_of(response)
+
+
+DOORS: dict[str, type[SocketDoor] | type[SseDoor] | type[OpenAIDoor] | type[ResponsesDoor]] = {
     "websocket": SocketDoor,
     "sse": SseDoor,
     "openai": OpenAIDoor,
+    "responses": ResponsesDoor,
 }

@@ -137,7 +137,7 @@ async def test_what_a_session_costs(counted: Counted, site: Any) -> None:
     async with client.post("/api/v1/runs", json={"message": "hi"}) as response:
         assert response.status == 202
     await eventually(lambda: not hosts.current().runs)
-    tables = [sql.split('FROM "', 1)[1].split('"', 1)[0] for sql in counted.orm if 'FROM "' in sql]
+    tables = [sql.rsplit('FROM "', 1)[1].split('"', 1)[0] for sql in counted.orm if 'FROM "' in sql]
     assert [table for table in tables if table.startswith("accounts_")] == tables
     assert len(tables) <= 4, counted.orm
     assert counted.functions == ["start_turn", "finish_turn"]

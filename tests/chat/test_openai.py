@@ -279,7 +279,7 @@ async def test_a_whole_answer_to_the_byte(site: Any, api_key: Any) -> None:
         ({"top_p": 7}, "top_p"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": []}, "stream_options"),
-        ({"tools": [{}]}, "tools"),
+        ({"tools": [{}]}, "tools[0]"),
         ({"stop": 5}, "stop"),
         ({"stop": [1]}, "stop"),
         ({"seed": "a"}, "seed"),
@@ -322,7 +322,8 @@ async def test_other_paths_and_methods(site: Any, api_key: Any) -> None:
     for method, path, status, code in (
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
-        ("POST", "/v1/embeddings", 404, "not_found"),
+        ("POST", "/v1/completions", 404, "not_found"),
+        ("GET", "/v1/embeddings", 405, "method_not_allowed"),
         ("GET", "/v1/models/nobody", 404, "agent_not_found"),
         ("GET", "/v1/models/" + "x" * 3000, 404, "agent_not_found"),
         ("GET", "/v1/models/%00", 404, "agent_not_found"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -65,13 +66,28 @@ async def test_again_and_again_until_it_is_used_up(host: Any, actor: Any, agent:
 
 
 async def test_a_refusal_says_when_it_ends(host: Any, actor: Any, ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A37: the database says which month it is; a clock of ours that runs ahead changes nothing but the wait."""
     ledger.allow(3)
-    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 12, 31, 23, 0, tzinfo=UTC))
+    month = clock.month_of(clock.now())
+    resets_at = clock.next_month(month)
+    monkeypatch.setattr(clock, "now", lambda: resets_at - timedelta(hours=1))
     error = await attempt(actor("member"))
     assert (error.code, error.status, error.retry_after) == ("quota_exceeded", 429, 3600)
-    assert error.details == {"resets_at": "2027-01-01T00:00:00+00:00", "input_tokens": 5}
-    assert "2027-01-01" in error.message
+    assert (error.details["resets_at"], error.details["input_tokens"]) == (resets_at.isoformat(), 5)
+    told = error.details["limit"]
+    assert (told["level"], told["metric"], told["period"], told["limit"], told["left"]) == (
+        "tenant",
+        "tokens",
+        "month",
+        3,
+        3,
+    )
+    assert f"{resets_at:%Y-%m-%d}" in error.message
+    assert "3 of 3" in error.message
     assert error.headers() == {"Retry-After": "3600"}
+    monkeypatch.setattr(clock, "now", lambda: resets_at + timedelta(minutes=5))
+    error = await attempt(actor("member"))
+    assert (error.details["resets_at"], error.headers()) == (resets_at.isoformat(), {"Retry-After": "1"})
     assert ledger.value("SELECT count(*) FROM chat_conversation") == 0
     assert ledger.value("SELECT count(*) FROM usage_reservation") == 0
     assert not ledger.left_behind()
@@ -232,3 +248,35 @@ async def test_another_plan_gives_its_tokens_at_once(host: Any, actor: Any, ledg
     ledger.rows("UPDATE tenants_plan SET tokens_per_month = 1000000 WHERE slug = 'own'")
     assert ledger.quota()["allowance"] == 1_000_000
     await ask(actor("member"))
+
+
+# --- cost ----------------------------------------------------------------------------------------------
+
+
+async def test_a_limit_of_cost_from_the_first_word_to_the_bill(host: Any, actor: Any, agents: Any, ledger: Any) -> None:
+    """P42: held at the dearest price that a token can get, booked as it is billed, and the model is held to it; what has
+    no price is not begun (A38)."""
+    member = actor("member")
+    ledger.limit("0.001", "cost", "month", currency="USD")
+    error = await attempt(member)
+    assert (error.code, error.status) == ("model_unpriced", 403)
+    assert "USD" in error.message
+    prices = {"input_price": "10", "output_price": "20", "cached_price": "1", "reasoning_price": "40"}
+    slug = agents("m", provider={"kind": "scripted", "models": {"m": prices}})
+    script = ScriptedModel.enqueue(["a", UsageReport(5, 10, 2, 4)])
+    told = await ask(member, agent=slug)
+    assert script.request is not None
+    # 5 in at 10 millionths; what is left of a thousand pays for 23 at 40, the price of thinking.
+    assert script.request.max_tokens == 23
+    assert ledger.reservation(told.run_id)["cost"] == 970_000
+    cost = ledger.usage(told.run_id)[0]["cost"]
+    assert cost == Decimal("0.000312"), "3 at 10, 2 at 1, 6 at 20, 4 at 40"
+    counter = ledger.one("SELECT used, reserved FROM usage_quota WHERE metric = 'cost'")
+    assert (counter["used"], counter["reserved"]) == (cost * 10**9, 0)
+    ScriptedModel.enqueue(["a", UsageReport(5, 100, 0, 0)])
+    await ask(member, agent=slug)
+    error = await attempt(member, agent=slug)
+    told = error.details["limit"]
+    assert (error.code, told["metric"], told["left"]) == ("quota_exceeded", "cost", "0.00")
+    assert "cost a month leaves 0.00 USD of 0.001 USD" in error.message
+    assert not ledger.left_behind()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from chat import finish, recovery
+from chat import finish, recovery, turns
 from chat import host as hosts
 from chat.host import Host
+from chat.transports import responses_request
 from core.errors import PaasError
 from llm.deltas import UsageReport
 from llm.providers.scripted import ScriptedModel
@@ -296,3 +297,24 @@ async def test_followers_wait_for_the_sweep_and_then_end(survivor: Host, actor: 
     told = await end_of(survivor, member, ledger, started.run_id)
     for after, task in enumerate(waiting):
         assert (await asyncio.wait_for(task, 5)).events == told.events[after:]
+
+
+async def test_of_a_dead_run_that_was_not_to_be_stored_the_bill_is_left(
+    survivor: Host, actor: Any, ledger: Ledger
+) -> None:
+    """Whoever ends it: what is taken away goes in the transaction that ends the run."""
+    ScriptedModel.enqueue(["a", asyncio.Event()])
+    member, asked = (
+        actor("member"),
+        responses_request.parse({"model": "assistant", "input": "x", "store": False, "stream": True}),
+    )
+    started = await turns.start_turn(member, asked.turn(asked.items))
+    await read(member.tenant, started.run_id, limit=2)
+    await survivor._checkpoint([survivor.runs[started.run_id].log])
+    assert ledger.segments(started.run_id)
+    die(survivor, started.run_id)
+    ledger.rows(EXPIRE)
+    assert await recovery.sweep(survivor) == 1
+    assert ledger.segments(started.run_id) == ledger.rows("SELECT * FROM chat_response") == []
+    assert (ledger.run(started.run_id)["status"], len(ledger.usage(started.run_id))) == ("failed", 1)
+    assert not ledger.left_behind()

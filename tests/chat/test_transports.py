@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.doors import OpenAIDoor, SocketDoor, SseDoor
+from tests.chat.doors import OpenAIDoor, ResponsesDoor, SocketDoor, SseDoor
 from tests.contracts.transport import Door, ResumableContract, TransportContract
 
 
@@ -33,3 +33,9 @@ class TestOpenAIOnThePlatformHost(TransportContract):
     @pytest.fixture
     async def door(self, site: Any, api_key: Callable[..., str]) -> Door:
         return OpenAIDoor(site, api_key(), slug="")
+
+
+class TestResponses(ResumableContract):
+    @pytest.fixture
+    async def door(self, site: Any, api_key: Callable[..., str]) -> Door:
+        return ResponsesDoor(site, api_key())

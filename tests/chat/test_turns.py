@@ -422,9 +422,9 @@ async def test_an_engine_that_breaks_is_an_internal_error(host: Any, actor: Any,
 async def test_a_full_and_a_stopping_process_take_no_runs(
     host: Any, actor: Any, monkeypatch: pytest.MonkeyPatch, ledger: Any
 ) -> None:
-    monkeypatch.setattr("chat.host.MAX_LIVE_RUNS", 0)
+    monkeypatch.setattr("chat.host.MAX_WAITING_HERE", 0)
     error = await refused(actor("member"))
-    assert (error.code, error.retry_after) == ("too_many_connections", 2)
+    assert (error.code, error.retry_after) == ("too_many_runs", 2)
     host.stopping = True
     error = await refused(actor("member"))
     assert (error.code, error.status) == ("server_stopping", 503)

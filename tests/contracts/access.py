@@ -193,6 +193,11 @@ TENANT: dict[str, Access] = {
     "/settings/sign-in/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/test/": page(POST=ADMIN_SETTINGS),
+    # limits
+    "/api/v1/quotas": api(GET=ANY),
+    "/api/v1/limits": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
+    "/api/v1/limits/<uuid:limit_id>": api(DELETE=ADMIN_SETTINGS),
+    "/settings/limits/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     # usage and bills
     "/api/v1/usage/statement": api(GET=USAGE_READ),
     "/api/v1/usage/invoices": api(GET=USAGE_READ),
@@ -217,15 +222,34 @@ DOORS: dict[str, Access] = {
     "/v1/models": api(GET=CHAT_READ),
     "/v1/models/<slug>": api(GET=CHAT_READ),
     "/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    # responses
+    "/v1/responses": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/v1/responses/<response>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/v1/responses/<response>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/v1/responses/<response>/input_items": api(GET=CHAT_READ),
+    "/v1/embeddings": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/runs": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    # Phase 1
+    "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/api/v1/chat/history?session_id=<session>": api(GET=CHAT_READ),
+    "/api/v1/agents/<slug>": api(GET=CHAT_READ),
+    "/api/v1/agents/<slug>/execute": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/api/v1/sessions": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/api/v1/sessions/<session>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
 }
+# Those that answer a key on the platform's host too, for its tenant.
+BY_KEY_ANYWHERE = ("/v1/", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},
+    "/v1/responses": {"model": "assistant", "input": "x"},
+    "/v1/embeddings": {"model": "vectors/embed-8", "input": "x"},
     "/api/v1/runs": {"agent": "assistant", "message": "x"},
+    "/api/v1/chat/completions": {"agent_type": "assistant", "message": "x"},
+    "/api/v1/sessions": {"agent_type": "assistant"},
 }
 FRAMES: dict[str, str] = {
     "turn.start": f"{CHAT_WRITE} {AGENTS_EXECUTE}",
@@ -274,6 +298,9 @@ PLATFORM: dict[str, Access] = {
     "/api/v1/tenants/<uuid:tenant_id>/suspend": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/resume": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/restore": api(POST=OPERATOR),
+    # limits of tenants
+    "/api/v1/tenants/<uuid:tenant_id>/limits": api(GET=OPERATOR, PUT=OPERATOR),
+    "/api/v1/tenants/<uuid:tenant_id>/limits/<uuid:limit_id>": api(DELETE=OPERATOR),
     # sign-in for programs
     "/api/auth/login": public("POST"),
     "/api/auth/login/tenant": public("POST"),
@@ -297,6 +324,7 @@ CONSOLE_MODELS = {
     "accounts.impersonation",
     "accounts.user",
     "procrastinate.procrastinatejob",
+    "tenants.limit",
     "tenants.plan",
     "tenants.tenant",
     "usage.invoice",
@@ -316,6 +344,7 @@ JOBS: dict[str, str] = {
     "accounts.verify_audit": "every",
     "accounts.verify_newest_audit": "every",
     "chat.end_abandoned_runs": "every",
+    "chat.forget_idempotency_keys": "every",
     "chat.run_schedules": "every",
     "mail.send": "platform_job",
     "tenant.create": "platform_job",
@@ -323,6 +352,7 @@ JOBS: dict[str, str] = {
     "tenants.resume": "every",
     "usage.invoices": "every",
     "usage.seal": "every",
+    "usage.warn": "every",
     "usage.verify": "every",
     "usage.verify_newest": "every",
 }

@@ -65,6 +65,11 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/audit": Declared("own"),
     "/api/v1/audit/export": Declared("own"),
     "/settings/audit/": Declared("own", page=True),
+    # limits
+    "/api/v1/quotas": Declared("own"),
+    "/api/v1/limits": Declared("own", ("GET", "PUT")),
+    "/api/v1/limits/<uuid:limit_id>": Declared("by_id", ("DELETE",), {"limit_id": "limit"}, of_tenant=True),
+    "/settings/limits/": Declared("own", ("GET", "POST"), page=True),
     # usage and bills
     "/api/v1/usage/statement": Declared("own"),
     "/api/v1/usage/invoices": Declared("own"),
@@ -201,17 +206,39 @@ DOORS: dict[str, Declared] = {
     "/v1/models": Declared("own"),
     "/v1/models/<slug>": Declared("by_id", ids={"slug": "agent_slug"}),
     "/v1/chat/completions": Declared("own", ("POST",)),
+    # responses
+    "/v1/responses": Declared("own", ("POST",)),
+    "/v1/responses/<response>": Declared("by_id", ("GET", "DELETE"), {"response": "response"}),
+    "/v1/responses/<response>/cancel": Declared("by_id", ("POST",), {"response": "response"}),
+    "/v1/responses/<response>/input_items": Declared("by_id", ids={"response": "response"}),
+    "/v1/embeddings": Declared("own", ("POST",)),
     "/api/v1/runs": Declared("own", ("POST",)),
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
+    # Phase 1
+    "/api/v1/chat/completions": Declared("own", ("POST",)),
+    "/api/v1/chat/history?session_id=<session>": Declared("by_id", ids={"session": "conversation"}),
+    "/api/v1/agents/<slug>": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<slug>/execute": Declared(
+        "by_id", ("POST",), {"slug": "agent_slug"}, {"task": "x"}, of_tenant=True
+    ),
+    "/api/v1/sessions": Declared("own", ("GET", "POST")),
+    "/api/v1/sessions/<session>": Declared("by_id", ("GET", "DELETE"), {"session": "conversation"}),
 }
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
-    "paas/asgi.py": {"/ws/chat/", "/v1/", "/api/v1/runs"},
-    "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions"},
+    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs"},
+    "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
+    "chat/transports/responses.py": {
+        "/v1/responses", "/v1/responses/([^/]+)(/cancel|/input_items)?", "/cancel", "/input_items"
+    },
     "chat/transports/sse.py": {
         "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
+    },
+    "chat/transports/phase1.py": {
+        "/api/v1/chat/completions", "/api/v1/chat/history", "/api/v1/agents", "/api/v1/agents/([^/]+)(/execute)?",
+        "/api/v1/sessions", "/api/v1/sessions/([^/]+)",
     },
 }  # fmt: skip
 # Frames that a client may send on the websocket -> the field with an id, and of what.
@@ -267,7 +294,12 @@ def filled(route: str, declared: Declared, ids: dict[str, str]) -> str:
 def unknown_ids(like: dict[str, str]) -> dict[str, str]:
     """An id that never was for each id that is: of the same form."""
     return {
-        thing: str(uuid.uuid4()) if _is_uuid(known) else f"x{uuid.uuid4().hex[:8]}" for thing, known in like.items()
+        thing: str(uuid.uuid4())
+        if _is_uuid(known)
+        else f"resp_{uuid.uuid4().hex}"
+        if known.startswith("resp_")
+        else f"x{uuid.uuid4().hex[:8]}"
+        for thing, known in like.items()
     }
 
 

@@ -119,7 +119,8 @@ class Door(ABC):
 VOLATILE = (
     (re.compile(rb"chatcmpl-[0-9a-f]{32}"), b"chatcmpl-<run>"),
     (re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), b"<id>"),
-    (re.compile(rb'"created":\d+'), b'"created":<time>'),
+    (re.compile(rb"(resp|msg|rs|fc)_[0-9a-f]{32}"), rb"\1_<run>"),
+    (re.compile(rb'"(created|created_at)":\d+'), rb'"\1":<time>'),
     (re.compile(rb'"request_id":"[0-9a-f]{32}"'), b'"request_id":"<id>"'),
     (re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00"), b"<moment>"),
 )

@@ -8,21 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
-from langchain_core.caches import InMemoryCache
-from langchain_core.globals import set_llm_cache
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from bench.answers import token_text
 from bench.vendor import Vendor
 from core.errors import PaasError
-from llm.chat_model import WireChatModel, openai_messages
 from llm.deltas import Delta, Finish, TextDelta, ToolCallDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
 from llm.registry import ModelClient, ProviderRef, client_for
 from tests.contracts.provider import KEY, TOOL_ARGUMENTS, eventually
+from tests.lazy import Lazy
+
+chat_model, agents = Lazy("llm.chat_model"), Lazy("langchain.agents")
+messages, tools = Lazy("langchain_core.messages"), Lazy("langchain_core.tools")
+caches, settings = Lazy("langchain_core.caches"), Lazy("langchain_core.globals")
 
 SCRIPTED = client_for(ProviderRef(uuid.uuid4(), "scripted"))
 
@@ -39,7 +38,6 @@ def client(vendor: Vendor) -> ModelClient:
     return client_for(ProviderRef(uuid.uuid4(), "openai_compatible", vendor.base_url, KEY, allow_private=True))
 
 
-@tool
 async def lookup(city: str, days: int = 1) -> str:
     """The weather of a city."""
     return f"{days} days of sun in {city}"
@@ -47,7 +45,7 @@ async def lookup(city: str, days: int = 1) -> str:
 
 async def test_ainvoke_streams_to_the_sink_token_by_token(client: ModelClient, vendor: Vendor) -> None:
     batches: list[list[Delta]] = []
-    model = WireChatModel(client=client, model="bench-20-20-6", on_deltas=batches.append)
+    model = chat_model.WireChatModel(client=client, model="bench-20-20-6", on_deltas=batches.append)
     message = await model.ainvoke("hi")
     assert message.content == "".join(token_text(6))
     assert vendor.stats.bodies[-1]["stream"] is True
@@ -59,7 +57,7 @@ async def test_ainvoke_streams_to_the_sink_token_by_token(client: ModelClient, v
 async def test_the_sink_has_each_delta_before_the_next_is_asked_for() -> None:
     gate, seen = asyncio.Event(), list[str]()
     ScriptedModel.enqueue(["a", gate, "b"])
-    model = WireChatModel(client=SCRIPTED, model="m", on_deltas=lambda deltas: seen.extend(map(str, deltas)))
+    model = chat_model.WireChatModel(client=SCRIPTED, model="m", on_deltas=lambda deltas: seen.extend(map(str, deltas)))
     call = asyncio.create_task(model.ainvoke("hi"))
     await eventually(lambda: len(seen) == 1)
     assert not call.done()
@@ -69,8 +67,8 @@ async def test_the_sink_has_each_delta_before_the_next_is_asked_for() -> None:
 
 async def test_a_message_with_everything() -> None:
     ScriptedModel.enqueue([*_reasoned("thought"), "answer", UsageReport(9, 4, 8, 3)])
-    message = await WireChatModel(client=SCRIPTED, model="m").ainvoke("hi")
-    assert isinstance(message, AIMessage)
+    message = await chat_model.WireChatModel(client=SCRIPTED, model="m").ainvoke("hi")
+    assert isinstance(message, messages.AIMessage)
     assert message.content == "answer"
     assert message.additional_kwargs == {"reasoning_content": "thought"}
     assert message.response_metadata["finish_reason"] == "stop"
@@ -94,13 +92,13 @@ async def test_astream_adds_up_to_the_same_message() -> None:
     ]
     for _ in range(2):
         ScriptedModel.enqueue([list(script)])
-    model = WireChatModel(client=SCRIPTED, model="m")
+    model = chat_model.WireChatModel(client=SCRIPTED, model="m")
     whole = await model.ainvoke("hi")
     total: Any = None
     async for chunk in model.astream("hi"):
-        assert isinstance(chunk, AIMessageChunk)
+        assert isinstance(chunk, messages.AIMessageChunk)
         total = chunk if total is None else total + chunk
-    assert isinstance(whole, AIMessage)
+    assert isinstance(whole, messages.AIMessage)
     assert (total.content, total.additional_kwargs) == (whole.content, whole.additional_kwargs)
     assert total.tool_calls == whole.tool_calls
     assert total.usage_metadata == whole.usage_metadata
@@ -111,9 +109,9 @@ async def test_astream_adds_up_to_the_same_message() -> None:
 
 async def test_an_agent_calls_a_tool_and_answers(client: ModelClient, vendor: Vendor) -> None:
     seen: list[Delta] = []
-    model = WireChatModel(client=client, model="tools-lookup", on_deltas=seen.extend)
-    agent = create_agent(model, [lookup], system_prompt="Be brief.")
-    result = await agent.ainvoke({"messages": [HumanMessage(TOOL_ARGUMENTS)]})
+    model = chat_model.WireChatModel(client=client, model="tools-lookup", on_deltas=seen.extend)
+    agent = agents.create_agent(model, [tools.tool(lookup)], system_prompt="Be brief.")
+    result = await agent.ainvoke({"messages": [messages.HumanMessage(TOOL_ARGUMENTS)]})
     kinds = [message.type for message in result["messages"]]
     assert kinds == ["human", "ai", "tool", "ai"]
     assert result["messages"][-1].content == "The tool lookup said: 3 days of sun in Hangzhou"
@@ -140,15 +138,17 @@ async def test_an_agent_with_structured_output() -> None:
         city: str
 
     ScriptedModel.enqueue([ToolCallDelta(0, "c1", "Weather", '{"city": "Hangzhou"}')])
-    agent = create_agent(WireChatModel(client=SCRIPTED, model="m"), [], response_format=Weather)
-    result = await agent.ainvoke({"messages": [HumanMessage("hi")]})
+    agent = agents.create_agent(chat_model.WireChatModel(client=SCRIPTED, model="m"), [], response_format=Weather)
+    result = await agent.ainvoke({"messages": [messages.HumanMessage("hi")]})
     assert result["structured_response"] == Weather(city="Hangzhou")
 
 
 async def test_cancelling_an_agent_stops_the_vendor(client: ModelClient, vendor: Vendor) -> None:
     seen: list[Delta] = []
-    agent = create_agent(WireChatModel(client=client, model="fault-stall-3", on_deltas=seen.extend), [])
-    run = asyncio.create_task(agent.ainvoke({"messages": [HumanMessage("hi")]}))
+    agent = agents.create_agent(
+        chat_model.WireChatModel(client=client, model="fault-stall-3", on_deltas=seen.extend), []
+    )
+    run = asyncio.create_task(agent.ainvoke({"messages": [messages.HumanMessage("hi")]}))
     await eventually(lambda: len(seen) == 3)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -162,15 +162,15 @@ async def test_a_sink_that_fails_ends_the_call_and_the_stream() -> None:
 
     script = ScriptedModel.enqueue(["a", asyncio.Event()])
     with pytest.raises(RuntimeError, match="the run is over"):
-        await WireChatModel(client=SCRIPTED, model="m", on_deltas=refuse).ainvoke("hi")
+        await chat_model.WireChatModel(client=SCRIPTED, model="m", on_deltas=refuse).ainvoke("hi")
     assert script.closed
 
 
 @pytest.mark.parametrize("model", ["fault-401", "fault-cut-2"])
 async def test_errors_come_through_as_they_are(client: ModelClient, model: str) -> None:
-    agent = create_agent(WireChatModel(client=client, model=model), [])
+    agent = agents.create_agent(chat_model.WireChatModel(client=client, model=model), [])
     with pytest.raises(PaasError) as error:
-        await agent.ainvoke({"messages": [HumanMessage("hi")]})
+        await agent.ainvoke({"messages": [messages.HumanMessage("hi")]})
     assert error.value.code in ("provider_auth_failed", "provider_stream_cut")
 
 
@@ -179,7 +179,9 @@ async def test_errors_come_through_as_they_are(client: ModelClient, model: str) 
 
 async def test_parameters_of_the_model_and_of_the_call() -> None:
     script = ScriptedModel.enqueue(["a"])
-    model = WireChatModel(client=SCRIPTED, model="m", max_tokens=10, parameters={"temperature": 0.1, "top_p": 0.5})
+    model = chat_model.WireChatModel(
+        client=SCRIPTED, model="m", max_tokens=10, parameters={"temperature": 0.1, "top_p": 0.5}
+    )
     await model.ainvoke("hi", stop=["END"], temperature=0.9, max_tokens=20, ls_structured_output_format={})
     assert script.request is not None
     assert script.request.max_tokens == 20
@@ -200,7 +202,11 @@ async def test_parameters_of_the_model_and_of_the_call() -> None:
 )
 async def test_tools_and_their_choice(choice: Any, sent: Any) -> None:
     script = ScriptedModel.enqueue(["a"])
-    await WireChatModel(client=SCRIPTED, model="m").bind_tools([lookup], tool_choice=choice).ainvoke("hi")
+    await (
+        chat_model.WireChatModel(client=SCRIPTED, model="m")
+        .bind_tools([tools.tool(lookup)], tool_choice=choice)
+        .ainvoke("hi")
+    )
     assert script.request is not None
     assert script.request.tools is not None
     assert script.request.tools[0]["function"]["parameters"]["required"] == ["city"]
@@ -211,19 +217,19 @@ def test_messages_in_openais_shape() -> None:
     call = {"name": "lookup", "args": {"city": "杭州"}, "id": "c1", "type": "tool_call"}
     invalid = {"name": "lookup", "args": "{oops", "id": "c2", "error": "no", "type": "invalid_tool_call"}
     thought = {"reasoning_content": "thought"}
-    assert openai_messages(
+    assert chat_model.openai_messages(
         [
-            SystemMessage("s"),
-            HumanMessage("h"),
-            HumanMessage(
+            messages.SystemMessage("s"),
+            messages.HumanMessage("h"),
+            messages.HumanMessage(
                 [
                     {"type": "text", "text": "t"},
                     {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
                 ]
             ),
-            AIMessage("a", additional_kwargs=thought),
-            AIMessage("", tool_calls=[call], invalid_tool_calls=[invalid], additional_kwargs=thought),
-            ToolMessage("r", tool_call_id="c1"),
+            messages.AIMessage("a", additional_kwargs=thought),
+            messages.AIMessage("", tool_calls=[call], invalid_tool_calls=[invalid], additional_kwargs=thought),
+            messages.ToolMessage("r", tool_call_id="c1"),
         ]
     ) == [
         {"role": "system", "content": "s"},
@@ -256,16 +262,16 @@ def test_messages_in_openais_shape() -> None:
 @pytest.mark.parametrize("arguments", ["{broken", "[1]", "5"])
 async def test_arguments_that_are_no_object_are_an_invalid_call(arguments: str) -> None:
     ScriptedModel.enqueue([ToolCallDelta(0, "c1", "lookup", arguments)])
-    message = await WireChatModel(client=SCRIPTED, model="m").ainvoke("hi")
-    assert isinstance(message, AIMessage)
+    message = await chat_model.WireChatModel(client=SCRIPTED, model="m").ainvoke("hi")
+    assert isinstance(message, messages.AIMessage)
     assert message.tool_calls == []
     assert message.invalid_tool_calls[0]["args"] == arguments
 
 
 async def test_empty_arguments_are_an_empty_object() -> None:
     ScriptedModel.enqueue([ToolCallDelta(0, "c1", "lookup", "")])
-    message = await WireChatModel(client=SCRIPTED, model="m").ainvoke("hi")
-    assert isinstance(message, AIMessage)
+    message = await chat_model.WireChatModel(client=SCRIPTED, model="m").ainvoke("hi")
+    assert isinstance(message, messages.AIMessage)
     assert message.tool_calls[0]["args"] == {}
 
 
@@ -273,27 +279,27 @@ async def test_empty_arguments_are_an_empty_object() -> None:
 
 
 async def test_no_cache_of_langchain_mixes_tenants() -> None:
-    set_llm_cache(InMemoryCache())
+    settings.set_llm_cache(caches.InMemoryCache())
     try:
-        model = WireChatModel(client=SCRIPTED, model="m")
+        model = chat_model.WireChatModel(client=SCRIPTED, model="m")
         for answer in ("first", "second"):
             ScriptedModel.enqueue([answer])
             assert (await model.ainvoke("the same question")).content == answer
     finally:
-        set_llm_cache(None)
+        settings.set_llm_cache(None)
 
 
 def test_it_is_async_only() -> None:
     with pytest.raises(NotImplementedError):
-        WireChatModel(client=SCRIPTED, model="m").invoke("hi")
+        chat_model.WireChatModel(client=SCRIPTED, model="m").invoke("hi")
 
 
 def test_counting_fetches_nothing() -> None:
-    assert WireChatModel(client=SCRIPTED, model="m").get_num_tokens("abcd") == 2
+    assert chat_model.WireChatModel(client=SCRIPTED, model="m").get_num_tokens("abcd") == 2
 
 
 async def test_the_key_is_not_in_the_models_repr_or_dump(client: ModelClient) -> None:
-    model = WireChatModel(client=client, model="m", on_deltas=print)
+    model = chat_model.WireChatModel(client=client, model="m", on_deltas=print)
     assert KEY not in repr(model) + str(model.model_dump()) + str(model.to_json())
 
 

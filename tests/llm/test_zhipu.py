@@ -11,6 +11,7 @@ import pytest
 
 from core.errors import PaasError
 from llm.client import WireClient
+from llm.deltas import ModelRequest
 from llm.providers.zhipu import BASE_URL, adapted, signed_token
 from llm.registry import ProviderRef, client_for
 from tests.contracts.provider import KEY, HttpProviderContract, request_for
@@ -147,3 +148,15 @@ def test_the_signed_token_is_the_one_that_zhipu_documents() -> None:
 
 def _decoded(part: str) -> bytes:
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def test_pictures_go_bare_and_no_tools_where_none_may_be_called() -> None:
+    url = {"url": "data:image/png;base64,AAAA", "detail": "low"}
+    parts = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": url}]
+    asked = ModelRequest(
+        "glm-4.5v", [{"role": "user", "content": parts}], parameters={"tool_choice": "none"}, tools=[{}]
+    )
+    sent = adapted(asked)
+    assert sent.messages[0]["content"][1]["image_url"] == {"url": "AAAA", "detail": "low"}
+    assert (sent.tools, sent.parameters) == (None, {})
+    assert url["url"].startswith("data:")  # the caller's own stays

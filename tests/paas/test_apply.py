@@ -18,7 +18,7 @@ from agents.models import Agent
 from llm.models import ProviderAccount
 from paas.declaration import DeclarationError, parse
 from tenants import provisioning, scope
-from tenants.models import Tenant
+from tenants.models import Limit, Tenant
 from tenants.selectors import tenant_by_slug
 
 FILE = """
@@ -210,3 +210,45 @@ def test_a_key_needs_the_one_above_to_be_there(apply: Any) -> None:
 def _tenant(slug: str) -> Any:
     with scope.platform():
         return tenant_by_slug(slug)
+
+
+LIMITS = """
+  limits:
+  - {{metric: cost, period: month, currency: USD, limit: "12.50"}}
+  - {{metric: users, limit: 7}}
+  - {{member: boss@{slug}.test, metric: tokens, period: day, limit: {tokens}}}
+  - {{agent: bench, metric: requests, period: minute, limit: 30}}
+  - {{api_key: ci, metric: tokens, period: month, limit: 5000}}
+"""
+
+
+def test_a_file_sets_limits(apply: Any) -> None:
+    """Of the workspace and of those in it; the second time nothing, and another amount is an update."""
+    text = FILE + LIMITS
+    first = [change for kind, _, change in changes(apply, text.format(slug="limited", tokens=1000)) if kind == "limit"]
+    assert first == ["created"] * 5
+    assert {what for _, _, what in changes(apply, text.format(slug="limited", tokens=1000))} == {"unchanged"}
+    again = [one for one in changes(apply, text.format(slug="limited", tokens=900)) if one[2] != "unchanged"]
+    assert again == [("limit", "boss@limited.test tokens day", "updated")]
+    with scope.platform():
+        rows = Limit.objects.filter(tenant__slug="limited").order_by("level", "metric")
+        found = [(one.level, one.metric, one.period, one.currency, str(one.amount.normalize())) for one in rows]
+        assert found == [
+            ("agent", "requests", "minute", "", "3E+1"), ("tenant", "cost", "month", "USD", "12.5"),
+            ("tenant", "users", "", "", "7"), ("user", "tokens", "day", "", "9E+2"),
+        ]  # fmt: skip
+        assert ApiKey.objects.get(tenant__slug="limited").tokens_per_month == 5000
+        assert AuditEvent.objects.filter(tenant__slug="limited", action="limit.set").count() == 5
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("{metric: tokens, period: year, limit: 1}", "no such limit"),
+        ("{member: nobody@x.test, metric: tokens, period: day, limit: 1}", "no member"),
+        ("{metric: tokens, period: day, limit: 1.5}", "must be a whole number"),
+    ],
+)
+def test_a_limit_that_is_none(apply: Any, limit: str, said: str) -> None:
+    with pytest.raises((CommandError, DeclarationError), match=said):
+        apply(FILE.format(slug="limited") + f"  limits: [{limit}]\n", dry_run=True)

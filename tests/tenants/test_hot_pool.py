@@ -25,7 +25,7 @@ async def database(platform: Platform) -> AsyncIterator[Any]:
     """A pool of one connection, so that every call meets what the one before has left."""
     from django.conf import settings
 
-    pool = aio.Database(settings.HOT_DATABASE_CONNINFO, max_size=1)
+    pool = aio.Database(settings.HOT_DATABASE_CONNINFO, min_size=1, max_size=1)
     await pool.open()
     yield pool
     await pool.close()

@@ -46,6 +46,8 @@ def fall_behind(admin: psycopg.Connection[Any], schema: str) -> None:
         "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace", [schema]
     ).fetchall():
         admin.execute(f"DROP FUNCTION {function}".encode())
+    for table, column in (("conversation", "config"), ("conversation", "meta"), ("message", "meta")):  # of 0007
+        admin.execute(f"ALTER TABLE {schema}.chat_{table} DROP COLUMN IF EXISTS {column}".encode())
 
 
 def drift(platform: Platform) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from accounts.models import IdentityProvider, Session, User
 from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
+from tenants.models import Limit
 from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
@@ -67,13 +68,14 @@ class Acme:
         """All of acme's rows that somebody might have changed."""
         from accounts.models import Invitation, Membership
         from agents.models import Agent
-        from chat.models import Conversation, Message, Run
+        from chat.models import Conversation, Message, Response, Run
 
         def read() -> Any:
             with scope.bind(self.tenant):
                 return (
                     sorted(map(str, Conversation.objects.values_list("id", "title", "deleted_at", "updated_at"))),
                     sorted(map(str, Run.objects.values_list("id", "status"))),
+                    sorted(map(str, Response.objects.values_list("run_id", "stored"))),
                     Message.objects.count(),
                     Agent.objects.count(),
                     sorted(map(str, Membership.objects.values_list("user_id", "role"))),
@@ -116,6 +118,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     csrf = _csrf(owner, site, "acme")
     async with owner.delete(f"/api/v1/conversations/{conversations[1]}", headers=csrf) as answer:
         assert answer.status == 204
+    async with owner.post("/v1/responses", json={"model": "assistant", "input": MARK}) as answer:
+        response = (await answer.json())["id"]
     gate = asyncio.Event()
     ScriptedModel.enqueue([MARK, gate, "end"])
     async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
@@ -126,6 +130,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "deleted_conversation": conversations[1],
             "run": runs[0],
             "live_run": live,
+            "response": response,
             "agent_slug": secret_agent,
             "invoice": invoice,
             **in_thread(lambda: someone(db.acme)),
@@ -158,7 +163,16 @@ def someone(tenant: Any) -> dict[str, str]:
         assert owner is not None
         made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
         viewer = User.objects.get(email="viewer@acme.test")
-        return {"person": str(viewer.pk), "invitation": str(made.pk), "invitation_link": uuid.uuid4().hex}
+        limit = Limit.objects.create(
+            tenant_id=tenant.id, level="user", subject_id=viewer.pk, metric="tokens", period="day", amount=1000,
+            set_by=owner.label,
+        )  # fmt: skip
+        return {
+            "person": str(viewer.pk),
+            "invitation": str(made.pk),
+            "invitation_link": uuid.uuid4().hex,
+            "limit": str(limit.pk),
+        }
 
 
 def owners_schedule(tenant: Any) -> str:
@@ -370,6 +384,10 @@ async def test_foreign_ids_in_bodies(acme: Acme, outsiders: Any) -> None:
             ("/api/v1/runs", {"agent": ids["agent_slug"], "message": "x"}),
             ("/v1/chat/completions", {"model": ids["agent_slug"], "messages": messages}),
             ("/v1/chat/completions", {"model": ids["agent_slug"], "messages": messages, "stream": True}),
+            (
+                "/api/v1/chat/completions",
+                {"agent_type": "echo_agent", "message": "x", "session_id": ids["conversation"]},
+            ),
         ]
 
     for who in ("rival", "rival's key"):

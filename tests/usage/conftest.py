@@ -50,6 +50,17 @@ class Money:
             run or uuid.uuid4(), who.get("user", self.user), who.get("key"), who.get("agent"), tokens_in, tokens_out, lease,
         )  # fmt: skip
 
+    async def hold(
+        self, tokens_in: int = 10, tokens_out: int = 90, *, run: Any = None, terms: Any = None, **who: Any
+    ) -> dict[str, Any]:
+        """What the database says: granted, or why not, and the limit."""
+        found = await self.one(
+            "SELECT public.usage_hold(%s, %s, %s, %s, %s, %s, 'here', interval '15 seconds', 'a', 'p', 'm', %s)",
+            run or uuid.uuid4(), who.get("user", self.user), who.get("key"), who.get("agent"), tokens_in, tokens_out,
+            Jsonb(terms or {}),
+        )  # fmt: skip
+        return dict(found)
+
     async def settle(self, run: Any, fence: int = 1, **usage: Any) -> bool:
         found = USAGE | {"record_id": str(uuid.uuid4())} | usage
         return bool(await self.one("SELECT public.usage_settle(%s, %s, 'completed', '', %s)", run, fence, Jsonb(found)))

@@ -8,6 +8,8 @@ export interface Agent {
   name: string;
   description: string;
   model: string;
+  /** "builtin": every workspace has it; the page offers the workspace's own only. */
+  kind?: 'model' | 'builtin';
 }
 
 export interface Conversation {
@@ -119,11 +121,14 @@ export type ServerFrame =
   | RunEvent;
 
 const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
+  'run.queued',
   'run.started',
   'text.delta',
   'reasoning.delta',
   'tool.started',
   'tool.finished',
+  'tool.delta',
+  'tool.called',
   'message.completed',
   'run.completed',
   'run.failed',

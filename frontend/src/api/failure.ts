@@ -53,6 +53,7 @@ const REMEDIES: Record<string, Remedy> = {
   not_found: 'new_chat',
   agent_not_found: 'new_chat',
   model_not_found: 'none',
+  model_unpriced: 'none',
   stream_gone: 'reload',
   message_empty: 'none',
   message_too_long: 'none',

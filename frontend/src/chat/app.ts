@@ -93,7 +93,7 @@ export class ChatApp {
 
   async loadAgents(): Promise<void> {
     try {
-      const items = await this.api.agents();
+      const items = (await this.api.agents()).filter((agent) => agent.kind !== 'builtin');
       this.agents.set({ items, phase: 'ready' });
       if (!items.some((agent) => agent.slug === this.agent.get())) this.agent.set(items[0]?.slug ?? null);
     } catch (error) {

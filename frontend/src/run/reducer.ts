@@ -16,6 +16,8 @@ export interface ToolCall {
 export interface RunState {
   runId: string;
   status: RunStatus;
+  /** Its place among the runs that wait for their turn; null once it has begun, or never had to wait. */
+  position: number | null;
   model: string | null;
   text: string;
   /** How much of `text` belongs to messages that are complete; the rest is still being written. */
@@ -32,6 +34,7 @@ export function newRun(runId: string): RunState {
   return {
     runId,
     status: 'waiting',
+    position: null,
     model: null,
     text: '',
     sealed: 0,
@@ -52,8 +55,10 @@ export function isOver(state: RunState): boolean {
 export function reduce(state: RunState, event: RunEvent): RunState {
   if (isOver(state)) return state;
   switch (event.type) {
+    case 'run.queued':
+      return { ...state, position: event.data.position };
     case 'run.started':
-      return { ...state, status: 'running', model: event.data.model };
+      return { ...state, status: 'running', position: null, model: event.data.model };
     case 'text.delta':
       return { ...state, status: 'running', ...append(state, event.data.text) };
     case 'reasoning.delta':

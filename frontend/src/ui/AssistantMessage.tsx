@@ -51,6 +51,11 @@ export const AssistantMessage = memo(function AssistantMessage({ entry, thread, 
           <span className="sr-only">{t('message.waiting')}</span>
         </p>
       )}
+      {waiting && run.position !== null && (
+        <p className="note" role="status">
+          {t('message.queued', { position: run.position })}
+        </p>
+      )}
       {content !== '' && <Markdown source={content} live={live} />}
       {!live && content === '' && entry.status === 'complete' && <p className="note">{t('message.empty')}</p>}
       {!live && entry.finishReason === 'length' && <p className="note">{t('message.cut')}</p>}

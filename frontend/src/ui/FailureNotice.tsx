@@ -6,7 +6,7 @@ import { useApp } from './context';
 import { AlertIcon, CloseIcon } from './icons';
 
 /** Codes whose server sentence says more than ours: which limit, which setting, which address. */
-const TELLING = /^(provider_|quota_|validation_|context_|model_|rate_|message_too)/;
+const TELLING = /^(provider_|quota_|session_|validation_|context_|model_|rate_|message_too)/;
 
 export interface Shown {
   code: string;

@@ -25,6 +25,13 @@ describe('reduce', () => {
     expect(run.text).toBe('One\n\nTwo!');
   });
 
+  it('shows the place of a run that waits until it begins', () => {
+    const waits = play(event(1, 'run.queued', { position: 3 }), event(2, 'run.queued', { position: 1 }));
+    expect(waits).toMatchObject({ status: 'waiting', position: 1 });
+    const begun = event(3, 'run.started', { agent: { slug: 'a', name: 'A' }, model: 'm', conversation_id: null });
+    expect(reduce(waits, begun)).toMatchObject({ status: 'running', position: null });
+  });
+
   it('keeps reasoning apart from the text', () => {
     const run = play(started(), event(2, 'reasoning.delta', { text: 'hm' }), text(3, 'yes'));
     expect([run.reasoning, run.text]).toEqual(['hm', 'yes']);

@@ -10,8 +10,11 @@ from procrastinate.contrib.django import app
 from psycopg.conninfo import make_conninfo
 
 from chat import host
+from chat import worker as chat_worker
 from tenants import scope
 from tenants.scope import PLATFORM
+
+JOB_SECONDS = 20  # for jobs at hand when the worker is to stop; its runs have DRAIN_SECONDS
 
 
 class Command(BaseCommand):
@@ -32,8 +35,12 @@ class Command(BaseCommand):
             await self._run(worker, concurrency)
 
     async def _run(self, worker: Any, concurrency: int) -> None:
-        async with host.opened(), worker.open_async():
+        async with host.opened(drain_seconds=settings.DRAIN_SECONDS, worker=True) as here, worker.open_async():
+            taking = asyncio.create_task(chat_worker.work(here))
             self.stdout.write("the worker is ready")
-            await worker.run_worker_async(
-                concurrency=concurrency, delete_jobs="successful", shutdown_graceful_timeout=20
-            )
+            try:
+                await worker.run_worker_async(
+                    concurrency=concurrency, delete_jobs="successful", shutdown_graceful_timeout=JOB_SECONDS
+                )
+            finally:
+                taking.cancel()

@@ -1,0 +1,262 @@
+"""What others notice of a crowd: half-open requests, open streams, three times too many requests, one loud tenant.
+
+The crowd and the platform share the machine's cores here, so what is measured is rather too bad than too good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from bench.chaos.place import Servers
+from bench.load import percentile
+
+if TYPE_CHECKING:
+    from bench.chaos.targets import Measured
+
+READ = "/api/v1/conversations"
+HALF_OPEN, SLOW_READERS, HOLD_SECONDS = 500, 200, 60.0
+OPEN_STREAMS, POOL = 200, 10
+OVERLOAD_SECONDS = 12.0
+OTHER = ("other.localhost", "ak_other_own_value_for_loopback")
+
+
+@dataclass(slots=True)
+class Answers:
+    """(status, seconds, whether Retry-After was there) of plain requests; status 0: no answer."""
+
+    found: list[tuple[int, float, bool]] = field(default_factory=list)
+
+    def times(self, *statuses: int) -> list[float]:
+        """How long the answers with these statuses took, in milliseconds."""
+        return [seconds * 1000 for status, seconds, _ in self.found if status in statuses]
+
+    def p(self, fraction: float, *statuses: int) -> float:
+        """That percentile of them, in milliseconds."""
+        return round(percentile(self.times(*(statuses or (200,))), fraction), 1)
+
+    def statuses(self) -> dict[int, int]:
+        """How many of each."""
+        return dict(Counter(status for status, _, _ in self.found))
+
+
+class Asker:
+    """Sends plain reads as a tenant to one web process."""
+
+    def __init__(self, port: int, host: str, key: str) -> None:
+        self.answers = Answers()
+        self._url = f"http://127.0.0.1:{port}{READ}"
+        self._http = aiohttp.ClientSession(
+            headers={"Host": host, "Authorization": f"Bearer {key}"},
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(15),
+        )
+
+    async def __aenter__(self) -> Asker:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._http.close()
+
+    async def ask(self) -> None:
+        """One request."""
+        began = time.monotonic()
+        try:
+            async with self._http.get(self._url) as answer:
+                await answer.read()
+                said = (answer.status, time.monotonic() - began, "Retry-After" in answer.headers)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            said = (0, time.monotonic() - began, False)
+        self.answers.found.append(said)
+
+    async def at_rate(self, per_second: float, seconds: float) -> Answers:
+        """An open loop: a request each 1/rate s, whether or not the ones before are answered."""
+        self.answers = Answers()
+        began, tasks = time.monotonic(), set[asyncio.Task[None]]()
+        for number in itertools.count():
+            due = began + number / per_second
+            if due > began + seconds:
+                break
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            tasks.add(asyncio.create_task(self.ask()))
+        await asyncio.gather(*tasks)
+        return self.answers
+
+    async def closed_loop(self, workers: int, seconds: float) -> Answers:
+        """So many that ask one after the other."""
+        self.answers, until = Answers(), time.monotonic() + seconds
+
+        async def work() -> None:
+            while time.monotonic() < until:
+                await self.ask()
+
+        await asyncio.gather(*(work() for _ in range(workers)))
+        return self.answers
+
+
+@asynccontextmanager
+async def crowd(works: list[Callable[[], Coroutine[Any, Any, None]]]) -> AsyncIterator[None]:
+    """These go on while the block runs."""
+    tasks = [asyncio.create_task(work()) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def t13(servers: Servers, seed: int) -> Measured:
+    """500 half-open requests and 200 readers that take a byte now and then, again and again for a minute."""
+    from bench.chaos.__main__ import KEY, loaded
+    from bench.chaos.targets import Measured
+
+    closed: list[float] = []
+    async with loaded(servers, webs=1, workers=1) as place, Asker(place.webs[0].port, place.host, KEY) as asker:
+        port = place.webs[0].port
+        head = f"POST /api/v1/runs HTTP/1.1\r\nHost: {place.host}\r\nAuthorization: Bearer {KEY}\r\n".encode()
+        body = head + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+
+        async def half_open(data: bytes) -> None:
+            while True:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                began = time.monotonic()
+                writer.write(data)
+                with contextlib.suppress(OSError):
+                    await reader.read()
+                closed.append(time.monotonic() - began)
+                writer.close()
+
+        async def slow_reader() -> None:
+            request = b'{"agent": "slow", "message": "slow"}'
+            while True:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=64)
+                writer.write(
+                    head + b"Accept: text/event-stream\r\nContent-Length: %d\r\n\r\n%b" % (len(request), request)
+                )
+                with contextlib.suppress(OSError):
+                    while await reader.read(1):
+                        await asyncio.sleep(0.5)
+                writer.close()
+
+        quiet = await asker.at_rate(15, 10)
+        halves = [lambda data=(head, body)[n % 2]: half_open(data) for n in range(HALF_OPEN)]
+        async with crowd([*halves, *[slow_reader] * SLOW_READERS]):
+            await asyncio.sleep(5)
+            held = await asker.at_rate(15, HOLD_SECONDS)
+    figures = {
+        "plain p99 quiet / held, ms": [quiet.p(0.99), held.p(0.99)],
+        "plain p50 quiet / held, ms": [quiet.p(0.5), held.p(0.5)],
+        "statuses held": held.statuses(),
+        "half-open closed": len(closed),
+        "half-open closed after, max s": round(max(closed, default=0.0), 1),
+        "seconds": HOLD_SECONDS,
+    }
+    good = held.p(0.99) <= 2 * quiet.p(0.99) and bool(closed) and max(closed) <= 15 and set(held.statuses()) == {200}
+    return Measured("T13", "plain p99 <= 2 x quiet; half-open closed in <= 15 s", figures, good)
+
+
+async def t14(servers: Servers, seed: int) -> Measured:
+    """200 open streams in a process with a pool of 10."""
+    from bench.chaos.__main__ import KEY, loaded
+    from bench.chaos.targets import Measured
+
+    environment = {"DATABASE_POOL_SIZE": str(POOL)}
+    opened = Counter[int]()
+    async with loaded(servers, webs=1, workers=1, environment=environment) as place:
+        port = place.webs[0].port
+        headers = {"Host": place.host, "Authorization": f"Bearer {KEY}", "Accept": "text/event-stream"}
+        connector = aiohttp.TCPConnector(limit=0)
+        timeout = aiohttp.ClientTimeout(None)
+        async with aiohttp.ClientSession(headers=headers, connector=connector, timeout=timeout) as client:
+
+            async def stream() -> None:
+                body = {"agent": "silent", "message": "wait"}
+                async with client.post(f"http://127.0.0.1:{port}/api/v1/runs", json=body) as answer:
+                    opened[answer.status] += 1
+                    async for _ in answer.content:
+                        continue
+
+            async with crowd([stream] * OPEN_STREAMS), Asker(port, place.host, KEY) as asker:
+                while opened.total() < OPEN_STREAMS:
+                    await asyncio.sleep(0.1)
+                answers = await asker.at_rate(20, 20)
+    figures = {
+        "streams open": opened[200],
+        "plain p50 / p99, ms": [answers.p(0.5), answers.p(0.99)],
+        "statuses": answers.statuses(),
+    }
+    good = opened[200] == OPEN_STREAMS and answers.p(0.99) <= 150 and set(answers.statuses()) == {200}
+    return Measured("T14", "plain p99 <= 150 ms, no waits for the pool", figures, good)
+
+
+async def t15(servers: Servers, seed: int) -> Measured:
+    """Three times what the process can do."""
+    from bench.chaos.__main__ import KEY, loaded
+    from bench.chaos.targets import Measured
+
+    async with loaded(servers, webs=1, workers=1) as place, Asker(place.webs[0].port, place.host, KEY) as asker:
+        await asker.closed_loop(4, 3)
+        full = await asker.closed_loop(16, OVERLOAD_SECONDS)
+        capacity = len(full.times(200)) / OVERLOAD_SECONDS
+        storm = asyncio.create_task(asker.at_rate(3 * capacity, OVERLOAD_SECONDS + 2))
+        await asyncio.sleep(2)  # the overload that lasts is measured, not the moment in which it begins
+        asker.answers.found.clear()
+        began = time.monotonic()
+        over = await storm
+        took = time.monotonic() - began
+    goodput = len(over.times(200)) / took
+    refused = [(status, seconds, said) for status, seconds, said in over.found if status in (429, 503)]
+    figures = {
+        "capacity, requests/s": round(capacity, 1),
+        "goodput at 3 x": f"{goodput:.1f}/s, {goodput / capacity:.0%}",
+        "admitted p99 at capacity / at 3 x, ms": [full.p(0.99), over.p(0.99)],
+        "refused p50 / p99, ms": [over.p(0.5, 429, 503), over.p(0.99, 429, 503)],
+        "refused without Retry-After": sum(not said for _, _, said in refused),
+        "statuses": over.statuses(),
+    }
+    good = (
+        goodput >= 0.9 * capacity
+        and over.p(0.99) <= 2 * full.p(0.99)
+        and over.p(0.99, 429, 503) <= 50
+        and not figures["refused without Retry-After"]
+        and set(over.statuses()) <= {200, 429, 503}
+    )
+    return Measured("T15", "goodput >= 90 %; admitted p99 <= 2 x; refused in <= 50 ms with Retry-After", figures, good)
+
+
+async def t16(servers: Servers, seed: int) -> Measured:
+    """One tenant asks fifty times as much as the others do."""
+    from bench.chaos.__main__ import KEY, loaded
+    from bench.chaos.targets import Measured
+
+    normal = 4.0
+    async with loaded(servers, webs=1, workers=1) as place:
+        port = place.webs[0].port
+        async with Asker(port, place.host, KEY) as loud, Asker(port, *OTHER) as other:
+            await other.at_rate(normal, 4)
+            quiet = await other.at_rate(normal, 20)
+            shouting = asyncio.create_task(loud.at_rate(50 * normal, 24))
+            await asyncio.sleep(2)
+            beside = await other.at_rate(normal, 20)
+            noise = await shouting
+    figures = {
+        "others' p95 quiet / beside, ms": [quiet.p(0.95), beside.p(0.95)],
+        "others' p50 quiet / beside, ms": [quiet.p(0.5), beside.p(0.5)],
+        "others' statuses": beside.statuses(),
+        "the loud tenant's statuses": noise.statuses(),
+    }
+    good = beside.p(0.95) <= 1.3 * quiet.p(0.95) and set(beside.statuses()) == {200}
+    return Measured("T16", "others' p95 <= 1.3 x", figures, good)
+
+
+TARGETS = {"T13": t13, "T14": t14, "T15": t15, "T16": t16}

@@ -1,0 +1,141 @@
+"""How many requests of Django's are worked on at once, and whose turn is next when there are more.
+
+Threads share one processor's worth of Python: the more of them work, the longer each takes, until clients have given
+up on answers that are still being made. So a few work, the others wait, tenants take turns, and who would wait for too
+long is told at once to come again (T15, T16). The streaming doors do not come through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from core.errors import PaasError
+from tenants.asgi import App, Receive, Scope, Send, refuse
+
+AT_ONCE = 6
+SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
+# Who would have to wait for longer is refused, once a queue has stood for as long: it is a crowd then, not a moment.
+PATIENCE_SECONDS = 0.25
+LONGEST_WAIT_SECONDS = 3.0
+# Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
+PLACE_SECONDS = 0.5
+RETRY_AFTER = 1
+
+Whose = uuid.UUID | None  # a tenant, or the platform
+Waiting = asyncio.Future[None]  # a request; done when its turn has come
+
+
+class Queue(deque[Waiting]):
+    """A tenant's requests that wait, since when there have been any."""
+
+    def __init__(self, since: float) -> None:
+        super().__init__()
+        self.since = since
+
+
+class Gate:
+    """Wraps an ASGI application inside the tenant's binding."""
+
+    def __init__(self, app: App, *, at_once: int = AT_ONCE, share: int = SHARE) -> None:
+        self.app = app
+        self._at_once, self._share = at_once, share
+        self._working: Counter[Whose] = Counter()
+        self._queues: dict[Whose, Queue] = {}  # in the order in which tenants have their turns
+        self._takes = 0.0  # s that a request has its place for, as of late
+
+    async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
+        tenant = connection["paas.tenant"]
+        whose = tenant.id if tenant else None
+        try:
+            await self._come_in(whose)
+        except PaasError as error:
+            await refuse(connection, receive, send, error)
+            return
+        async with self._place(whose):
+            await self.app(connection, receive, send)
+
+    async def _come_in(self, whose: Whose) -> None:
+        """Wait for a place and take it. Raises too_many_connections."""
+        queue = self._queues.get(whose)
+        if queue is None and self._free(whose):
+            self._working[whose] += 1
+            return
+        loop = asyncio.get_running_loop()
+        if queue is None:
+            queue = self._queues[whose] = Queue(loop.time())
+        wait, stood = len(queue) * self._takes / self._share, loop.time() - queue.since
+        if wait > LONGEST_WAIT_SECONDS or min(wait, stood) > PATIENCE_SECONDS:
+            raise busy()
+        turn: Waiting = loop.create_future()
+        queue.append(turn)
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._leave(whose)  # the turn came at the very moment
+            else:
+                self._drop(whose, turn)
+            if isinstance(error, TimeoutError):
+                raise busy() from None
+            raise
+
+    def _free(self, whose: Whose) -> bool:
+        return self._working.total() < self._at_once and self._working[whose] < self._share
+
+    def _drop(self, whose: Whose, turn: Waiting) -> None:
+        queue = self._queues.get(whose)
+        if queue and turn in queue:
+            queue.remove(turn)
+            if not queue:
+                del self._queues[whose]
+
+    @asynccontextmanager
+    async def _place(self, whose: Whose) -> AsyncIterator[None]:
+        """The place that was taken; given up at the end, or after PLACE_SECONDS."""
+        loop, left = asyncio.get_running_loop(), False
+        began = loop.time()
+
+        def leave() -> None:
+            nonlocal left
+            if not left:
+                left = True
+                self._takes += (loop.time() - began - self._takes) / 16
+                self._leave(whose)
+
+        timer = loop.call_later(PLACE_SECONDS, leave)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            leave()
+
+    def _leave(self, whose: Whose) -> None:
+        self._working[whose] -= 1
+        if not self._working[whose]:
+            del self._working[whose]
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Give what places there are to those who wait: one tenant after the other."""
+        for whose in list(self._queues):
+            if not self._free(whose):
+                continue
+            queue = self._queues.pop(whose)
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():  # who has just given up is passed over
+                    self._working[whose] += 1
+                    turn.set_result(None)
+                    break
+            if queue:
+                self._queues[whose] = queue  # behind the others
+
+
+def busy() -> PaasError:
+    """What who has to come again is told."""
+    return PaasError("too_many_connections", "The server is busy. Try again in a moment.", retry_after=RETRY_AFTER)

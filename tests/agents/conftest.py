@@ -1,0 +1,1 @@
+from tests.chat.conftest import ledger  # noqa: F401

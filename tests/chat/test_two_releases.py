@@ -1,0 +1,79 @@
+"""While a release is rolled out, code and schema differ by one: both stay right, or do not serve (A74)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paas import health
+from tests.chat.doors import OpenAIDoor, SocketDoor, SseDoor
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDITIVE = """
+ALTER TABLE chat_message ADD COLUMN later text NOT NULL DEFAULT '';
+ALTER TABLE chat_run ADD COLUMN later jsonb;
+ALTER TABLE public.usage_reservation ADD COLUMN later int NOT NULL DEFAULT 0;
+CREATE TABLE later_note (id uuid PRIMARY KEY);
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('chat', '9999_later', now())
+"""
+BACK = """
+ALTER TABLE chat_message DROP COLUMN later;
+ALTER TABLE chat_run DROP COLUMN later;
+ALTER TABLE public.usage_reservation DROP COLUMN later;
+DROP TABLE later_note;
+DELETE FROM public.django_migrations WHERE name = '9999_later'
+"""
+# What code of the release before could not live with. Who needs one does it two releases later, and names it here.
+TAKES_AWAY = re.compile(
+    r"RemoveField|RenameField|DeleteModel|RenameModel|DROP\s+(TABLE|COLUMN)|RENAME\s+(TO|COLUMN)|SET\s+NOT\s+NULL", re.I
+)
+ALLOWED = {"accounts/migrations/0005_life.py"}  # of a table that no release had had yet
+
+
+@pytest.fixture
+def newer_schema(ledger: Any) -> Iterator[None]:
+    """The schema that the next release may have made already."""
+    ledger.rows(ADDITIVE)
+    yield
+    ledger.rows(BACK)
+
+
+async def test_this_code_on_the_next_schema(newer_schema: None, site: Any, api_key: Any, ledger: Any) -> None:
+    token = api_key()
+    for door in (SocketDoor(site, token), SseDoor(site, token), OpenAIDoor(site, token)):
+        assert (await door.whole("assistant")).end == "completed"
+    async with site.client("acme", token=token).get("/api/v1/conversations") as answer:
+        assert answer.status == 200
+        assert len((await answer.json())["conversations"]) == 2
+    assert (await health.readiness())["migrations"] == "ok"
+    assert ledger.value("SELECT count(*)::int FROM usage_usagerecord") == 3
+    assert not ledger.left_behind()
+
+
+async def test_this_code_on_the_schema_before(site: Any, ledger: Any) -> None:
+    """It says that it is not ready, so that nothing is sent to it before the migration."""
+    newest = "SELECT app, name, applied FROM django_migrations WHERE app = 'usage' ORDER BY id DESC LIMIT 1"
+    row = ledger.one(newest)
+    ledger.rows("DELETE FROM public.django_migrations WHERE app = %s AND name = %s", row["app"], row["name"])
+    try:
+        async with site.client().get("/readyz") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["checks"]["migrations"].startswith("1 to do")
+        async with site.client().get("/healthz") as answer:
+            assert answer.status == 200
+    finally:
+        ledger.rows("INSERT INTO public.django_migrations (app, name, applied) VALUES (%s, %s, %s)", *row.values())
+
+
+def test_migrations_only_add() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.glob("*/migrations/*")
+        if path.suffix in (".py", ".sql") and TAKES_AWAY.search(path.read_text())
+    }
+    assert found == ALLOWED
+    assert TAKES_AWAY.search("ALTER TABLE chat_run DROP COLUMN usage")

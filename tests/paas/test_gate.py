@@ -1,0 +1,134 @@
+"""Too many requests at once: a few work, the rest wait in turn or are told to come again (A43, T15, T16)."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from paas import gate
+from paas.gate import Gate
+from tenants.scope import TenantRef
+
+LOUD, OTHER = (TenantRef(uuid.uuid4(), slug) for slug in ("loud", "other"))
+
+
+class Crowd:
+    """Requests at a gate of three places, two for one tenant; each works until it is let go."""
+
+    def __init__(self) -> None:
+        self.gate = Gate(self.app, at_once=3, share=2)
+        self.working: list[str] = []
+        self.most = 0
+        self.answers: dict[str, int] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        self.working.append(scope["name"])
+        self.most = max(self.most, len(self.working))
+        try:
+            await self.gates[scope["name"]].wait()
+            self.answers[scope["name"]] = 200
+        finally:
+            self.working.remove(scope["name"])
+
+    async def come(self, *names: str) -> None:
+        """Requests with these names; the first letter says whose: l is loud, o the other, p the platform."""
+        for name in names:
+            self.gates[name] = asyncio.Event()
+            tenant = {"l": LOUD, "o": OTHER, "p": None}[name[0]]
+            scope: dict[str, Any] = {
+                "type": "http",
+                "name": name,
+                "path": "/api/v1/x",
+                "headers": [],
+                "paas.tenant": tenant,
+            }
+
+            async def send(message: Any, name: str = name) -> None:
+                if message["type"] == "http.response.start":
+                    self.answers[name] = message["status"]
+                    assert (b"retry-after", b"1") in message["headers"]
+
+            self.tasks[name] = asyncio.create_task(self.gate(scope, receive=None, send=send))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+
+    async def done(self, *names: str) -> None:
+        for name in names:
+            self.gates[name].set()
+        await asyncio.sleep(0.001)
+
+    async def drained(self) -> None:
+        """Everybody ends; nothing is left."""
+        for event in self.gates.values():
+            event.set()
+        await asyncio.wait_for(asyncio.gather(*self.tasks.values(), return_exceptions=True), 5)
+        assert not self.gate._queues
+        assert not self.gate._working
+
+
+async def test_tenants_take_turns() -> None:
+    crowd = Crowd()
+    await crowd.come("l1", "l2", "l3", "l4", "l5")
+    assert crowd.working == ["l1", "l2"]
+    await crowd.come("o1", "o2", "p1")
+    assert crowd.working == ["l1", "l2", "o1"]
+    await crowd.done("l1")  # who has waited longest among the tenants is next, then the others in turn
+    assert crowd.working == ["l2", "o1", "l3"]
+    await crowd.done("l2")
+    assert crowd.working == ["o1", "l3", "o2"]
+    await crowd.done("l3")
+    assert crowd.working == ["o1", "o2", "p1"]
+    await crowd.done("o1")
+    assert crowd.working == ["o2", "p1", "l4"]
+    await crowd.drained()
+    assert crowd.most == 3
+    assert set(crowd.answers.values()) == {200}
+
+
+async def test_a_queue_that_stands_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment's crowd waits; one that lasts is refused at once, the loud tenant's and not the other's."""
+    crowd = Crowd()
+    crowd.gate._takes = 0.5  # s, as of late
+    await crowd.come("l1", "l2", "l3", "l4", "l5")
+    assert not crowd.answers
+    monkeypatch.setattr(gate, "PATIENCE_SECONDS", 0.02)
+    await asyncio.sleep(0.03)
+    await crowd.come("l6", "o1", "o2")
+    assert crowd.answers == {"l6": 429}
+    assert crowd.working == ["l1", "l2", "o1"]
+    await crowd.drained()
+
+
+async def test_no_one_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 0.03)
+    crowd = Crowd()
+    await crowd.come("l1", "l2", "l3", "l4")
+    crowd.tasks["l4"].cancel()  # its connection is gone
+    await crowd.tasks["l3"]
+    assert crowd.answers == {"l3": 429}
+    await crowd.drained()
+
+
+async def test_who_waits_for_something_else_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A45: requests that hang at a provider leave the other routes alone."""
+    monkeypatch.setattr(gate, "PLACE_SECONDS", 0.03)
+    crowd = Crowd()
+    await crowd.come("l1", "l2", "l3")
+    assert crowd.working == ["l1", "l2"]
+    await asyncio.sleep(0.04)
+    assert crowd.working == ["l1", "l2", "l3"]
+    await crowd.drained()
+
+
+async def test_giving_up_and_being_next_at_once() -> None:
+    crowd = Crowd()
+    await crowd.come("l1", "l2", "l3", "l4")
+    crowd.tasks["l3"].cancel()
+    await crowd.done("l1")
+    assert crowd.working == ["l2", "l4"]
+    await crowd.drained()
