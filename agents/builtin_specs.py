@@ -74,7 +74,7 @@ def spec_of_run_version(agent: Agent, version: AgentVersion) -> AgentSpec:
     """What a run of this version runs. Raises agent_not_found for a built-in agent that this release has not, and
     provider_not_configured for one that needs a model where there is none any more."""
     if version.provider is not None:
-        return selectors.spec_of_version(agent, version)
+        return selectors.spec_of_version(agent, version, version.provider)
     found = builtin_spec(agent.slug)
     if found is None:
         raise PaasError("agent_not_found")

@@ -9,6 +9,7 @@ from agents.charges import charged_info
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
+from llm.models import ProviderAccount
 from llm.selectors import provider_ref
 from tenants import limits, scope
 
@@ -37,12 +38,11 @@ def agent_spec(slug: str) -> AgentSpec | None:
     if not agent.current.provider.enabled:
         raise PaasError("provider_not_configured")
     rate = None if agent.own_rate is None else int(agent.own_rate)
-    return replace(spec_of_version(agent, agent.current), requests_per_minute=rate)
+    return replace(spec_of_version(agent, agent.current, agent.current.provider), requests_per_minute=rate)
 
 
-def spec_of_version(agent: Agent, version: AgentVersion) -> AgentSpec:
-    """One version of an agent as a value, whatever has become of the agent since."""
-    account = version.provider
+def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccount) -> AgentSpec:
+    """One version of an agent, which asks a model of `account`, as a value, whatever has become of the agent since."""
     return AgentSpec(
         agent_id=agent.id,
         version_id=version.id,

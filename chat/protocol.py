@@ -13,7 +13,6 @@ from agents.runtime.events import VERSION, Event
 from chat.idempotency import made_at
 from chat.log import Batch
 from chat.turns import ROOT, StartedTurn, TurnRequest
-from core import clock
 from core.errors import PaasError
 
 

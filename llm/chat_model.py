@@ -1,4 +1,4 @@
-"""LangChain's face over a ModelClient, for create_agent and everything else that wants a BaseChatModel.
+"""LangChain's face over a ChatClient, for create_agent and everything else that wants a BaseChatModel.
 
 The only module of this room that imports LangChain (3.5 s and over 100 MB): import it when an agent first
 needs it, not at start.
@@ -41,7 +41,7 @@ _INTERNAL = frozenset({"stream", "stream_usage", "tools"})
 
 
 class WireChatModel(BaseChatModel):
-    """A chat model over `client` (llm.registry.ModelClient). Async only; errors are core.errors.PaasError.
+    """A chat model over `client` (llm.registry.ChatClient). Async only; errors are core.errors.PaasError.
 
     on_deltas: called with each batch as it arrives, before LangChain; it must not block. parameters: sent
     with every call (temperature, thinking ...); a call's own keyword arguments win.

@@ -38,8 +38,8 @@ class ProviderRef:
     updated_at: datetime | None = None
 
 
-class ModelClient(Protocol):
-    """What every provider gives: the ways to ask a model. Errors are PaasError."""
+class ChatClient(Protocol):
+    """The ways to ask for an answer. Errors are PaasError."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """The answer in pieces; close the generator to stop the vendor."""
@@ -48,6 +48,10 @@ class ModelClient(Protocol):
     async def complete(self, request: ModelRequest) -> list[Delta]:
         """The answer in one piece, as deltas."""
         ...
+
+
+class ModelClient(ChatClient, Protocol):
+    """What every provider gives: the ways to ask a model."""
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of an embeddings model."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from agents.runtime.spec import Emit, Transcript, Turn
 from llm.deltas import ModelRequest
-from llm.registry import ModelClient
+from llm.registry import ChatClient
 
 
-async def run(client: ModelClient, model: str, turn: Turn, transcript: Transcript, emit: Emit) -> None:
+async def run(client: ChatClient, model: str, turn: Turn, transcript: Transcript, emit: Emit) -> None:
     """Run `turn` to its end, filling `transcript` and handing each batch of events to `emit`.
 
     Raises PaasError provider_*; cancelling the task closes the vendor's connection. In both cases the

@@ -16,14 +16,14 @@ from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.spec import Emit, Transcript, Turn
 from llm.chat_model import WireChatModel
 from llm.deltas import Delta, Finish, ToolCallDelta, UsageReport
-from llm.registry import ModelClient
+from llm.registry import ChatClient
 
 # An agent that goes round in circles ends here (P56).
 MOST_MODEL_CALLS = 25
 MOST_TOOL_CALLS = 20
 
 
-async def run_graph(client: ModelClient, model: str, turn: Turn, transcript: Transcript, emit: Emit) -> None:
+async def run_graph(client: ChatClient, model: str, turn: Turn, transcript: Transcript, emit: Emit) -> None:
     """As `engine.run`, with `turn.tools`: asks, calls tools, asks again, until there is an answer.
 
     The transcript's usage is the sum over all calls; a call whose vendor does not report makes the whole

@@ -10,7 +10,7 @@ import structlog
 from agents.runtime.spec import AgentSpec, Answer, Turn
 from core.errors import PaasError
 from llm.deltas import Delta, Finish, ModelRequest, ReasoningDelta, TextDelta, ToolCallDelta, UsageReport
-from llm.registry import ModelClient, client_for
+from llm.registry import ChatClient, client_for
 from llm.tokens import BYTES_PER_TOKEN, estimate_messages
 
 log = structlog.get_logger(__name__)
@@ -20,13 +20,13 @@ class AgentFailure(Exception):
     """What an agent raises to fail with a sentence that its caller is to read. Any other exception is only logged."""
 
 
-def client_of(spec: AgentSpec, turn: Turn) -> ModelClient:
+def client_of(spec: AgentSpec, turn: Turn) -> ChatClient:
     """Who answers for `spec`: its own Python, or its provider's model. Raises provider_not_configured."""
     return PythonClient(spec.answer, turn) if spec.answer else client_for(spec.provider)
 
 
 class PythonClient:
-    """A ModelClient over an `Answer`: says no more than the turn's tokens, reports usage as llm.tokens counts it."""
+    """A ChatClient over an `Answer`: says no more than the turn's tokens, reports usage as llm.tokens counts it."""
 
     def __init__(self, answer: Answer, turn: Turn) -> None:
         self._answer = answer
