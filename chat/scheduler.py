@@ -83,7 +83,7 @@ def _collect(now: datetime) -> None:
     runs = Run.objects.in_bulk(list(started.values_list("id", flat=True)))
     for one in started.select_related("schedule"):
         run = runs.get(one.id)
-        if run is not None and run.status == Run.Status.RUNNING:
+        if run is not None and run.status not in OUTCOMES:  # it runs, or waits to
             continue
         one.outcome = OUTCOMES[run.status] if run else Outcome.FAILED
         one.code, one.message = (run.error_code, run.error_message) if run else ("not_found", "")

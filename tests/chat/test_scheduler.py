@@ -136,6 +136,21 @@ async def test_two_workers_and_one_that_died_in_between_start_one_run(
     assert desk.ledger.value("SELECT count(*) FROM chat_run WHERE door = 'schedule'") == 1
 
 
+async def test_a_run_that_has_not_ended_is_waited_for(desk: Desk) -> None:
+    await desk.made()
+    desk.overdue()
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["Not", gate, "hing."])
+    await scheduler.sweep()
+    for status in ("queued", "running"):
+        desk.ledger.rows("UPDATE chat_run SET status = %s WHERE door = 'schedule'", status)
+        desk.alarm()
+        await scheduler.sweep()
+        assert [run["outcome"] for run in desk.runs()] == ["started"]
+    gate.set()
+    assert [run["outcome"] for run in await desk.look()] == ["completed"]
+
+
 async def test_one_conversation_for_all_runs(desk: Desk) -> None:
     await desk.made(mode="one")
     desk.overdue()
