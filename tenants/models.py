@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
@@ -68,6 +69,8 @@ RESERVED_SLUGS = frozenset(
 
 COST_HELP = "Runs that could cost more are refused, and so are models without a price in this currency."
 
+currency_validator = RegexValidator(r"^[A-Z]{3}\Z", "Write the currency with three capital letters, such as USD.")
+
 
 class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin has no types
     """What a tenant may use. Limits are per tenant; None is unlimited."""
@@ -90,7 +93,9 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
     tokens_per_day = models.BigIntegerField(null=True, blank=True, help_text="A day is UTC's.")
     cost_per_month = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, help_text=COST_HELP)
     cost_per_day = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, help_text=COST_HELP)
-    cost_currency = models.CharField(max_length=3, default="USD", db_default="USD", help_text="Of both.")
+    cost_currency = models.CharField(
+        max_length=3, blank=True, default="USD", db_default="USD", validators=[currency_validator], help_text="Of both."
+    )
     max_schedules = models.IntegerField(null=True, blank=True)
 
     class Meta:
@@ -98,6 +103,10 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if not self.cost_currency and (self.cost_per_month is not None or self.cost_per_day is not None):
+            raise ValidationError({"cost_currency": "A limit of cost has a currency."})
 
 
 class Tenant(TenantMixin):
