@@ -255,7 +255,7 @@ async def history(actor: Actor, session_id: str) -> dict[str, Any]:
 
 
 def _counted(actor: Actor) -> QuerySet[Conversation]:
-    shown = Count("messages", filter=Q(messages__superseded=False))
+    shown = Count("messages", filter=Q(messages__superseded=False))  # of all branches, where somebody made some
     return selectors.conversations_for(actor).annotate(message_count=shown)
 
 

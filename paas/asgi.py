@@ -18,6 +18,7 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from channels.routing import URLRouter
+from django.conf import settings
 from django.urls import path
 
 from accounts import key_use, sign_in_gate
@@ -35,7 +36,7 @@ from tenants import ratelimit
 from tenants.asgi import App, TenantBinding, refuse
 
 keep_on_the_loop()
-gate = Gate(cast(App, django_application))
+gate = Gate(cast(App, django_application), settings.REQUEST_PATIENCE_MS / 1000)
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 
 

@@ -18,9 +18,7 @@ from tenants.asgi import App, Receive, Scope, Send, refuse
 
 AT_ONCE = 6
 SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
-# Who would have to wait for longer is refused, once a queue has stood for as long: it is a crowd then, not a moment.
-PATIENCE_SECONDS = 0.25
-LONGEST_WAIT_SECONDS = 3.0
+LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
 PLACE_SECONDS = 0.5
 RETRY_AFTER = 1
@@ -38,10 +36,15 @@ class Queue(deque[Waiting]):
 
 
 class Gate:
-    """Wraps an ASGI application inside the tenant's binding."""
+    """Wraps an ASGI application inside the tenant's binding.
 
-    def __init__(self, app: App, *, at_once: int = AT_ONCE, share: int = SHARE) -> None:
+    patience (s): who would have to wait for longer is refused, once a queue has stood for as long: it is a crowd then,
+    and not a moment.
+    """
+
+    def __init__(self, app: App, patience: float, *, at_once: int = AT_ONCE, share: int = SHARE) -> None:
         self.app = app
+        self.patience = patience
         self._at_once, self._share = at_once, share
         self._working: Counter[Whose] = Counter()
         self._queues: dict[Whose, Queue] = {}  # in the order in which tenants have their turns
@@ -68,12 +71,12 @@ class Gate:
         if queue is None:
             queue = self._queues[whose] = Queue(loop.time())
         wait, stood = len(queue) * self._takes / self._share, loop.time() - queue.since
-        if wait > LONGEST_WAIT_SECONDS or min(wait, stood) > PATIENCE_SECONDS:
+        if wait > LONGEST_WAIT * self.patience or min(wait, stood) > self.patience:
             raise busy()
         turn: Waiting = loop.create_future()
         queue.append(turn)
         try:
-            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+            async with asyncio.timeout(LONGEST_WAIT * self.patience):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():

@@ -8,3 +8,6 @@ STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.Static
 RATE_LIMITS = dict.fromkeys(RATE_LIMITS, 1_000_000)  # noqa: F405
 # Each test that serves opens its own pool and asks little of it; a connection costs 10 ms.
 HOT_POOL_WARM = 0
+
+# The tests' machine may be slow, and they ask much at once.
+REQUEST_PATIENCE_MS = 60_000

@@ -19,7 +19,7 @@ class Crowd:
     """Requests at a gate of three places, two for one tenant; each works until it is let go."""
 
     def __init__(self) -> None:
-        self.gate = Gate(self.app, at_once=3, share=2)
+        self.gate = Gate(self.app, 5.0, at_once=3, share=2)
         self.working: list[str] = []
         self.most = 0
         self.answers: dict[str, int] = {}
@@ -90,13 +90,13 @@ async def test_tenants_take_turns() -> None:
     assert set(crowd.answers.values()) == {200}
 
 
-async def test_a_queue_that_stands_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_queue_that_stands_is_not_joined() -> None:
     """A moment's crowd waits; one that lasts is refused at once, the loud tenant's and not the other's."""
     crowd = Crowd()
     crowd.gate._takes = 0.5  # s, as of late
     await crowd.come("l1", "l2", "l3", "l4", "l5")
     assert not crowd.answers
-    monkeypatch.setattr(gate, "PATIENCE_SECONDS", 0.02)
+    crowd.gate.patience = 0.02
     await asyncio.sleep(0.03)
     await crowd.come("l6", "o1", "o2")
     assert crowd.answers == {"l6": 429}
@@ -104,9 +104,9 @@ async def test_a_queue_that_stands_is_not_joined(monkeypatch: pytest.MonkeyPatch
     await crowd.drained()
 
 
-async def test_no_one_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 0.03)
+async def test_no_one_waits_for_ever() -> None:
     crowd = Crowd()
+    crowd.gate.patience = 0.003
     await crowd.come("l1", "l2", "l3", "l4")
     crowd.tasks["l4"].cancel()  # its connection is gone
     await crowd.tasks["l3"]
