@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from types import FrameType
 
 import uvicorn
@@ -26,6 +27,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain_seconds = drain_seconds
         self._hurry = asyncio.Event()
+        self._drain: Callable[[int, asyncio.Event], Awaitable[None]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -36,12 +38,14 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._drain = import_from_string("paas.asgi:drain")
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()  # new connections go to the processes that share the sockets
-        await import_from_string("paas.asgi:drain")(self._drain_seconds, self._hurry)
+        if self._drain is not None:
+            await self._drain(self._drain_seconds, self._hurry)
         await super().shutdown(sockets)
 
 

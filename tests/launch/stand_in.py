@@ -62,6 +62,9 @@ import psycopg
 if os.environ.get("BREAK") == "web":
     raise SystemExit("a reason of its own")
 
+async def drain(seconds, hurry):
+    print(f"web may drain for {seconds} s", flush=True)
+
 async def application(scope, receive, send):
     if scope["type"] == "lifespan":
         while True:

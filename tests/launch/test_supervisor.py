@@ -120,6 +120,7 @@ def test_ctrl_c_lets_answers_finish_and_takes_the_database_last(start: Start) ->
     assert platform.interrupt() == 0
     asking.join()
     assert answers[0][1].count("token") == 10
+    assert "web may drain for 60 s" in platform.output
     assert "web leaves, the database is still there" in platform.output
     assert "worker leaves, the services are still there" in platform.output
     assert platform.output.index("web leaves") < platform.output.index("worker leaves")
