@@ -141,7 +141,7 @@ def test_a_key_below_a_revoked_one_is_worth_nothing_even_if_its_own_row_says_oth
     low, token = make("low", parent=top)
     ApiKey.objects.filter(pk=top.pk).update(revoked_at=clock.now())
     assert right(low) is None
-    assert keys._lookup(keys.digest(token)) is None
+    assert keys._lookup([keys.digest(token)]) is None
 
 
 def test_a_parents_end_is_its_childrens(bound: Platform) -> None:
@@ -154,7 +154,7 @@ def test_a_parents_end_is_its_childrens(bound: Platform) -> None:
     assert right(child) is not None
     ApiKey.objects.filter(pk=parent.pk).update(expires_at=clock.now())
     assert right(child) is None
-    found = keys._lookup(keys.digest(token))
+    found = keys._lookup([keys.digest(token)])
     assert found is not None
     assert found.role == "expired"
 
@@ -171,7 +171,7 @@ def test_a_key_works_while_the_person_who_made_it_is_an_active_member(db: Platfo
         found = []
         for where in (scope.binding_for(db.acme), scope.PLATFORM):  # the tenant's host and the platform's
             with scope.use(where):
-                found.append(keys._lookup(keys.digest(token)))
+                found.append(keys._lookup([keys.digest(token)]))
         assert (found[0] is None) == (found[1] is None)
         return found[0]
 

@@ -89,7 +89,7 @@ async def test_a_run_stays_what_it_was(host: Any, actor: Any, agents: Any, ledge
 async def test_while_the_first_is_being_begun(host: Any, actor: Any, ledger: Ledger) -> None:
     """Another process is in the middle of it: nobody waits, nothing is begun."""
     member = actor("member")
-    with ledger._connection.transaction():
+    with ledger.connection.transaction():
         ledger.rows("SELECT turn_of_key(%s, 'k', 'd')", member.user_id)
         with pytest.raises(PaasError) as refused:
             await start(member, idempotency_key="k")

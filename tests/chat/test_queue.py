@@ -131,7 +131,7 @@ async def test_the_queue_is_bounded(host: Host, actor: Any, ledger: Ledger, monk
         if name not in refused:
             await told_to_wait(actor(name))
             continue
-        with ledger._connection.transaction():
+        with ledger.connection.transaction():
             # It is told without a wait for any lock, however busy the tenant is.
             ledger.rows("SELECT 1 FROM usage_quota FOR UPDATE")
             with pytest.raises(PaasError) as error:
