@@ -97,7 +97,8 @@ async def drive(
         await asyncio.gather(*(client.close() for client in clients))
     seen = [one for client in clients for one in client.seen]
     settled = await _settle(place, load.slug, hasten, patience)
-    books = Reader(place.database, load.slug).read(verify(place))
+    chain = await asyncio.to_thread(verify, place)  # the proxies go on meanwhile
+    books = Reader(place.database, load.slug).read(chain)
     findings = audit(seen, list(place.vendor.stats.records), books, place.blind)
     if settled > SETTLED_SECONDS:
         findings.wrong(f"settled {settled:.0f} s after the load")
