@@ -33,8 +33,9 @@ FINISHING = (
 )
 SHORT_LEASE = """
 import django; django.setup()
-from chat import host
+from chat import host, turns
 host.LEASE_SECONDS, host.HEARTBEAT_SECONDS = 2, 0.5
+turns.LEASE_SECONDS = host.LEASE_SECONDS
 from launch.web import main
 main()
 """
