@@ -45,6 +45,7 @@ class Environment:
     """The virtual environment in `home`, and the record of what is in it."""
 
     def __init__(self, home: Path, progress: Progress) -> None:
+        home = home.resolve()  # one that several checkouts share by a link is where it is, and is not made anew
         self.home = home
         self.python = home / "bin" / "python"
         self._stamp = home / "agent-paas.json"

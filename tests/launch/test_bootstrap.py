@@ -126,6 +126,12 @@ def test_an_unfinished_environment_is_made_anew(tmp_path: Path, monkeypatch: pyt
     assert installed == [developers, requirements]
     assert not rubbish.exists()
 
+    linked = tmp_path / "another checkout"
+    linked.mkdir()
+    (linked / ".venv").symlink_to(environment.home)
+    Environment(linked / ".venv", Progress(time.monotonic())).ensure(requirements)
+    assert installed == [developers, requirements], "what several share is left alone"
+
     moved = tmp_path / "moved"
     moved.mkdir()
     environment.home.rename(moved / ".venv")
