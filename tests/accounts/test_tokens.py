@@ -321,10 +321,16 @@ async def test_what_ends_every_token(site: Any, pair: Any, how: str) -> None:
     finally:
         _change(lambda: undo(user))
     if how == "removed":
-        print([[(str(m.created_at), m.role, str(m.tenant_id)[-4:]) for m in _platform(lambda: list(Membership.objects.filter(user=user)))] if False else in_thread(lambda: _platform(lambda: ([(str(m.created_at), m.role, str(m.tenant_id)[-4:]) for m in Membership.objects.filter(user=user)], [(str(f.created_at), f.revoked_at, str(f.id)) for f in tokens.RefreshFamily.objects.filter(user=user)])))])
-        assert await me(site.client("acme"), both.access) == 401, "who is asked back signs in anew"
+        status = await me(site.client("acme"), both.access)
+        assert status == 401, ("who is asked back signs in anew", since(user))
         status, _ = await post(site.client("acme"), "/api/auth/refresh", {"refresh_token": both.refresh})
         assert status == 401
+
+
+def since(user: Any) -> Any:
+    """When the person's memberships and sign-ins began."""
+    models = (Membership, tokens.RefreshFamily)
+    return in_thread(lambda: _platform(lambda: [list(one.objects.filter(user=user).values()) for one in models]))
 
 
 def _platform(work: Callable[[], Any]) -> Any:
