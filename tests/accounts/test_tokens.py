@@ -321,7 +321,6 @@ async def test_what_ends_every_token(site: Any, pair: Any, how: str) -> None:
     finally:
         _change(lambda: undo(user))
     if how == "removed":
-        print([[(str(m.created_at), m.role, str(m.tenant_id)[-4:]) for m in _platform(lambda: list(Membership.objects.filter(user=user)))] if False else in_thread(lambda: _platform(lambda: ([(str(m.created_at), m.role, str(m.tenant_id)[-4:]) for m in Membership.objects.filter(user=user)], [(str(f.created_at), f.revoked_at, str(f.id)) for f in tokens.RefreshFamily.objects.filter(user=user)])))])
         assert await me(site.client("acme"), both.access) == 401, "who is asked back signs in anew"
         status, _ = await post(site.client("acme"), "/api/auth/refresh", {"refresh_token": both.refresh})
         assert status == 401
