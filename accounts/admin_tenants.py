@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -16,6 +17,7 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -23,7 +25,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from accounts import audit, tenant_life
 from accounts.models import Membership, User
 from tenants import naming, provisioning, resolve
-from tenants.models import Plan, Tenant
+from tenants.models import Limit, Plan, Tenant
 
 Status = Tenant.Status
 COLORS = {"active": "success", "suspended": "danger", "creating": "info", "deleting": "warning"}
@@ -42,6 +44,31 @@ class PlanAdmin(ModelAdmin):
     list_display = ("name", "slug", "tenant_count", "tokens_per_month", "max_users", "max_agents", "sessions_per_day",
                     "storage_bytes", "requests_per_minute", "max_concurrent_runs", "max_concurrent_runs_per_user",
                     "max_concurrent_runs_per_key")  # fmt: skip
+    fieldsets = (
+        (None, {"fields": ("name", "slug")}),
+        (
+            "Tokens and cost",
+            {
+                "description": "Empty: not limited.",
+                "fields": ("tokens_per_month", "tokens_per_day", "cost_per_month", "cost_per_day", "cost_currency"),
+            },
+        ),
+        (
+            "At the same time, and how fast",
+            {
+                "description": "Empty: not limited.",
+                "fields": ("max_concurrent_runs", "max_concurrent_runs_per_user", "max_concurrent_runs_per_key",
+                           "requests_per_minute", "sessions_per_day"),
+            },
+        ),
+        (
+            "How many",
+            {
+                "description": "Empty: not limited.",
+                "fields": ("max_users", "max_agents", "max_schedules", "storage_bytes"),
+            },
+        ),
+    )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         found: QuerySet[Plan] = super().get_queryset(request)
@@ -160,7 +187,7 @@ class TenantAdmin(ModelAdmin):
     list_filter = ("status", "plan")
     search_fields = ("slug", "name")
     state = ("shown_status", "stands", "failure", "delete_after", "deleted_at")
-    facts = ("address", "former_addresses", "require_mfa", "color", "id", "schema_name", "created_at")
+    facts = ("address", "limits", "former_addresses", "require_mfa", "color", "id", "schema_name", "created_at")
     readonly_fields = (*state, *facts)
     inlines = (People,)
     actions = ("suspend_chosen", "resume_chosen")
@@ -216,6 +243,15 @@ class TenantAdmin(ModelAdmin):
     @display(description="address")  # type: ignore[untyped-decorator]
     def address(self, tenant: Tenant) -> str:
         return resolve.tenant_url(tenant.slug)
+
+    @display(description="limits")  # type: ignore[untyped-decorator]
+    def limits(self, tenant: Tenant) -> str:
+        """How many there are beside the plan's, with the way to them."""
+        place = f"{reverse('admin:tenants_limit_changelist')}?{urlencode({'tenant__id__exact': tenant.pk})}"
+        own = Limit.objects.filter(tenant=tenant, level="tenant").count()
+        below = Limit.objects.filter(tenant=tenant).exclude(level="tenant").count()
+        said = f"{own} in the place of its plan's, {below} for its people, keys and agents"
+        return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', place, said)
 
     @display(description="former addresses")  # type: ignore[untyped-decorator]
     def former_addresses(self, tenant: Tenant) -> str:

@@ -66,9 +66,10 @@ class LimitForm(forms.Form):
             if field == "currency":
                 self.add_error("currency", gettext("Write the currency with three letters, such as USD."))
             elif field in ("amount", "tokens_per_month"):
-                self.add_error(
-                    "amount", gettext("This is no amount for it, or it is above what the workspace may use.")
-                )
+                amount = self.cleaned_data["amount"]
+                whole = self.cleaned_data["kind"].startswith("cost:") or amount == round(amount)
+                sentence = gettext("This is no amount for it, or it is above what the workspace may use.")
+                self.add_error("amount", sentence if whole else gettext("Write a whole number."))
             elif field == "metric":
                 self.add_error("kind", gettext("There is no such limit for this."))
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -126,10 +127,17 @@ def _page(request: Any, status: int = 200, **forms_: forms.Form) -> HttpResponse
         "email_form": EmailForm(prefix="email"),
         "sessions": lines,
         "elsewhere": elsewhere,
-        "limits": [shown_limit(line) for line in lines_for(request.actor, rooms=True)] if request.tenant else [],
+        **_limits(request),
         **forms_,
     }
     return render(request, "portal/profile.html", shown, status=status)
+
+
+def _limits(request: Any) -> dict[str, Any]:
+    """What the person may use: what is limited for them alone, and what they share."""
+    found = [shown_limit(line) for line in lines_for(request.actor, rooms=True)] if request.tenant else []
+    own = [replace(one, whose="") for one in found if one.standing.level == "user"]
+    return {"own_limits": own, "shared_limits": [one for one in found if one.standing.level != "user"]}
 
 
 def _done(request: Any, text: str) -> HttpResponse:

@@ -109,7 +109,8 @@ class ScheduleForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
-        needed = "every" if found.get("kind") == "interval" else "cron"
+        needed, other = ("cron", "every") if found.get("kind") == "cron" else ("every", "cron")
+        self.errors.pop(other, None)  # the page does not show it, and nothing looks at it
         if not found.get(needed) and needed not in self.errors:
             self.add_error(needed, gettext("This field is required."))
         return found

@@ -97,3 +97,14 @@ def test_when_in_words(timing: Timing, words: tuple[str, str]) -> None:
     for language, said in zip(("en", "zh-hans"), words, strict=True):
         with translation.override(language):
             assert in_words(timing) == said
+
+
+async def test_what_is_wrong_in_a_field_that_does_not_count_is_no_matter(member: Person, db: Platform) -> None:
+    """The page hides the interval from who chose cron, and the other way round."""
+    _status, page = await member.post(f"{PLACE}new/", **FORM | {"kind": "cron", "cron": "0 9 * * *", "every": "0"})
+    assert "was scheduled" in page
+    assert stored(db).cron == "0 9 * * *"
+    place = f"{PLACE}{stored(db).id}/"
+    _status, page = await member.post(place, **FORM | {"kind": "interval", "cron": "x" * 101})
+    assert "was changed" in page
+    assert (stored(db).cron, stored(db).every_seconds) == ("", 7200)

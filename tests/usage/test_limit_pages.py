@@ -12,7 +12,7 @@ from accounts.models import ApiKey, AuditEvent, User
 from agents.models import Agent
 from core import clock
 from tenants import limits, scope
-from tenants.models import Limit
+from tenants.models import Limit, Plan
 from tests.accounts.test_people_pages import get, post
 from tests.chat.ledger import Ledger
 from tests.conftest import Platform, in_thread
@@ -173,6 +173,7 @@ async def test_the_page(site: Site, ids: dict[str, str], ledger: Ledger, money: 
     for wrong, said in (
         ({"amount": ""}, "required"), ({"amount": "-1"}, "greater than"), ({"currency": "dollar"}, "3 characters"),
         ({"currency": ""}, "three letters"), ({"kind": "tokens:month", "amount": "101"}, "above what the workspace"),
+        ({"kind": "tokens:month", "amount": "1.5", "currency": ""}, "Write a whole number."),
         ({"who": f"user:{ids['rival']}"}, "valid choice"), ({"kind": "users:"}, "valid choice"),
     ):  # fmt: skip
         status, page = await post(admin, PAGE, **(form | wrong))
@@ -207,7 +208,9 @@ async def test_the_line_over_the_pages(
         assert 'data-testid="pressing"' in page
         assert "Your own limit · Tokens a month: 85 % used, 15 left" in page
         assert 'data-testid="pressing"' not in (await get(admin, path))[1]
-    assert "85 of 100" in (await get(member, "/profile/"))[1]
+    own, _between, shared = (await get(member, "/profile/"))[1].partition('data-testid="shared-limits"')
+    assert "85 of 100 ·" in own.partition('data-testid="my-limits"')[2]
+    assert "85 of 100 ·" not in shared
     ledger.limit(1000, level="user", subject=ids["user"])
     assert 'data-testid="pressing"' not in (await get(member, "/chat/"))[1]
 
@@ -258,6 +261,10 @@ def test_the_console(db: Platform, console: Console) -> None:
             amount=1,
             set_by="x",
         )
+        page = console.get(f"/admin/tenants/tenant/{db.acme.id}/change/").content.decode()
+        assert "1 in the place of its plan&#x27;s, 1 for its people, keys and agents" in page
+        form = console.get("/admin/tenants/plan/add/").content.decode()
+        assert [one.name for one in Plan._meta.fields if f'name="{one.name}"' not in form] == []
         assert console.post(f"/admin/tenants/limit/{below.pk}/remove", sure="on").status_code == 404
         assert console.post(f"/admin/tenants/limit/{found.pk}/remove", sure="on").status_code == 302
         assert list(Limit.objects.values_list("level", flat=True)) == ["user"]

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'react';
 import { remedyFor } from '../api/failure';
 import { hasKey, type Translate } from '../i18n/catalog';
-import { useT } from '../i18n/language';
+import { useSpeech, useT } from '../i18n/language';
 import { useApp } from './context';
 import { AlertIcon, CloseIcon } from './icons';
 
@@ -27,6 +27,17 @@ export function failureText(t: Translate, code: string): string {
   return hasKey(key) ? t(key) : t('failure.unknown', { code });
 }
 
+/** Beyond this many seconds nobody waits beside a button. */
+const SOON_S = 3600;
+
+/** When to try again, from the seconds that are left. */
+export function waitText(t: Translate, seconds: number): string {
+  if (seconds <= 0) return t('message.retry');
+  return seconds <= 120
+    ? t('message.retryIn', { seconds })
+    : t('message.retryInMinutes', { minutes: Math.ceil(seconds / 60) });
+}
+
 /** Seconds until `time` (ms since the epoch), counted down; 0 when it has passed. */
 function useSecondsUntil(time: number): number {
   const [now, setNow] = useState(Date.now);
@@ -41,10 +52,12 @@ function useSecondsUntil(time: number): number {
 
 /** What went wrong, in the reader's language, and the one thing to do about it. */
 export function FailureNotice({ failure, onRetry, onDismiss }: FailureNoticeProps) {
-  const t = useT();
+  const { t, language } = useSpeech();
   const { code, message } = failure;
   const known = hasKey(`failure.${code}`);
-  const detail = message !== '' && (TELLING.test(code) || !known) ? message : '';
+  // Which quota it is, the page of limits says in the reader's language; the server's sentence is English.
+  const telling = TELLING.test(code) && (language === 'en' || !code.startsWith('quota_'));
+  const detail = message !== '' && (telling || !known) ? message : '';
   return (
     <div className="failure" role="alert" data-testid="error-banner" data-code={code}>
       <span className="mt-0.5 shrink-0 text-danger">
@@ -91,9 +104,16 @@ function RemedyButton({ failure, onRetry }: Pick<FailureNoticeProps, 'failure' |
         </button>
       );
     case 'retry':
-      return onRetry ? (
+      if (seconds > SOON_S && failure.code.startsWith('quota_')) {
+        return (
+          <a className="remedy" data-testid="see-limits" href="/profile/#limits">
+            {t('remedy.limits')}
+          </a>
+        );
+      }
+      return onRetry && seconds <= SOON_S ? (
         <button type="button" className="remedy" data-testid="retry" disabled={seconds > 0} onClick={onRetry}>
-          {seconds > 0 ? t('message.retryIn', { seconds }) : t('message.retry')}
+          {waitText(t, seconds)}
         </button>
       ) : null;
     default:
