@@ -56,6 +56,41 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         importlib.import_module(name)
 
 
+# What takes long begins at once, a kind on each worker: those that wait leave the processors to the others.
+LONG = (
+    ("tests/launch/test_supervisor.py",),
+    ("tests/attack/",),
+    (
+        "tests/chat/test_services_away.py",
+        "tests/chat/test_crash.py",
+        "tests/chat/test_chaos.py",
+        "tests/tenants/test_erase.py",
+    ),
+    ("tests/tenants/test_leak_fuzz.py", "tests/tenants/test_tenancy_contract.py"),
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put LONG where each worker begins (xdist's worksteal gives every worker a stretch of the list)."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        return
+    workers = worker["workercount"]
+    fronts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    rest = []
+    for item in items:
+        kind = next((number for number, paths in enumerate(LONG) if item.nodeid.startswith(paths)), None)
+        (rest if kind is None else fronts[kind % workers]).append(item)
+    stretch, before = -(-len(items) // workers), 0
+    items.clear()
+    for front in fronts:
+        more = max(0, stretch - len(front))
+        items += front + rest[before : before + more]
+        before += more
+    items += rest[before:]
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """As the web process does once it stands (paas/asgi.py): what start-up made is not looked through again and again."""
     gc.collect()
