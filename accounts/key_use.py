@@ -13,7 +13,7 @@ from django.db.models import Case, DateTimeField, Q, Value, When
 from django.db.models.functions import Greatest
 
 from accounts.models import ApiKey
-from core import clock
+from core import cancelling, clock
 from tenants import scope
 
 log = structlog.get_logger(__name__)
@@ -48,8 +48,7 @@ async def writing() -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancelling.ended([task])
         await write()
 
 

@@ -62,7 +62,8 @@ async def _follow_elsewhere(tenant: TenantRef, run_id: uuid.UUID, position: int)
                 return
             if not batches:
                 try:
-                    await asyncio.wait_for(hint.wait(), LOOK_AGAIN_SECONDS)
+                    async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                        await hint.wait()
                 except TimeoutError:
                     continue
 

@@ -32,6 +32,7 @@ from chat.log import LogWriter, RunLog, encode_events
 from chat.places import Places
 from chat.queue import WAIT_SECONDS, RunQueue
 from chat.relay import Relay
+from core import cancelling
 from core.errors import PaasError, from_exception
 from llm import wire
 from tenants.db import aio
@@ -375,9 +376,7 @@ async def opened(*, drain_seconds: float = 3, worker: bool = False) -> AsyncIter
             yield host
         finally:
             await host.drain(drain_seconds)
-            for task in loops:
-                task.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await cancelling.ended(loops)
             await host.queue.close()
             await host.relay.close()
             await wire.close()

@@ -19,6 +19,7 @@ from accounts import keys
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers, token_of
 from chat import limit_headers
+from core import cancelling
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from tenants import resolve
@@ -154,7 +155,7 @@ class HttpRequest:
                 await self._send_part(b"")
                 await self._send({"type": "http.response.body", "body": b""})
         finally:
-            await _ended(attendant)
+            await cancelling.ended([attendant])
             await parts.aclose()
 
     async def _attend(self, heartbeat: bytes) -> None:
@@ -194,7 +195,7 @@ class HttpRequest:
     async def close(self) -> None:
         """Stop watching for the client's leaving."""
         if self._gone is not None:
-            await _ended(self._gone)
+            await cancelling.ended([self._gone])
 
     async def _send_part(self, part: bytes) -> None:
         if not self.started:
@@ -214,13 +215,6 @@ class HttpRequest:
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             continue
-
-
-async def _ended(task: asyncio.Task[Any]) -> None:
-    """Cancel a task that still runs and wait until it is over; its result is of no interest any more."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait((task,))
 
 
 class ClientGone(Exception):

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from agents.runtime.events import run_queued
 from chat.relay import Relay, queue_channel
+from core import cancelling
 from core.errors import PaasError
 from tenants.db import aio
 from tenants.scope import TenantRef
@@ -56,10 +57,7 @@ class RunQueue:
 
     async def close(self) -> None:
         """Stop looking."""
-        tending = list(self._tending.values())
-        for task in tending:
-            task.cancel()
-        await asyncio.gather(*tending, return_exceptions=True)
+        await cancelling.ended(list(self._tending.values()))
 
     async def wait(self, run: LiveRun) -> PaasError | None:
         """Until `run` may begin, or is stopped (see its stop_code). Returns the error of one that waited too long."""
@@ -92,7 +90,8 @@ class RunQueue:
                     except Exception:
                         log.exception("who waits could not be looked after")
                     try:
-                        await asyncio.wait_for(hint.wait(), LOOK_SECONDS)
+                        async with asyncio.timeout(LOOK_SECONDS):
+                            await hint.wait()
                     except TimeoutError:
                         continue
         finally:

@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from core.redis_client import client
 from tenants.cache import tenant_key
 from tenants.scope import TenantRef
 
@@ -76,7 +77,7 @@ class Relay:
     def __init__(self, url: str, host: str, on_command: Callable[[str], None], *, also: Sequence[str] = ()) -> None:
         """also: other names under which this process hears commands."""
         once = Retry(NoBackoff(), 1)  # a pooled connection may be stale after Redis restarted
-        self.client = redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=once)
+        self.client = client(url, patience=1.0, retry=once)
         self._append = self.client.register_script(APPEND_LUA)
         # Blocking reads need a connection without a read timeout: redis-py's default of 5 s ends idle ones.
         self._listener = redis.from_url(url, socket_timeout=None, socket_connect_timeout=1.0)

@@ -60,7 +60,8 @@ async def work(host: Host) -> None:
         except Exception:
             log.exception("no runs could be taken")
         try:
-            await asyncio.wait_for(host.offered.wait(), LOOK_SECONDS)
+            async with asyncio.timeout(LOOK_SECONDS):
+                await host.offered.wait()
         except TimeoutError:
             continue
 

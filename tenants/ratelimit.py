@@ -19,11 +19,11 @@ from functools import cache
 from typing import Any
 
 import redis
-import redis.asyncio
 from django.conf import settings
 from redis.exceptions import RedisError
 
 from core.errors import PaasError
+from core.redis_client import client
 from tenants import scope
 
 # KEYS: one for each limit. ARGV: for each limit rate, period in microseconds, cost. All are admitted, or none moves.
@@ -140,15 +140,13 @@ _asynchronous: dict[asyncio.AbstractEventLoop, Any] = {}
 async def opened() -> AsyncIterator[None]:
     """Connections for `acheck` on the running event loop (the process's lifespan)."""
     loop = asyncio.get_running_loop()
-    client = redis.asyncio.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-    )
-    _asynchronous[loop] = client.register_script(GCRA)
+    made = client(settings.REDIS_URL, patience=TIMEOUT_SECONDS)
+    _asynchronous[loop] = made.register_script(GCRA)
     try:
         yield
     finally:
         del _asynchronous[loop]
-        await client.aclose()
+        await made.aclose()
 
 
 async def acheck(*limits: Limit, fail_closed: bool = False) -> Room | None:

@@ -39,6 +39,7 @@ from chat.http import ClientGone, HttpRequest
 from chat.log import Batch
 from chat.transports import openai_embeddings, openai_request
 from chat.turns import StartedTurn
+from core import cancelling
 from core.errors import ERRORS, PaasError
 from tenants import scope
 
@@ -126,7 +127,7 @@ async def _answer_streamed(request: HttpRequest, started: StartedTurn, actor: Ac
             _raise_failure(opening.result())
         await request.stream(_chunks(started, opening, batches, include_usage))
     finally:
-        opening.cancel()
+        cancelling.cancel([opening])
 
 
 async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:

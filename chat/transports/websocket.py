@@ -19,6 +19,7 @@ from accounts.authentication import actor_of_headers, token_of
 from chat import host, idempotency, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import check_origin
+from core import cancelling
 from core.errors import PaasError, from_exception
 from tenants import resolve, scope
 from tenants.scope import TenantRef
@@ -100,8 +101,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def _let_go(self) -> None:
         """End everything that belongs to this socket. Twice is once."""
-        for task in [*self.tasks, *self.followed.values()]:
-            task.cancel()
+        cancelling.cancel([*self.tasks, *self.followed.values()])
         actor, self.actor = self.actor, None
         host.current().leaving.discard(self._leave)
         if actor is not None:
@@ -140,7 +140,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         elif kind == "run.unfollow":
             task = self.followed.pop(protocol.parse_uuid(str(frame.get("run_id"))), None)
             if task is not None:
-                task.cancel()
+                cancelling.cancel([task])
         elif kind == "run.cancel":
             await turns.cancel_turn(self.actor, protocol.parse_uuid(str(frame.get("run_id"))))
         else:
@@ -165,7 +165,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     def _follow(self, run_id: uuid.UUID, after: int) -> None:
         before = self.followed.pop(run_id, None)
         if before is not None:
-            before.cancel()
+            cancelling.cancel([before])
         if len(self.followed) >= MAX_FOLLOWED:
             raise PaasError("too_many_connections", "This socket follows too many runs. Open another one.")
         task = asyncio.create_task(self._copy(run_id, after))

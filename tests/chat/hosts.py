@@ -9,6 +9,7 @@ from typing import Any
 
 from chat import host as hosts
 from chat.host import Host
+from core import cancelling
 
 
 @asynccontextmanager
@@ -19,9 +20,7 @@ async def another(*, worker: bool = False) -> AsyncIterator[Host]:
     try:
         yield made
     finally:
-        for task in [*loops, *made._tasks]:
-            task.cancel()
-        await asyncio.gather(*loops, *made._tasks, return_exceptions=True)
+        await cancelling.ended([*loops, *made._tasks])
         await made.queue.close()
         await made.relay.close()
 

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from chat import host
 from chat import worker as chat_worker
+from core import cancelling
 from tenants import scope
 from tenants.scope import PLATFORM
 
@@ -43,4 +44,4 @@ class Command(BaseCommand):
                     concurrency=concurrency, delete_jobs="successful", shutdown_graceful_timeout=JOB_SECONDS
                 )
             finally:
-                taking.cancel()
+                await cancelling.ended([taking])

@@ -1,0 +1,33 @@
+"""The client for Redis on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+
+class Client(redis.asyncio.Redis):
+    """Gives every command `patience` seconds in all, connecting and trying again included, then raises TimeoutError.
+
+    redis-py's own limit (`socket_timeout`) waits with `asyncio.wait_for`, which costs a task per command and may lose
+    a cancellation (core/cancelling.py), so it stays off.
+    """
+
+    patience = 1.0
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            async with asyncio.timeout(self.patience):
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            raise RedisTimeoutError(f"Redis did not answer within {self.patience} s.") from None
+
+
+def client(url: str, *, patience: float, **options: Any) -> Client:
+    """A client with connections of its own."""
+    made: Any = Client.from_url(url, socket_timeout=None, socket_connect_timeout=patience, **options)
+    made.patience = patience
+    return made  # type: ignore[no-any-return]
