@@ -193,6 +193,7 @@ class RefreshFamily(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
     user = models.ForeignKey(User, on_delete=models.CASCADE)
+    membership_id = models.UUIDField(null=True, help_text="The one it hangs on; none in families of older releases.")
     jti = models.UUIDField(help_text="Of the refresh token that is good now.")
     issued_at = models.DateTimeField(help_text="Of that token.")
     previous_jti = models.UUIDField(null=True, help_text="Of the one before, for a reply that got lost.")

@@ -26,14 +26,14 @@ from typing import Any
 import jwt
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
 
 from accounts import audit, selectors
 from accounts.actors import Actor, TokenSession
-from accounts.models import RefreshFamily, User
+from accounts.models import Membership, RefreshFamily, User
 from core import clock
 from core.crypto import derived_key
 from core.errors import PaasError
@@ -152,16 +152,18 @@ def forget_all() -> None:
 def _standing(user_id: uuid.UUID, session: TokenSession) -> Actor | None:
     """The person as they are now, when family, version and membership still stand.
 
-    A membership that is younger than the family is another one: who was removed and is asked back signs in anew.
+    Who was removed and is asked back has another membership, and signs in anew.
     """
+    same = Q(membership_id=F("user__memberships__id"))
+    older = Q(membership_id=None, created_at__gte=F("user__memberships__created_at"))
     alive = RefreshFamily.objects.filter(
+        same | older,
         pk=session.family_id,
         user_id=user_id,
         revoked_at=None,
         expires_at__gt=clock.now(),
         user__token_version=session.version,
         user__memberships__tenant_id=scope.current_tenant().id,
-        user__memberships__created_at__lte=F("created_at"),
     )
     return selectors.actor_of_user(user_id) if alive.exists() else None
 
@@ -180,6 +182,9 @@ def family_begin(*, actor: Actor, method: str) -> Pair:
         family = RefreshFamily.objects.create(
             tenant_id=actor.tenant.id,
             user_id=user_id,
+            membership_id=Membership.objects.values_list("id", flat=True).get(
+                user_id=user_id, tenant_id=actor.tenant.id
+            ),
             jti=uuid.uuid4(),
             issued_at=now,
             expires_at=now + FAMILY,

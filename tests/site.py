@@ -62,6 +62,35 @@ class Server(uvicorn.Server):
         await self.lifespan.shutdown()
 
 
+def session_cookies(slug: str, email: str) -> dict[str, str]:
+    """The cookies of somebody who has just signed in on a tenant's host, or the platform's."""
+    from django.conf import settings
+    from django.db import connections
+    from django.http import HttpRequest
+
+    from accounts.models import User
+    from accounts.sessions import SessionStore
+    from accounts.sign_in import session_begin
+    from tenants import scope
+    from tenants.models import Tenant
+
+    try:
+        with scope.platform():
+            user = User.objects.get(email=email)
+            tenant = Tenant.objects.get(slug=slug).ref() if slug else None
+        with scope.bind(tenant) if tenant else scope.platform():
+            request = HttpRequest()
+            request.session = SessionStore()
+            session_begin(request, user, method="password")
+            request.session.save()
+        return {
+            settings.SESSION_COOKIE_NAME: str(request.session.session_key),
+            settings.CSRF_COOKIE_NAME: request.META["CSRF_COOKIE"],
+        }
+    finally:
+        connections.close_all()
+
+
 class Site:
     """`async with Site() as site:` then `site.client("acme")`, an aiohttp session based at acme's host."""
 
@@ -99,30 +128,33 @@ class Site:
         return session
 
     async def signed_in(self, name: str, slug: str = "acme") -> aiohttp.ClientSession:
-        """A client with the session of one of the cast."""
+        """A client with a session of one of the cast."""
+        return await self._with_session(slug, f"{name}@{slug}.test")
+
+    async def signed_in_on_platform(self, email: str) -> aiohttp.ClientSession:
+        """A client of the platform host with a session of a person."""
+        return await self._with_session("", email)
+
+    async def signed_in_by_form(self, name: str, slug: str = "acme") -> aiohttp.ClientSession:
+        """The same by way of the sign-in page."""
         from tests.conftest import PASSWORD
 
         client = self.client(slug)
         async with client.get("/login/") as page:
             assert page.status == 200
-        token = client.cookie_jar.filter_cookies(URL(self.url(slug)))["csrftoken"].value
-        form = {"email": f"{name}@{slug}.test", "password": PASSWORD, "csrfmiddlewaretoken": token}
+        form = {"email": f"{name}@{slug}.test", "password": PASSWORD, "csrfmiddlewaretoken": self.csrf(client, slug)}
         async with client.post("/login/", data=form, allow_redirects=False) as answer:
             assert answer.status == 302, await answer.text()
         client.headers["Origin"] = self.url(slug)
         return client
 
-    async def signed_in_on_platform(self, email: str) -> aiohttp.ClientSession:
-        """A client of the platform host with a session of a person."""
-        from tests.conftest import PASSWORD
-
-        client = self.client()
-        async with client.get("/accounts/login/") as page:
-            assert page.status == 200
-        form = {"email": email, "password": PASSWORD, "csrfmiddlewaretoken": self.csrf(client)}
-        async with client.post("/accounts/login/", data=form, allow_redirects=False) as answer:
-            assert answer.status == 302, await answer.text()
-        client.headers["Origin"] = self.url()
+    async def _with_session(self, slug: str, email: str) -> aiohttp.ClientSession:
+        """As the sign-in page makes it, without the page and the check of the password, which tests have of their own
+        (tests/accounts/test_password_sign_in.py): hundreds of tests begin here."""
+        client = self.client(slug)
+        cookies = await asyncio.to_thread(session_cookies, slug, email)
+        client.cookie_jar.update_cookies(cookies, URL(self.url(slug)))
+        client.headers["Origin"] = self.url(slug)
         return client
 
     def csrf(self, client: aiohttp.ClientSession, slug: str = "") -> str:

@@ -14,10 +14,12 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,13 @@ async def chaos(servers: Servers, minutes: float, seed: int, clients: int) -> di
     return {"seed": seed, "clients": clients, "machine": describe()} | outcome.report()
 
 
+def kept_logs(servers: Servers, seed: int) -> Path:
+    """What the platform's processes wrote, in a folder that stays."""
+    folder = ROOT / "var" / "chaos" / f"{seed}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    shutil.copytree(servers.folder / "log", folder)
+    return folder
+
+
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__.split("\n")[0])
@@ -101,6 +110,8 @@ def main() -> int:
             report = asyncio.run(measure(servers, options.target, seed))
         else:
             report = asyncio.run(chaos(servers, options.minutes, seed, options.clients))
+        if not report["passed"]:
+            report["logs"] = str(kept_logs(servers, seed))
     print(json.dumps(report, indent=2, default=str))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2, default=str))

@@ -30,6 +30,19 @@ def listening(application: Any) -> Any:
     return serving.make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
 
 
+def _remembering(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    found: dict[str, Any] = {}
+
+    def import_any_key(data: Any) -> Any:
+        name = json.dumps(data, sort_keys=True, default=repr)
+        if name not in found:
+            found[name] = read(data)
+        return found[name]
+
+    import_any_key.cache = found  # type: ignore[attr-defined]
+    return import_any_key
+
+
 class Idp:
     """`with Idp() as idp`: the provider at `idp.issuer`.
 
@@ -42,7 +55,11 @@ class Idp:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import oidc_provider_mock
+            from authlib.oidc.core.grants import code
 
+            # It reads its key anew for each token, which takes 30 ms.
+            if not hasattr(code.import_any_key, "cache"):
+                code.import_any_key = _remembering(code.import_any_key)
             self._app = oidc_provider_mock.app(access_token_max_age=lasts)
         self.asked: list[dict[str, str]] = []
         self.sent: list[dict[str, str]] = []

@@ -58,8 +58,8 @@ async def sessions_of(client: Any) -> Any:
 
 
 async def test_the_list_of_sessions(site: Site, member: Any) -> None:
-    here, there = await site.signed_in("member"), await site.signed_in("member")
-    await site.signed_in("owner")
+    here, there = await site.signed_in_by_form("member"), await site.signed_in_by_form("member")
+    await site.signed_in_by_form("owner")
     await site.signed_in_on_platform(MEMBER)
     found = await sessions_of(here)
     assert [one["current"] for one in found["sessions"]] == [True, False]

@@ -356,7 +356,7 @@ async def test_pages_in_the_language_of_the_person(site: Site) -> None:
 
     in_thread(lambda: speak("zh-hans"))
     try:
-        browser = await site.signed_in("viewer")
+        browser = await site.signed_in_by_form("viewer")
         assert 'lang="zh-Hans"' in (await said(browser, "GET", "/profile/"))[1]
     finally:
         in_thread(lambda: speak(""))

@@ -62,7 +62,7 @@ async def test_people_get_a_page(held: Site, asked: list[Any], language: str, wo
 
 
 async def test_a_known_browser_goes_through(db: Platform, site: Site, asked: list[Any]) -> None:
-    client = await site.signed_in("member")
+    client = await site.signed_in_by_form("member")
     async with client.post("/logout/", headers={"X-CSRFToken": site.csrf(client, "acme")}) as answer:
         assert answer.status == 200
     throttle._hold("127.0.0.1", 300)

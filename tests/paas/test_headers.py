@@ -255,7 +255,7 @@ def test_cookies_of_production_are_named_for_their_host(services: Services) -> N
 
 
 async def test_the_session_cookie(site: Site) -> None:
-    member = await site.signed_in("member")
+    member = await site.signed_in_by_form("member")
     found = {cookie.key: cookie for cookie in member.cookie_jar}
     session = found[settings.SESSION_COOKIE_NAME]
     assert session["httponly"]
