@@ -284,13 +284,18 @@ def _lookup(wanted: list[bytes]) -> Actor | None:
 
 
 def actor_of_key(key_id: uuid.UUID) -> Actor | None:
-    """The Actor of a key that is still good, by its id. Raises address_not_allowed."""
+    """The Actor of a key that is still good, by its id. Raises address_not_allowed, tenant_suspended."""
+    actor = standing_actor(key_id)
+    if actor is not None:
+        check_address(actor)
+    return actor
+
+
+def standing_actor(key_id: uuid.UUID) -> Actor | None:
+    """As `actor_of_key`, for work that goes on when its client is gone: wherever that was. Raises tenant_suspended."""
     key = _with_rates().filter(pk=key_id, revoked_at=None).first()
     actor = _actor(key) if key else None
-    if actor is None or actor.role == "expired":
-        return None
-    check_address(actor)
-    return actor
+    return None if actor is None or actor.role == "expired" else actor
 
 
 def _with_rates() -> Any:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from accounts.actors import Actor
+from accounts.keys import standing_actor
 from accounts.selectors import actor_of_user
 from agents.runtime.spec import AgentSpec
 from chat import recovery, selectors, tasks
@@ -110,10 +112,12 @@ def _known(
 ) -> tuple[Run, dict[str, Any] | None, Actor | None, AgentSpec | PaasError, Continued | None]:
     run = Run.objects.get(id=run_id)
     task = RunTask.objects.filter(run_id=run_id).values_list("task", flat=True).first()
-    if run.user_id is not None:
-        actor = actor_of_user(run.user_id)
-    else:
-        actor = Actor(tenant, None, run.key_id, "key", frozenset())
+    actor: Actor | None = None
+    with suppress(PaasError):  # the tenant is suspended: _refusal says so
+        if run.user_id is not None:
+            actor = actor_of_user(run.user_id)
+        elif run.key_id is not None:
+            actor = standing_actor(run.key_id)
     spec: AgentSpec | PaasError
     try:
         spec = selectors.spec_of_run(run_id)
@@ -131,7 +135,9 @@ def _refusal(
     except PaasError as error:
         return error
     if actor is None:
-        return PaasError("permission_denied")  # who asked for it is no member any more
+        return PaasError(
+            "permission_denied"
+        )  # a member no more, or a key that is gone
     if isinstance(spec, PaasError):
         return spec
     return PaasError("run_interrupted") if task is None else None

@@ -269,7 +269,7 @@ def api_key(db: Platform) -> Callable[..., str]:
 
         def create() -> str:
             with scope.bind(getattr(db, slug)):
-                return key_create(name=f"key-{slug}", scopes=scopes or ["*"], actor="test", **fields)[1]
+                return key_create(**{"name": f"key-{slug}"} | fields, scopes=scopes or ["*"], actor="test")[1]
 
         return str(in_thread(create))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from accounts import keys
 from chat import recovery, turns, worker
 from chat.host import Host
 from llm.providers.scripted import ScriptedModel
@@ -120,6 +121,21 @@ async def test_what_has_changed_since_it_was_asked(
     ledger.rows("UPDATE tenants_tenant SET status = 'suspended' WHERE slug = 'acme'")
     await taken(working)
     assert (await read(member.tenant, suspended.run_id)).end["code"] == "tenant_suspended"
+    assert not ledger.left_behind()
+
+
+async def test_a_key_that_is_gone_runs_nothing_any_more(
+    host: Host, working: Host, acme: Any, api_key: Any, ledger: Ledger
+) -> None:
+    runs = []
+    for column in ("revoked_at", "expires_at", ""):
+        caller = await keys.actor_of_token(api_key(name=f"of {column}"), acme)
+        runs.append(await start(caller, background=True))
+        if column:
+            ledger.rows(f"UPDATE accounts_apikey SET {column} = now() - interval '1 hour' WHERE id = %s", caller.key_id)
+    await taken(working, 3)
+    told = [await read(acme, run.run_id) for run in runs]
+    assert [one.end.get("code") for one in told] == ["permission_denied", "permission_denied", None]
     assert not ledger.left_behind()
 
 
