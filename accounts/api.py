@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from accounts import profile
 from accounts.actors import Actor
-from accounts.authentication import token_of
+from accounts.credentials import token_of
 from core.errors import PaasError
 
 

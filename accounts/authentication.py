@@ -22,20 +22,13 @@ from rest_framework.response import Response
 
 from accounts import acting, impersonation, keys, rates, selectors, tokens
 from accounts.actors import Actor
+from accounts.credentials import token_of
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from tenants import scope
 from tenants.scope import TenantRef
 
 log = structlog.get_logger(__name__)
-
-
-def token_of(headers: Mapping[str, str]) -> str | None:
-    """The access token or API key in `Authorization: Bearer` or `X-API-Key`, if any. Header names are lower case."""
-    kind, _, value = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and value.strip():
-        return value.strip()
-    return headers.get("x-api-key") or None
 
 
 async def actor_of_headers(headers: Mapping[str, str], tenant: TenantRef | None) -> Actor:

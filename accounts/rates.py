@@ -15,9 +15,10 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from accounts import rate_gate
 from accounts.actors import Actor
 from tenants import client, ratelimit, scope
-from tenants.ratelimit import Limit, Room
+from tenants.ratelimit import Limit, RateLimited, Room
 
 # `turn` asks a model. `stream` opens one to follow. `admin` changes the workspace. `auth` proves who somebody is,
 # `anonymous` is everybody who did not, or could not; both by address.
@@ -73,5 +74,9 @@ class RouteThrottle(BaseThrottle):
         actor = request.auth if isinstance(request.auth, Actor) else None
         if given != "auth" and actor is None:
             given = "anonymous"
-        admit_now(actor, given or ("read" if request.method in ("GET", "HEAD", "OPTIONS") else "write"))
+        try:
+            admit_now(actor, given or ("read" if request.method in ("GET", "HEAD", "OPTIONS") else "write"))
+        except RateLimited as error:
+            rate_gate.remember(request._request.scope, error)  # type: ignore[attr-defined]  # an ASGIRequest
+            raise
         return True

@@ -16,7 +16,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import second_factor, selectors, sign_in, tokens
-from accounts.authentication import exception_handler, token_of, translated
+from accounts.authentication import exception_handler, translated
+from accounts.credentials import token_of
 from accounts.models import User
 from core.errors import PaasError
 from tenants import resolve, scope

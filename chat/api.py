@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from accounts import tickets
 from accounts.actors import Actor
-from accounts.authentication import token_of
+from accounts.credentials import token_of
 from accounts.policies import CHAT_WRITE
 from chat import selectors, services
 from chat.models import Conversation

@@ -17,7 +17,8 @@ import structlog
 
 from accounts import keys
 from accounts.actors import Actor
-from accounts.authentication import actor_of_headers, token_of
+from accounts.authentication import actor_of_headers
+from accounts.credentials import token_of
 from chat import limit_headers
 from core import cancelling
 from core.errors import PaasError, from_exception

@@ -135,9 +135,7 @@ def _refusal(
     except PaasError as error:
         return error
     if actor is None:
-        return PaasError(
-            "permission_denied"
-        )  # a member no more, or a key that is gone
+        return PaasError("permission_denied")  # a member no more, or a key that is gone
     if isinstance(spec, PaasError):
         return spec
     return PaasError("run_interrupted") if task is None else None

@@ -21,7 +21,7 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.urls import path
 
-from accounts import key_use, sign_in_gate
+from accounts import key_use, rate_gate, sign_in_gate
 from chat import host
 from chat.http import HttpRequest
 from chat.transports import openai, phase1, responses, sse
@@ -59,6 +59,8 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await phase1.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)
+    elif (refused := rate_gate.refusal(scope)) is not None:
+        await refuse(scope, receive, send, refused)
     else:
         await gate(scope, receive, send)
 

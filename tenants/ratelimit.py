@@ -186,18 +186,22 @@ def _arguments(limits: tuple[Limit, ...]) -> list[int]:
 
 def _judge(answer: list[int], limits: tuple[Limit, ...]) -> Room:
     if answer[0]:
-        raise _refusal(limits[answer[0] - 1], answer[1] / 1_000_000)
+        raise RateLimited(limits[answer[0] - 1], answer[1] / 1_000_000)
     return Room(limits[answer[1] - 1].rate, answer[2], answer[3] / 1_000_000)
 
 
-def _refusal(limit: Limit, seconds: float) -> PaasError:
-    wait = max(1, round(seconds + 0.5))
-    return PaasError(
-        "rate_limited",
-        f"Too many requests. Try again in {wait} seconds.",
-        retry_after=wait,
-        details={"limit": limit.rate, "seconds": limit.period},
-    )
+class RateLimited(PaasError):
+    """rate_limited. wait (s): exactly how long until one more is admitted; clients are told whole seconds."""
+
+    def __init__(self, limit: Limit, wait: float) -> None:
+        told = max(1, round(wait + 0.5))
+        super().__init__(
+            "rate_limited",
+            f"Too many requests. Try again in {told} seconds.",
+            retry_after=told,
+            details={"limit": limit.rate, "seconds": limit.period},
+        )
+        self.wait = wait
 
 
 _arrivals: OrderedDict[str, float] = OrderedDict()
@@ -210,7 +214,7 @@ def _without_redis(limits: tuple[Limit, ...], fail_closed: bool) -> Room | None:
     for key, limit in zip(_keys(limits), limits, strict=True):
         arrival = max(_arrivals.get(key, now), now) + limit.period / limit.rate * limit.cost
         if arrival - now > limit.period:
-            raise _refusal(limit, arrival - now - limit.period) from None
+            raise RateLimited(limit, arrival - now - limit.period) from None
         _arrivals[key] = arrival
         _arrivals.move_to_end(key)
         while len(_arrivals) > MOST_LOCAL:

@@ -213,7 +213,7 @@ def db(platform: Platform, cleaner: Cleaner) -> Iterator[Platform]:
 
 def forget_caches() -> None:
     """Empty what processes remember for two seconds."""
-    from accounts import keys, throttle, tokens
+    from accounts import keys, rate_gate, throttle, tokens
     from agents import access
     from tenants import ratelimit, resolve
     from usage import prices
@@ -222,6 +222,7 @@ def forget_caches() -> None:
     keys.forget_all()
     tokens.forget_all()
     throttle.forget_all()
+    rate_gate.forget_all()
     access.forget_all()
     resolve.forget_all()
     ratelimit.forget_all()

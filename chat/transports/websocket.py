@@ -15,7 +15,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from accounts import keys, rates, tickets
 from accounts.actors import Actor
-from accounts.authentication import actor_of_headers, token_of
+from accounts.authentication import actor_of_headers
+from accounts.credentials import token_of
 from chat import host, idempotency, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import check_origin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from accounts import keys, rates
+from accounts import keys, rate_gate, rates
 from accounts.models import ApiKey
 from core.errors import PaasError
 from paas import env
@@ -83,6 +84,34 @@ async def test_each_class_person_and_key_has_its_own(site: Any, api_key: Any, li
     turn = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
     assert [await status(program, "POST", "/v1/chat/completions", turn) for _ in range(2)] == [200, 429]
     assert await status(program, "POST", "/api/v1/ws-ticket") == 201
+
+
+async def test_who_asks_on_is_refused_in_front_of_django(
+    site: Any, api_key: Any, limits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T16: the same request by the same credential, for two seconds. Anything else is judged by itself."""
+    limits(read=1)
+    asked: list[str] = []
+    real = rates.admit_now
+    monkeypatch.setattr(rates, "admit_now", lambda actor, kind: [asked.append(kind), real(actor, kind)])
+    loud, other, person = (
+        site.client("acme", token=api_key()),
+        site.client("acme", token=api_key(name="other")),
+        await site.signed_in("member"),
+    )
+    assert [await status(loud, "GET", "/api/v1/me") for _ in range(10)] == [200] + [429] * 9
+    assert asked == ["read", "read"]
+    async with loud.get("/api/v1/me") as answer:
+        assert (await answer.json())["error"]["code"] == "rate_limited"
+        assert int(answer.headers["Retry-After"]) > 3000
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert await status(loud, "GET", "/api/v1/agents") == 429
+    assert await status(loud, "POST", "/api/v1/ws-ticket") == 201
+    assert [await status(one, "GET", "/api/v1/me") for one in (other, person)] == [200, 200]
+    assert len(asked) == 6
+    limits()
+    monkeypatch.setattr(rate_gate, "clock", lambda: time.monotonic() + rate_gate.LONGEST_SECONDS)
+    assert await status(loud, "GET", "/api/v1/me") == 200
 
 
 async def test_keys_below_a_key_share_its_bucket(site: Any, db: Platform, limits: Any) -> None:
