@@ -101,7 +101,7 @@ def _read(actor: Actor, document: Any) -> tuple[str, Content]:
         slug = ""
     fields = {name: value for name, value in document.items() if name in (*SHOWN, *FIELDS)}
     # What the document leaves out is as it is by itself, and not as an earlier draft has it.
-    fields = {"name": slug, "description": ""} | content.empty_content() | fields
+    fields = {"name": slug or "-", "description": ""} | content.empty_content() | fields
     provider, problem = _provider(fields.pop("provider"))
     wanted, found = content.taken(fields)
     faults |= found
