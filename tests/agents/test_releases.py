@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from accounts.models import AuditEvent
 from agents import content, drafts, editing, portable, releases
@@ -89,7 +92,8 @@ def test_two_who_edit_do_not_lose_each_others_work(slug: str, admin: Any) -> Non
         assert refused(lost).code == "edited_meanwhile"
     # Somebody publishes beside the draft, here by a declaration.
     version = agent_of(slug).current
-    assert version is not None and version.provider is not None
+    assert version is not None
+    assert version.provider is not None
     agent_set(slug=slug, provider=version.provider, model="applied", actor="command:apply")
     error = refused(lambda: releases.agent_publish(actor=admin, slug=slug))
     assert (error.code, error.details["current"]) == ("edited_meanwhile", 2)
@@ -248,3 +252,23 @@ async def test_over_the_api(db: Platform, site: Any) -> None:
             return list(Run.objects.filter(agent__slug="over-api").values_list("version__number", flat=True))
 
     assert in_thread(ran) == [1]
+
+
+def test_from_file_to_file(slug: str, db: Platform, tmp_path: Path) -> None:
+    """The command line writes what it reads, and what it writes has no secret in it."""
+    file, said = tmp_path / "agent.yaml", StringIO()
+    with scope.platform():
+        call_command("agent", "export", slug, "--tenant", "acme", "-o", str(file))
+    text = file.read_text()
+    assert "key" not in text
+    file.write_text(text.replace("model: demo", "model: other"))
+    with scope.platform():
+        call_command("agent", "import", "--tenant", "acme", "-f", str(file), "--dry-run", stdout=said)
+        call_command("agent", "import", "--tenant", "acme", "-f", str(file), "--publish", stdout=said)
+        with pytest.raises(CommandError, match=r"(?s)format: .*model: "):
+            file.write_text("slug: x")
+            call_command("agent", "import", "--tenant", "acme", "-f", str(file))
+    lines = said.getvalue().splitlines()
+    assert lines[0] == f"acme: agent {slug} drafted (model) (dry run)"
+    assert lines[1] == f"acme: agent {slug} drafted (model), published as version 2"
+    assert AuditEvent.objects.filter(target=slug, actor="command:agent").count() == 2
