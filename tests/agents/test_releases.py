@@ -196,7 +196,8 @@ def test_a_file_brings_an_agent_elsewhere(slug: str, admin: Any, actor: Any, db:
     done = portable.agent_import(actor=admin, document=changed)
     assert (done.what, [one["field"] for one in done.changes]) == ("drafted", ["model"])
     current = agent_of(slug).current
-    assert current is not None and current.model == "demo", "what is published stays"
+    assert current is not None
+    assert current.model == "demo", "what is published stays"
     assert portable.agent_import(actor=admin, document=changed).what == "unchanged"
 
     wrong = {"format": "agent/2", "slug": "A", "provider": "x", "parameters": {"tools": 1}, "extra": 1}
