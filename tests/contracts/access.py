@@ -219,7 +219,7 @@ TENANT: dict[str, Access] = {
     "/settings/schedules/<uuid:schedule_id>/delete/": page(POST=AGENTS_EXECUTE),
     # making and releasing agents; feedback
     "/api/v1/agent-imports": api(POST=AGENTS_MANAGE),
-    "/api/v1/agents/<str:slug>": api(DELETE=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>": api(GET=CHAT_READ, DELETE=AGENTS_MANAGE),
     "/api/v1/agents/<str:slug>/restore": api(POST=AGENTS_MANAGE),
     "/api/v1/agents/<str:slug>/draft": api(GET=AGENTS_MANAGE, PATCH=AGENTS_MANAGE, DELETE=AGENTS_MANAGE),
     "/api/v1/agents/<str:slug>/versions": api(GET=AGENTS_MANAGE),
@@ -251,13 +251,15 @@ DOORS: dict[str, Access] = {
     # Phase 1
     "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/chat/history?session_id=<session>": api(GET=CHAT_READ),
-    "/api/v1/agents/<slug>": api(GET=CHAT_READ),
+    "/api/v1/agents/<slug>": api(GET=CHAT_READ, DELETE=AGENTS_MANAGE),
     "/api/v1/agents/<slug>/execute": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/sessions": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ}"),
     "/api/v1/sessions/<session>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
 }
 # Those that answer a key on the platform's host too, for its tenant.
 BY_KEY_ANYWHERE = ("/v1/", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
+# What such a door does on a tenant's host only, where the API has the address too: elsewhere 401 or 405.
+TENANTS_OWN = (("DELETE", "/api/v1/agents/<slug>"),)
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},

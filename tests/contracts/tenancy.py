@@ -202,7 +202,7 @@ ROUTES: dict[str, Declared] = {
     ),
     # making and releasing agents; feedback
     "/api/v1/agent-imports": Declared("own", ("POST",)),
-    "/api/v1/agents/<str:slug>": Declared("by_id", ("DELETE",), {"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<str:slug>": Declared("by_id", ("GET", "DELETE"), {"slug": "agent_slug"}, of_tenant=True),
     "/api/v1/agents/<str:slug>/restore": Declared("by_id", ("POST",), {"slug": "archived_agent"}, of_tenant=True),
     "/api/v1/agents/<str:slug>/draft": Declared(
         "by_id", ("GET", "PATCH", "DELETE"), {"slug": "agent_slug"}, {"model": "stolen"}, of_tenant=True
@@ -240,7 +240,8 @@ DOORS: dict[str, Declared] = {
     # Phase 1
     "/api/v1/chat/completions": Declared("own", ("POST",)),
     "/api/v1/chat/history?session_id=<session>": Declared("by_id", ids={"session": "conversation"}),
-    "/api/v1/agents/<slug>": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    # Archiving is the API's, at the same address.
+    "/api/v1/agents/<slug>": Declared("by_id", ("GET", "DELETE"), {"slug": "agent_slug"}, of_tenant=True),
     "/api/v1/agents/<slug>/execute": Declared(
         "by_id", ("POST",), {"slug": "agent_slug"}, {"task": "x"}, of_tenant=True
     ),
