@@ -68,7 +68,7 @@ def agent_publish(*, actor: Actor, slug: str, note: str = "", seen: Seen | None 
         target=slug,
         version=agent.current.number if agent.current else None,
         before=number,
-        note=note,
+        **({"note": note} if note else {}),
     )
     transaction.on_commit(access.forget_all)
     return agent, fresh
@@ -99,7 +99,7 @@ def agent_roll_back(*, actor: Actor, slug: str, number: int, note: str = "") -> 
         version=agent.current.number,
         restores=number,
         before=before,
-        note=note,
+        **({"note": note} if note else {}),
     )
     transaction.on_commit(access.forget_all)
     return agent, True
