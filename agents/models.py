@@ -15,9 +15,10 @@ slug_validator = RegexValidator(SLUG.pattern, "Use 1 to 60 small letters, digits
 
 
 class Agent(models.Model):
-    """Something people chat with, by its slug; what it does is its current version.
+    """Something people chat with, by its slug; what it does is its current version. Without one it is not published.
 
-    kind "builtin": one of agents/registry.py, whose row is made when it is first used.
+    kind "builtin": one of agents/registry.py, whose row is made when it is first used. draft: what its next version is
+    to be (agents/drafts.py); null: nobody has begun one.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -28,6 +29,7 @@ class Agent(models.Model):
     current = models.ForeignKey(
         "AgentVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_constraint=True
     )
+    draft = models.JSONField(null=True, blank=True, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -42,7 +44,8 @@ class AgentVersion(models.Model):
     """What an agent was from one moment on. Never changed (a trigger holds that); a change is a new version.
 
     parameters: sampling parameters sent to the model (temperature, top_p, max_tokens, ...). Without a provider it is a
-    built-in agent's, or one that only keeps imported conversations.
+    built-in agent's, or one that only keeps imported conversations. number: published ones count from 1; 0 is a draft
+    as somebody tried it, kept because runs point to it. restores: the version whose content it brought back.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -52,11 +55,17 @@ class AgentVersion(models.Model):
     model = models.CharField(max_length=120)
     instructions = models.TextField(blank=True, max_length=50_000)
     parameters = models.JSONField(default=dict, blank=True)
+    note = models.CharField(max_length=500, blank=True, default="", db_default="")
+    restores = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["agent", "number"], name="agent_version_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["agent", "number"], condition=models.Q(number__gt=0), name="agent_version_published_once"
+            )
+        ]
         ordering = ["-number"]
 
     def __str__(self) -> str:

@@ -7,6 +7,27 @@ from typing import Any
 # name -> (lowest, highest), as OpenAI documents them.
 NUMBERS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
 MOST_OUTPUT_TOKENS = 10_000_000
+# Those of an agent's own; they are passed on to its model.
+PARAMETERS = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "thinking",
+    }
+)
+
+
+def parameter_problems(parameters: Any) -> list[str]:
+    """What is wrong with an agent's parameters, as sentences."""
+    if not isinstance(parameters, dict) or set(parameters) - PARAMETERS:
+        return [f"Parameters of an agent are: {', '.join(sorted(PARAMETERS))}."]
+    problems = [problem_with(name, value) for name, value in parameters.items()]
+    return [problem for problem in problems if problem]
 
 
 def problem_with(name: str, value: Any) -> str | None:

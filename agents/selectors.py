@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import datetime
 
 from accounts.actors import Actor
+from agents import drafts
 from agents.charges import charged_info
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
@@ -39,6 +42,37 @@ def agent_spec(slug: str) -> AgentSpec | None:
         raise PaasError("provider_not_configured")
     rate = None if agent.own_rate is None else int(agent.own_rate)
     return replace(spec_of_version(agent, agent.current, agent.current.provider), requests_per_minute=rate)
+
+
+def pinned_spec(slug: str, pin: str) -> AgentSpec | None:
+    """One version of one of the tenant's own agents as a value, whatever is published now; None for a number that the
+    agent has not, and for an agent that is not there or archived. pin: a number, or `draft`.
+
+    Raises provider_not_configured when the version's provider is off, validation_failed for a draft that is not whole.
+    """
+    usable = Agent.objects.select_related("current").filter(kind="", archived_at=None, slug=slug)
+    agent = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk")).first()
+    if agent is None:
+        return None
+    if pin == drafts.DRAFT:
+        version = drafts.draft_tried(agent)
+    else:
+        found = AgentVersion.objects.select_related("provider").filter(agent=agent, number=int(pin)).first()
+        if found is None:
+            return None
+        version = found
+    if version.provider is None or not version.provider.enabled:
+        raise PaasError("provider_not_configured")
+    rate = None if agent.own_rate is None else int(agent.own_rate)
+    return replace(spec_of_version(agent, version, version.provider), requests_per_minute=rate)
+
+
+def version_made_at(slug: str, pin: str) -> datetime | None:
+    """When the version `pin` of an agent that is in use was published; None where there is none."""
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", pin):
+        return None
+    own = AgentVersion.objects.filter(agent__slug=slug, agent__kind="", agent__archived_at=None, number=int(pin))
+    return own.values_list("created_at", flat=True).first()
 
 
 def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccount) -> AgentSpec:

@@ -10,23 +10,9 @@ from django.db import transaction
 from accounts import audit
 from agents import access
 from agents.models import Agent, AgentVersion, slug_validator
-from agents.parameters import problem_with
+from agents.parameters import parameter_problems
 from llm.models import ProviderAccount
 from tenants import limits
-
-# Sampling parameters that are passed on to the model, in the names of OpenAI's chat completions.
-PARAMETERS = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "stop",
-        "thinking",
-    }
-)
 
 
 def agent_set(
@@ -78,8 +64,5 @@ def agent_set(
 
 
 def _check_parameters(parameters: Any) -> None:
-    if not isinstance(parameters, dict) or set(parameters) - PARAMETERS:
-        raise ValidationError(f"Parameters of an agent are: {', '.join(sorted(PARAMETERS))}.")
-    problems = [problem_with(name, value) for name, value in parameters.items()]
-    if any(problems):
-        raise ValidationError([problem for problem in problems if problem])
+    if problems := parameter_problems(parameters):
+        raise ValidationError(problems)

@@ -14,7 +14,7 @@ from accounts import tickets
 from accounts.actors import Actor
 from accounts.credentials import token_of
 from accounts.policies import CHAT_WRITE
-from chat import selectors, services
+from chat import feedback, selectors, services
 from chat.models import Conversation
 from core.errors import PaasError
 
@@ -72,17 +72,21 @@ class ConversationRestore(APIView):
         return Response(selectors.conversation_view(found))
 
 
-def _messages(found: Conversation, *, every: bool = False) -> dict[str, Any]:
+def _messages(actor: Actor, found: Conversation, *, every: bool = False) -> dict[str, Any]:
     """The answer of the two views below. every: those of the other branches too."""
     # The run first: one that ends in between is then shown with its message, not lost.
     running = selectors.active_run(found)
     found.refresh_from_db(fields=["leaf_id"])
     tree = selectors.tree_of(found)
     messages = selectors.messages_of(found, tree.order if every else tree.path)
+    said = feedback.feedback_of(actor, found)
+    views = [selectors.message_view(one, tree.siblings(one.id)) for one in messages]
+    for one, view in zip(messages, views, strict=True):
+        view["feedback"] = {"rating": said[one.id].rating, "comment": said[one.id].comment} if one.id in said else None
     return {
         "conversation": selectors.conversation_view(found) | {"active_run_id": str(running.id) if running else None},
         "path": [str(one) for one in tree.path],
-        "messages": [selectors.message_view(one, tree.siblings(one.id)) for one in messages],
+        "messages": views,
         "active_run": selectors.run_view(running) if running else None,
     }
 
@@ -94,10 +98,11 @@ class ConversationMessages(APIView):
         all = serializers.BooleanField(default=False)
 
     def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
-        found = selectors.conversation_for(actor_of(request), conversation_id)
+        actor = actor_of(request)
+        found = selectors.conversation_for(actor, conversation_id)
         query = self.Query(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return Response(_messages(found, every=query.validated_data["all"]))
+        return Response(_messages(actor, found, every=query.validated_data["all"]))
 
 
 class ConversationActive(APIView):
@@ -115,7 +120,7 @@ class ConversationActive(APIView):
         found = services.conversation_show(
             actor=actor, conversation_id=conversation_id, message_id=body.validated_data["message_id"]
         )
-        return Response(_messages(found))
+        return Response(_messages(actor, found))
 
 
 class WebsocketTicket(APIView):

@@ -182,6 +182,35 @@ class Message(models.Model):
         return f"{self.role}: {self.content[:40]}"
 
 
+class Feedback(models.Model):
+    """What whoever got an answer thought of it: one a person (or key) and message.
+
+    author_id: a person's or an API key's id. version: of the agent, when it was said; an answer that is continued
+    later may be another version's then.
+    """
+
+    class Rating(models.TextChoices):
+        UP = "up"
+        DOWN = "down"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="feedback")
+    version = models.ForeignKey(AgentVersion, on_delete=models.PROTECT, related_name="+")
+    author_id = models.UUIDField()
+    by_key = models.BooleanField(default=False)
+    rating = models.CharField(max_length=4, choices=Rating.choices)
+    comment = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    updated_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "author_id"], name="feedback_once")]
+        indexes = [models.Index(fields=["version", "-id"], name="feedback_of_version")]
+
+    def __str__(self) -> str:
+        return f"{self.rating} on {self.message_id}"
+
+
 class RunSegment(models.Model):
     """A stretch of a run's log: events first_seq..last_seq, one checkpoint's worth.
 

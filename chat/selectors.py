@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ
@@ -26,7 +26,8 @@ def owns(actor: Actor, other: Actor) -> bool:
     return (actor.tenant.id, actor.user_id, actor.key_id) == (other.tenant.id, other.user_id, other.key_id)
 
 
-def _own(actor: Actor) -> Q:
+def own_rows(actor: Actor) -> Q:
+    """That a conversation or a run is the actor's own. Raises permission_denied."""
     actor.require(CHAT_READ)
     return Q(user_id=actor.user_id, key_id=actor.key_id)
 
@@ -36,7 +37,7 @@ def conversations_for(actor: Actor) -> QuerySet[Conversation]:
     running = Run.objects.filter(conversation=OuterRef("pk"), status__in=UNFINISHED)
     return (
         Conversation.objects.select_related("agent")
-        .filter(_own(actor), deleted_at=None)
+        .filter(own_rows(actor), deleted_at=None)
         .annotate(active_run_id=Subquery(running.values("id")[:1]))
         .order_by("-updated_at", "-id")
     )
@@ -76,7 +77,7 @@ def conversation_for(actor: Actor, conversation_id: uuid.UUID, *, deleted: bool 
     found = (
         Conversation.objects.select_related("agent")
         .annotate(active=Exists(Run.objects.filter(conversation=OuterRef("pk"), status__in=UNFINISHED)))
-        .filter(_own(actor), id=conversation_id, deleted_at__isnull=not deleted)
+        .filter(own_rows(actor), id=conversation_id, deleted_at__isnull=not deleted)
         .first()
     )
     if found is None:
@@ -91,7 +92,7 @@ def agent_of_conversation(actor: Actor, conversation_id: uuid.UUID) -> str:
 
 def agent_of_answer(actor: Actor, conversation_id: uuid.UUID, message_id: uuid.UUID) -> str:
     """The slug of the agent that wrote an answer of this conversation. Raises not_found."""
-    own = Conversation.objects.filter(_own(actor), id=conversation_id, deleted_at=None)
+    own = Conversation.objects.filter(own_rows(actor), id=conversation_id, deleted_at=None)
     found = Message.objects.filter(id=message_id, conversation__in=own, role="assistant")
     slug = found.values_list("run__agent__slug", flat=True).first()
     if slug is None:
@@ -111,8 +112,9 @@ def messages_of(conversation: Conversation, ids: list[uuid.UUID] | None = None) 
     order = tree_of(conversation).path if ids is None else ids
     # All of them and not by a list of ids: there are few that are not shown.
     rows = Message.objects.select_related("run__agent").filter(conversation=conversation)
+    rows = rows.annotate(version_number=F("run__version__number"))
     found = {message.id: message for message in rows}
-    messages = [found[one] for one in order if one in found]
+    messages: list[Message] = [found[one] for one in order if one in found]
     earlier = Run.objects.filter(conversation=conversation, message_id__isnull=False).exclude(
         id__in=rows.filter(role="assistant").values("run_id")
     )
@@ -130,7 +132,7 @@ def active_run(conversation: Conversation) -> Run | None:
 
 def run_for(actor: Actor, run_id: uuid.UUID) -> Run:
     """One of the actor's runs. Raises not_found."""
-    found = Run.objects.filter(_own(actor), id=run_id).first()
+    found = Run.objects.filter(own_rows(actor), id=run_id).first()
     if found is None:
         raise PaasError("not_found")
     return found
@@ -205,6 +207,7 @@ def message_view(message: Message, siblings: list[uuid.UUID] | None = None) -> d
         "run_id": str(run.id),
         "created_at": message.created_at.isoformat(),
         "agent": {"slug": run.agent.slug, "name": run.agent.name} if answer else None,
+        "agent_version": getattr(message, "version_number", None) if answer else None,
         "finish_reason": run.finish_reason or None if answer else None,
         "usage": _sum_of(usages) if answer else None,
     }

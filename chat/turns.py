@@ -115,6 +115,12 @@ class StartedTurn:
     status: str = "running"
     replayed: bool = False
     tightest: Standing | None = None  # of the limits on tokens, with this turn held
+    asked_as: str = ""  # the agent as the request named it, with its version if it was pinned
+
+    @property
+    def name(self) -> str:
+        """What the answer says is its model: what was asked for, and the agent's slug where nothing was."""
+        return self.asked_as or self.spec.slug
 
     @property
     def headers(self) -> dict[str, str]:
@@ -137,7 +143,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
         if request.idempotency_key and not refused.code.startswith("idempotency") and refused.status != 503:
             code, told = await _of_key(actor, request)
             if code is not None:
-                return await _replayed(actor, code, told)
+                return await _replayed(actor, request, code, told)
         raise
 
 
@@ -213,7 +219,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         if lock and not new and code not in BEGUN:
             await here.locks.release(lock, run_id)
     if code == "replayed":
-        return await _replayed(actor, code, history)
+        return await _replayed(actor, request, code, history)
     if code not in BEGUN:
         raise _refusal(code, counted, quota)
 
@@ -230,7 +236,9 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         here.execute(run)
     tightest = standing_of(quota) if quota else None
     answered = stored_message if conversational else None
-    return StartedTurn(run_id, spec, log, conversation_id, answered, title, counted, status, tightest=tightest)
+    return StartedTurn(
+        run_id, spec, log, conversation_id, answered, title, counted, status, tightest=tightest, asked_as=request.agent
+    )
 
 
 async def _own_agent(actor: Actor, request: TurnRequest) -> str:
@@ -268,7 +276,7 @@ async def _of_key(actor: Actor, request: TurnRequest) -> tuple[Any, ...]:
     return row if row is not None else (None, None)
 
 
-async def _replayed(actor: Actor, code: str, told: dict[str, Any] | None) -> StartedTurn:
+async def _replayed(actor: Actor, request: TurnRequest, code: str, told: dict[str, Any] | None) -> StartedTurn:
     """The turn that an earlier request with the same key began."""
     if code != "replayed" or told is None:
         raise idempotency.refusal(code)
@@ -287,6 +295,7 @@ async def _replayed(actor: Actor, code: str, told: dict[str, Any] | None) -> Sta
         told["input_tokens"],
         told["status"],
         replayed=True,
+        asked_as=request.agent,
     )
 
 

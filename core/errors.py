@@ -159,6 +159,9 @@ ERRORS: dict[str, ErrorSpec] = {
     ),
     "last_owner": ErrorSpec(409, "A workspace needs an owner. Make somebody else an owner first.", "conflict_error"),
     "already_exists": ErrorSpec(409, "There is one with this name already.", "conflict_error"),
+    "edited_meanwhile": ErrorSpec(
+        412, "Somebody else has changed this since you looked. Look again, then repeat what you did.", "conflict_error"
+    ),
     "wrong_status": ErrorSpec(409, "This cannot be done while the workspace is in this state.", "conflict_error"),
     "stream_gone": ErrorSpec(
         410, "This position is not in the stream. Fetch the conversation again.", "not_found_error"

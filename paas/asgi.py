@@ -55,7 +55,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await openai.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif path_.startswith("/api/v1/runs"):
         await sse.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
-    elif phase1.serves(path_, scope["paas.tenant"]):
+    elif phase1.serves(path_, scope["paas.tenant"], scope["method"]):
         await phase1.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)

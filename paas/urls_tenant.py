@@ -15,9 +15,11 @@ from accounts.members_api import (
     OwnerTransfer,
 )
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
+from agents import release_api as releases
 from agents.api import AgentList
 from agents.quota_api import LimitDetail, LimitList, QuotaList
 from chat import api as chat
+from chat import feedback_api as feedback
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from portal import (
     audit,
@@ -71,6 +73,20 @@ api = [
     path("usage/statement", StatementDetail.as_view()),
     path("usage/invoices", InvoiceList.as_view()),
     path("usage/invoices/<str:number>", InvoiceDetail.as_view()),
+    # making and releasing agents
+    path("agent-imports", releases.AgentImport.as_view()),
+    path("agents/<str:slug>", releases.AgentDetail.as_view()),
+    path("agents/<str:slug>/restore", releases.AgentRestore.as_view()),
+    path("agents/<str:slug>/draft", releases.AgentDraft.as_view()),
+    path("agents/<str:slug>/versions", releases.AgentVersions.as_view()),
+    path("agents/<str:slug>/versions/<str:number>", releases.AgentVersionDetail.as_view()),
+    path("agents/<str:slug>/diff", releases.AgentDiff.as_view()),
+    path("agents/<str:slug>/publish", releases.AgentPublish.as_view()),
+    path("agents/<str:slug>/rollback", releases.AgentRollBack.as_view()),
+    path("agents/<str:slug>/export", releases.AgentExport.as_view()),
+    # feedback on answers
+    path("agents/<str:slug>/feedback", feedback.AgentFeedback.as_view()),
+    path("messages/<uuid:message_id>/feedback", feedback.MessageFeedback.as_view()),
     # API keys
     path("keys", KeyList.as_view()),
     path("keys/<uuid:key_id>", KeyDetail.as_view()),

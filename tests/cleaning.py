@@ -17,6 +17,7 @@ _TENANT_TABLES = (
     "chat_runtask",
     "chat_letin",
     "chat_runsegment",
+    "chat_feedback",
     "chat_message",
     "chat_run",
     "chat_conversation",

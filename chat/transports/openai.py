@@ -75,9 +75,15 @@ async def _models(actor: Actor) -> dict[str, Any]:
 
 
 async def _model(actor: Actor, name: str) -> dict[str, Any]:
+    """One of the list, or a published version of an agent of it, by its pinned name."""
+    slug, _, pin = name.partition("@")
     for view in (await _models(actor))["data"]:
         if view["id"] == name:
             return dict(view)
+        if view["id"] == slug and pin:
+            made_at = await scope.run_in_tenant(actor.tenant, agent_selectors.version_made_at, slug, pin)
+            if made_at is not None:
+                return _model_view(name, made_at, actor)
     raise PaasError("agent_not_found", details={"param": "model"})
 
 
@@ -165,7 +171,7 @@ async def _answer_whole(request: HttpRequest, started: StartedTurn, actor: Actor
             "id": _completion_id(started.run_id),
             "object": "chat.completion",
             "created": int(idempotency.made_at(started.run_id)),
-            "model": started.spec.slug,
+            "model": started.name,
             "choices": [{"index": 0, "message": message, "finish_reason": _reason(reason), "logprobs": None}],
             "usage": usage_view(usage),
         },
@@ -209,7 +215,7 @@ def _chunk_head(started: StartedTurn) -> bytes:
         "id": _completion_id(started.run_id),
         "object": "chat.completion.chunk",
         "created": int(idempotency.made_at(started.run_id)),
-        "model": started.spec.slug,
+        "model": started.name,
     }
     return b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":'
 

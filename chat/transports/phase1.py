@@ -36,11 +36,15 @@ METHODS = {
 INVALID = ("validation_failed", "malformed_json")
 
 
-def serves(path: str, tenant: TenantRef | None) -> bool:
-    """Whether a path is this door's. A tenant's list of agents is its own API's, which has Phase 1's fields too."""
+def serves(path: str, tenant: TenantRef | None, method: str) -> bool:
+    """Whether a request is this door's. A tenant's list of agents is its own API's, which has Phase 1's fields too, and
+    so is archiving one."""
     if path in METHODS:
         return tenant is None or path != "/api/v1/agents"
-    return bool(AGENT.fullmatch(path) or SESSION.fullmatch(path))
+    agent = AGENT.fullmatch(path)
+    if agent and not agent[2] and method == "DELETE" and tenant is not None:
+        return False
+    return bool(agent or SESSION.fullmatch(path))
 
 
 async def door(request: HttpRequest) -> None:

@@ -23,6 +23,7 @@ from accounts.policies import (
     ADMIN_OWNER,
     ADMIN_SETTINGS,
     AGENTS_EXECUTE,
+    AGENTS_MANAGE,
     CHAT_READ,
     CHAT_WRITE,
     KEY_ACTIONS,
@@ -114,7 +115,7 @@ TENANT: dict[str, Access] = {
     "/chat/<uuid:conversation_id>/": page(GET=ANY),
     "/i18n/setlang/": public("POST"),
     "/api/v1/me": api(GET=ANY, PATCH=PERSON),
-    "/api/v1/agents": api(GET=CHAT_READ),
+    "/api/v1/agents": api(GET=CHAT_READ, POST=AGENTS_MANAGE),
     "/api/v1/conversations": api(GET=CHAT_READ),
     "/api/v1/conversations/<uuid:conversation_id>": api(
         GET=CHAT_READ, PATCH=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
@@ -216,6 +217,21 @@ TENANT: dict[str, Access] = {
     "/settings/schedules/<uuid:schedule_id>/pause/": page(POST=AGENTS_EXECUTE),
     "/settings/schedules/<uuid:schedule_id>/run-now/": page(POST=AGENTS_EXECUTE),
     "/settings/schedules/<uuid:schedule_id>/delete/": page(POST=AGENTS_EXECUTE),
+    # making and releasing agents; feedback
+    "/api/v1/agent-imports": api(POST=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>": api(GET=CHAT_READ, DELETE=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/restore": api(POST=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/draft": api(GET=AGENTS_MANAGE, PATCH=AGENTS_MANAGE, DELETE=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/versions": api(GET=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/versions/<str:number>": api(GET=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/diff": api(GET=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/publish": api(POST=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/rollback": api(POST=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/export": api(GET=AGENTS_MANAGE),
+    "/api/v1/agents/<str:slug>/feedback": api(GET=AGENTS_MANAGE),
+    "/api/v1/messages/<uuid:message_id>/feedback": api(
+        PUT=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
+    ),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {
@@ -235,13 +251,15 @@ DOORS: dict[str, Access] = {
     # Phase 1
     "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/chat/history?session_id=<session>": api(GET=CHAT_READ),
-    "/api/v1/agents/<slug>": api(GET=CHAT_READ),
+    "/api/v1/agents/<slug>": api(GET=CHAT_READ, DELETE=AGENTS_MANAGE),
     "/api/v1/agents/<slug>/execute": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/sessions": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ}"),
     "/api/v1/sessions/<session>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
 }
 # Those that answer a key on the platform's host too, for its tenant.
 BY_KEY_ANYWHERE = ("/v1/", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
+# What such a door does on a tenant's host only, where the API has the address too: elsewhere 401 or 405.
+TENANTS_OWN = (("DELETE", "/api/v1/agents/<slug>"),)
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},

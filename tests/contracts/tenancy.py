@@ -52,7 +52,7 @@ ROUTES: dict[str, Declared] = {
     "/chat/<uuid:conversation_id>/": Declared("shell", ids={"conversation_id": "conversation"}, page=True),
     "/i18n/setlang/": Declared("public", ("POST",), page=True),
     "/api/v1/me": Declared("own", ("GET", "PATCH")),
-    "/api/v1/agents": Declared("own"),
+    "/api/v1/agents": Declared("own", ("GET", "POST")),
     "/api/v1/conversations": Declared("own"),
     "/api/v1/conversations/<uuid:conversation_id>": Declared(
         "by_id", ("GET", "PATCH", "DELETE"), {"conversation_id": "conversation"}, {"title": "stolen"}
@@ -200,6 +200,27 @@ ROUTES: dict[str, Declared] = {
     "/settings/schedules/<uuid:schedule_id>/delete/": Declared(
         "by_id", ("POST",), {"schedule_id": "schedule"}, page=True
     ),
+    # making and releasing agents; feedback
+    "/api/v1/agent-imports": Declared("own", ("POST",)),
+    "/api/v1/agents/<str:slug>": Declared("by_id", ("GET", "DELETE"), {"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<str:slug>/restore": Declared("by_id", ("POST",), {"slug": "archived_agent"}, of_tenant=True),
+    "/api/v1/agents/<str:slug>/draft": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"slug": "agent_slug"}, {"model": "stolen"}, of_tenant=True
+    ),
+    "/api/v1/agents/<str:slug>/versions": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<str:slug>/versions/<str:number>": Declared(
+        "by_id", ids={"slug": "agent_slug", "number": "agent_version"}, of_tenant=True
+    ),
+    "/api/v1/agents/<str:slug>/diff": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<str:slug>/publish": Declared("by_id", ("POST",), {"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<str:slug>/rollback": Declared(
+        "by_id", ("POST",), {"slug": "agent_slug"}, {"version": 1}, of_tenant=True
+    ),
+    "/api/v1/agents/<str:slug>/export": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/agents/<str:slug>/feedback": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    "/api/v1/messages/<uuid:message_id>/feedback": Declared(
+        "by_id", ("PUT", "DELETE"), {"message_id": "answer"}, {"rating": "down"}
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
@@ -219,7 +240,8 @@ DOORS: dict[str, Declared] = {
     # Phase 1
     "/api/v1/chat/completions": Declared("own", ("POST",)),
     "/api/v1/chat/history?session_id=<session>": Declared("by_id", ids={"session": "conversation"}),
-    "/api/v1/agents/<slug>": Declared("by_id", ids={"slug": "agent_slug"}, of_tenant=True),
+    # Archiving is the API's, at the same address.
+    "/api/v1/agents/<slug>": Declared("by_id", ("GET", "DELETE"), {"slug": "agent_slug"}, of_tenant=True),
     "/api/v1/agents/<slug>/execute": Declared(
         "by_id", ("POST",), {"slug": "agent_slug"}, {"task": "x"}, of_tenant=True
     ),

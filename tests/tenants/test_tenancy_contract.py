@@ -68,7 +68,7 @@ class Acme:
         """All of acme's rows that somebody might have changed."""
         from accounts.models import Invitation, Membership
         from agents.models import Agent
-        from chat.models import Conversation, Message, Response, Run
+        from chat.models import Conversation, Feedback, Message, Response, Run
 
         def read() -> Any:
             with scope.bind(self.tenant):
@@ -77,7 +77,8 @@ class Acme:
                     sorted(map(str, Run.objects.values_list("id", "status"))),
                     sorted(map(str, Response.objects.values_list("run_id", "stored"))),
                     Message.objects.count(),
-                    Agent.objects.count(),
+                    sorted(map(str, Agent.objects.values_list("slug", "archived_at", "draft", "current_id"))),
+                    Feedback.objects.count(),
                     sorted(map(str, Membership.objects.values_list("user_id", "role"))),
                     sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
                     list(IdentityProvider.objects.values_list("id", "name", "client_id")),
@@ -90,19 +91,24 @@ class Acme:
 async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
     from accounts.keys import key_create
+    from agents.models import Agent, AgentVersion
     from agents.services import agent_set
     from chat.models import Conversation, Schedule
     from llm.selectors import provider_named
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
 
-    made: dict[str, str] = {}
+    made: dict[str, str] = {"archived_agent": f"archived-{uuid.uuid4().hex[:8]}", "agent_version": "904715"}
 
     def set_up() -> None:
         with scope.bind(db.acme):
             made["api_key"] = str(key_create(name=MARK, scopes=["chat:read"], actor="test")[0].pk)
             provider: Any = provider_named("scripted")
-            agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
+            for slug in (secret_agent, made["archived_agent"]):
+                agent_set(slug=slug, provider=provider, model="demo", actor="test", fields={"name": MARK})
+            own = Agent.objects.get(slug=secret_agent)
+            AgentVersion.objects.create(agent=own, number=int(made["agent_version"]), provider=provider, model="demo")
+            Agent.objects.filter(slug=made["archived_agent"]).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(set_up)
     invoice = in_thread(lambda: issued_invoice(db, model=MARK, **free("1.50"))).label
@@ -118,6 +124,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     csrf = _csrf(owner, site, "acme")
     async with owner.delete(f"/api/v1/conversations/{conversations[1]}", headers=csrf) as answer:
         assert answer.status == 204
+    async with owner.get(f"/api/v1/conversations/{conversations[0]}/messages") as answer:
+        made["answer"] = (await answer.json())["messages"][-1]["id"]
     async with owner.post("/v1/responses", json={"model": "assistant", "input": MARK}) as answer:
         response = (await answer.json())["id"]
     gate = asyncio.Event()
@@ -146,8 +154,6 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
         assert "run.completed" in await answer.text(), "nobody has stopped it"
 
     def tear_down() -> None:
-        from agents.models import Agent
-
         with scope.bind(db.acme):
             Conversation.objects.all().delete()
             Schedule.objects.all().delete()

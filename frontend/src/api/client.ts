@@ -2,6 +2,7 @@ import type {
   Agent,
   Conversation,
   ConversationPage,
+  Feedback,
   MessagePage,
   RunCreated,
   TurnRequest,
@@ -57,6 +58,12 @@ export class Api {
   /** Shows the branch of a message; answers with what is shown then. */
   show = (id: string, messageId: string): Promise<MessagePage> =>
     this.#call('POST', `/api/v1/conversations/${encodeURIComponent(id)}/active`, { message_id: messageId });
+
+  /** Says what the person thinks of an answer; null takes it back. */
+  rate = (messageId: string, feedback: Feedback | null): Promise<unknown> => {
+    const path = `/api/v1/messages/${encodeURIComponent(messageId)}/feedback`;
+    return feedback === null ? this.#call('DELETE', path) : this.#call('PUT', path, feedback);
+  };
 
   startRun = (request: TurnRequest): Promise<RunCreated> => this.#call('POST', '/api/v1/runs', request);
 

@@ -36,6 +36,12 @@ export interface Usage {
   currency: string;
 }
 
+/** What the person thinks of an answer. */
+export interface Feedback {
+  rating: 'up' | 'down';
+  comment: string;
+}
+
 export interface StoredMessage {
   id: string;
   /** What it follows; null: it begins the conversation. */
@@ -51,6 +57,7 @@ export interface StoredMessage {
   finish_reason: string | null;
   created_at: string;
   usage: Usage | null;
+  feedback?: Feedback | null;
 }
 
 export interface MessagePage {

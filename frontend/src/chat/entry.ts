@@ -1,4 +1,4 @@
-import type { StoredMessage, Usage } from '../api/contract';
+import type { Feedback, StoredMessage, Usage } from '../api/contract';
 import type { RunState } from '../run/reducer';
 
 /**
@@ -24,6 +24,8 @@ export interface Entry {
   finishReason: string | null;
   createdAt: string | null;
   usage: Usage | null;
+  /** What the person said of this answer. */
+  feedback: Feedback | null;
 }
 
 export function storedEntry(message: StoredMessage): Entry {
@@ -43,6 +45,7 @@ export function storedEntry(message: StoredMessage): Entry {
     finishReason: message.finish_reason,
     createdAt: message.created_at,
     usage: message.usage,
+    feedback: message.feedback ?? null,
   };
 }
 
@@ -62,6 +65,7 @@ export function sentEntry(key: string, content: string): Entry {
     finishReason: null,
     createdAt: new Date().toISOString(),
     usage: null,
+    feedback: null,
   };
 }
 
@@ -82,6 +86,7 @@ export function liveEntry(runId: string, place: Partial<Entry> = {}): Entry {
     finishReason: null,
     createdAt: null,
     usage: null,
+    feedback: null,
     ...place,
   };
 }

@@ -1,5 +1,5 @@
 import type { Api } from '../api/client';
-import type { Conversation, MessagePage, TurnAccepted, TurnRequest } from '../api/contract';
+import type { Conversation, Feedback, MessagePage, TurnAccepted, TurnRequest } from '../api/contract';
 import { Failure } from '../api/failure';
 import type { RunFeed } from '../run/feed';
 import type { Runs } from '../run/runs';
@@ -211,6 +211,22 @@ export class Thread extends Observable<ThreadState> {
     return entries.slice(0, entries.findIndex((item) => item.id === entry.id));
   }
 
+  /** Says what the person thinks of an answer; what was said before is shown again where that fails. */
+  async rate(entry: Entry, feedback: Feedback | null): Promise<boolean> {
+    if (entry.id === null) return false;
+    this.#edit(entry.key, { feedback });
+    try {
+      await this.#parts.api.rate(entry.id, feedback);
+    } catch (error) {
+      this.#edit(entry.key, { feedback: entry.feedback });
+      const failure = Failure.from(error);
+      this.patch({ failure, again: () => this.rate(entry, feedback) });
+      this.#parts.events.failed(failure);
+      return false;
+    }
+    return true;
+  }
+
   async stop(): Promise<void> {
     const { runId, sending } = this.get();
     if (runId === null) {
@@ -302,7 +318,8 @@ export class Thread extends Observable<ThreadState> {
       const old = before.get(entry.key);
       const same = old && old.content === entry.content && old.status === entry.status && !old.error === !entry.error;
       const placed = old?.id === entry.id && String(old?.siblings) === String(entry.siblings);
-      return same && placed ? old : entry;
+      const said = old?.feedback?.rating === entry.feedback?.rating && old?.feedback?.comment === entry.feedback?.comment;
+      return same && placed && said ? old : entry;
     });
   }
 

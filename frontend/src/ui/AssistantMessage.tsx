@@ -12,6 +12,7 @@ import { FailureNotice } from './FailureNotice';
 import { ContinueIcon, RetryIcon } from './icons';
 import { Reasoning } from './Reasoning';
 import { Siblings } from './Siblings';
+import { Thumbs } from './Thumbs';
 import { ToolCalls } from './ToolCalls';
 
 /** Stands in for the feed of an answer that was stored before this page was opened. */
@@ -105,6 +106,7 @@ function Actions({ entry, thread, last, busy }: AssistantMessageProps) {
           <span>{t('message.continue')}</span>
         </button>
       )}
+      {!busy && <Thumbs entry={entry} thread={thread} />}
       {entry.usage && entry.usage.output_tokens > 0 && <UsageNote usage={entry.usage} />}
     </div>
   );

@@ -51,6 +51,12 @@ export const TrashIcon = icon(
 export const MenuIcon = icon(<path d="M3.5 6h13M3.5 10h13M3.5 14h9" />);
 export const CloseIcon = icon(<path d="m5.5 5.5 9 9M14.5 5.5l-9 9" />);
 export const ArrowDownIcon = icon(<path d="M10 4v11.5M5 10.8l5 5 5-5" />);
+export const ThumbUpIcon = icon(
+  <path d="M6.5 9v7.5H4V9zM6.5 9l3-5.5c1.2 0 2 .8 2 2V8h3.6c1 0 1.7.9 1.5 1.8l-1 5c-.2.9-.8 1.7-1.8 1.7H6.5" />,
+);
+export const ThumbDownIcon = icon(
+  <path d="M6.5 11V3.5H4V11zM6.5 11l3 5.5c1.2 0 2-.8 2-2V12h3.6c1 0 1.7-.9 1.5-1.8l-1-5c-.2-.9-.8-1.7-1.8-1.7H6.5" />,
+);
 export const ChevronIcon = icon(<path d="m7.5 5 5 5-5 5" />);
 export const SettingsIcon = icon(
   <>

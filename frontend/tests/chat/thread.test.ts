@@ -49,6 +49,7 @@ function make(id: string | null, first: MessagePage = page([])) {
   const api = {
     messages: vi.fn(async () => first),
     show: vi.fn<(id: string, messageId: string) => Promise<MessagePage>>(),
+    rate: vi.fn(async () => {}),
     conversations: vi.fn(async () => ({ conversations: [CONVERSATION], next_cursor: null })),
   };
   const events = { named: vi.fn(), turned: vi.fn(), ended: vi.fn(), failed: vi.fn() };
@@ -357,5 +358,27 @@ describe('branches', () => {
     parts.api.show.mockRejectedValue(new Failure('run_in_progress'));
     await parts.thread.show('user-q');
     expect(parts.thread.get().failure?.code).toBe('run_in_progress');
+  });
+});
+
+describe('feedback', () => {
+  it('is shown at once, and what was said before comes back where it is refused', async () => {
+    const first = page([stored('user', 'q'), stored('assistant', 'a', { feedback: { rating: 'up', comment: 'x' } })]);
+    const parts = make('c1', first);
+    await parts.thread.load();
+    const entry = () => parts.thread.get().entries[1]!;
+    expect(entry().feedback).toEqual({ rating: 'up', comment: 'x' });
+    const done = parts.thread.rate(entry(), null);
+    expect(entry().feedback).toBeNull();
+    expect(await done).toBe(true);
+    expect(parts.api.rate).toHaveBeenCalledWith('assistant-a', null);
+    parts.api.rate.mockRejectedValueOnce(new Failure('network'));
+    expect(await parts.thread.rate(entry(), { rating: 'down', comment: '' })).toBe(false);
+    expect(entry().feedback).toBeNull();
+    expect(parts.thread.get().failure?.code).toBe('network');
+    // Another tab said something else meanwhile.
+    first.messages[1]!.feedback = { rating: 'down', comment: 'y' };
+    await parts.thread.load();
+    expect(entry().feedback).toEqual({ rating: 'down', comment: 'y' });
   });
 });

@@ -1,0 +1,156 @@
+"""What a version of an agent says, as JSON: drafts, differences and files are made of it.
+
+The fields are those of AgentVersion but for its own (number, note, ...), so a field that is added there is drafted,
+compared, published and exported without a word here. A provider stands in it by its id, or by its name where people
+and files see it. `name` and `description` are the agent's; those of a draft come into force when it is published.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import uuid
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from agents.models import Agent, AgentVersion
+from agents.parameters import parameter_problems
+from llm.models import ProviderAccount
+from llm.selectors import provider_named
+
+Content = dict[str, Any]
+Faults = dict[str, list[str]]
+
+_ABOUT = {"id", "agent", "number", "note", "restores", "created_by", "created_at"}
+FIELDS = tuple(one.name for one in AgentVersion._meta.concrete_fields if one.name not in _ABOUT)
+SHOWN = ("name", "description")
+MOST_LINES = 2000  # of a text whose lines are compared: the time grows with their square
+
+
+def content_of(version: AgentVersion) -> Content:
+    """What a version says."""
+    return {name: getattr(version, name) for name in FIELDS} | {"provider": _text(version.provider_id)}
+
+
+def empty_content() -> Content:
+    """What a new agent's draft begins with."""
+    return content_of(AgentVersion())
+
+
+def attributes_of(content: Content) -> dict[str, Any]:
+    """The same as AgentVersion takes it."""
+    found = {name: content[name] for name in FIELDS if name in content and name != "provider"}
+    provider = content.get("provider")
+    return found | {"provider_id": uuid.UUID(provider) if provider else None}
+
+
+def shown(content: Content) -> Content:
+    """Content for people: the provider by its name, null where it is none of this workspace's any more."""
+    provider = ProviderAccount.objects.filter(pk=content["provider"]).first() if content.get("provider") else None
+    ordered = {name: content[name] for name in (*SHOWN, *FIELDS) if name in content}
+    return ordered | {"provider": provider.name if provider else None} if "provider" in content else ordered
+
+
+def taken(asked: Content) -> tuple[Content, Faults]:
+    """(what somebody asked for, with the provider by id; what is wrong with it, by field).
+
+    Only the fields that are there are judged: a draft may be unfinished.
+    """
+    faults: Faults = {name: ["Not a field of an agent."] for name in asked if name not in (*SHOWN, *FIELDS)}
+    wanted = {name: value for name, value in asked.items() if name not in faults}
+    for name, value in wanted.items():
+        if problem := _type_problem(name, value):
+            faults[name] = [problem]
+    if wanted.get("provider") and "provider" not in faults:
+        account = provider_named(wanted["provider"])
+        if account is None:
+            faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
+        else:
+            wanted["provider"] = str(account.pk)
+    given = {name for name in wanted if name not in faults}
+    # An empty provider or model is one that is still to come.
+    given -= {name for name in ("provider", "model", *SHOWN) if not wanted.get(name)}
+    return wanted, faults | faults_of(wanted, given)
+
+
+def faults_of(content: Content, names: set[str] | None = None) -> Faults:
+    """What is wrong with these fields (all of them: is it whole?), a list of sentences for each."""
+    judged = set(FIELDS) | set(SHOWN) if names is None else names
+    found: Faults = {}
+    version = AgentVersion(number=1, **attributes_of(content if names is None else _only(content, judged)))
+    others = [one.name for one in AgentVersion._meta.concrete_fields if one.name not in judged]
+    _collect(found, version, others)
+    agent = Agent(slug="x", **{name: content[name] for name in SHOWN if name in content})
+    _collect(found, agent, [one.name for one in Agent._meta.concrete_fields if one.name not in judged & set(SHOWN)])
+    if "parameters" in judged and (problems := parameter_problems(content.get("parameters") or {})):
+        found["parameters"] = problems
+    if names is None and content.get("provider") and "provider" not in found:
+        account = ProviderAccount.objects.get(pk=content["provider"])
+        if not account.enabled:
+            found["provider"] = [f"The provider {account.name!r} is switched off."]
+    return found
+
+
+def differences(before: Content, after: Content) -> list[dict[str, Any]]:
+    """What differs, field by field, as {field, from, to}; instructions as {field, diff}, a unified diff."""
+    found: list[dict[str, Any]] = []
+    for name in (*SHOWN, *FIELDS):
+        if name not in before or name not in after or before[name] == after[name]:
+            continue
+        if name == "instructions" and (diff := _unified(before[name], after[name])):
+            found.append({"field": name, "diff": diff})
+        else:
+            found.append({"field": name, "from": before[name], "to": after[name]})
+    return found
+
+
+def _unified(before: str, after: str) -> str:
+    """ "" where it would take too long, or only the ends of lines differ."""
+    lines = before.splitlines(), after.splitlines()
+    if max(map(len, lines)) > MOST_LINES:
+        return ""
+    return "\n".join(difflib.unified_diff(lines[0], lines[1], fromfile="from", tofile="to", lineterm=""))
+
+
+def _collect(faults: Faults, row: models.Model, exclude: list[str]) -> None:
+    try:
+        row.full_clean(exclude=exclude, validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        for name, sentences in error.message_dict.items():
+            faults.setdefault("provider" if name == "__all__" else name, []).extend(sentences)
+
+
+def _type_problem(name: str, value: Any) -> str | None:
+    field = (Agent if name in SHOWN else AgentVersion)._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    if value is None:
+        return None if field.null else "This is not to be null."
+    if not storable(value):
+        return "This has characters that cannot be stored."
+    if isinstance(field, models.JSONField):
+        default = field.get_default()
+        fits = default is None or type(value) is type(default)
+        return None if fits else f"This is to be {'a list' if isinstance(default, list) else 'an object'}."
+    if isinstance(field, models.BooleanField):
+        return None if isinstance(value, bool) else "This is true or false."
+    if isinstance(field, models.IntegerField):
+        return None if type(value) is int else "This is a whole number."
+    return None if isinstance(value, str) else "This is a text."
+
+
+def storable(value: Any) -> bool:
+    """Whether PostgreSQL can hold a JSON value: no NUL, and no half of a pair of surrogates."""
+    try:
+        return b"\\u0000" not in json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _only(content: Content, names: set[str]) -> Content:
+    return {name: value for name, value in content.items() if name in names}
+
+
+def _text(value: uuid.UUID | None) -> str | None:
+    return None if value is None else str(value)

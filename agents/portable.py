@@ -1,0 +1,126 @@
+"""An agent as a file: one document that another workspace, or another platform, can take in. No secret is in it.
+
+{"format": "agent/1", "slug", "name", "description", "provider": {"name", "kind"}, "model", ...} with every field of
+agents.content. A provider is found by its name, or, where there is none of that name, as the only one of its kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from accounts.actors import Actor
+from accounts.policies import AGENTS_MANAGE
+from agents import content, drafts, editing, releases
+from agents.content import FIELDS, SHOWN, Content, Faults
+from agents.models import SLUG, Agent
+from core.errors import PaasError
+from llm.models import ProviderAccount
+
+FORMAT = "agent/1"
+FAMILY = "agent/"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or would do. what: `created`, `drafted` (the agent's draft says it now) or `unchanged`."""
+
+    slug: str
+    what: str
+    draft: Content
+    changes: list[dict[str, Any]]
+
+
+def agent_document(agent: Agent, which: str = "") -> Content:
+    """One of the agent's versions as a document; which: a number, `draft`, or "" (what is published, else the draft).
+
+    Raises validation_failed, not_found.
+    """
+    if not which:
+        which = str(agent.current.number) if agent.current else drafts.DRAFT
+    shown = {"name": agent.name, "description": agent.description}
+    said = shown | releases.said_by(agent, which, "version")
+    account = ProviderAccount.objects.filter(pk=said["provider"]).first() if said["provider"] else None
+    provider = {"name": account.name, "kind": account.kind} if account else None
+    ordered = {name: said[name] for name in (*SHOWN, *FIELDS)} | {"provider": provider}
+    return {"format": FORMAT, "slug": agent.slug} | ordered
+
+
+class _DryRun(Exception):
+    """Rolls a transaction back."""
+
+
+def agent_import(*, actor: Actor, document: Any, dry_run: bool = False) -> Imported:
+    """Take a document in: a new agent, not published yet, or the draft of the one that has its slug, in the place of
+    the draft that it has. What is published stays as it is.
+
+    Raises permission_denied, plan_limit_reached, already_exists (an archived or a built-in agent has the slug), or
+    validation_failed with everything that is wrong with the document in `details.fields`.
+    """
+    slug, fields = _read(actor, document)
+    done: Imported | None = None
+    try:
+        with transaction.atomic():
+            done = _take_in(actor, slug, fields)
+            if dry_run:
+                raise _DryRun
+    except _DryRun:
+        pass
+    assert done is not None
+    return done
+
+
+def _take_in(actor: Actor, slug: str, fields: Content) -> Imported:
+    if not Agent.objects.filter(slug=slug, kind="", archived_at=None).exists():
+        agent = editing.agent_create(actor=actor, slug=slug, fields=fields)
+        draft = drafts.draft_of(agent).content
+        return Imported(slug, "created", content.shown(draft), [])
+    before = drafts.draft_of(editing.agent_locked(actor, slug))
+    after = drafts.draft_of(editing.draft_update(actor=actor, slug=slug, fields=fields))
+    texts = content.shown(before.content), content.shown(after.content)
+    what = "unchanged" if before == after else "drafted"
+    return Imported(slug, what, texts[1], content.differences(*texts))
+
+
+def _read(actor: Actor, document: Any) -> tuple[str, Content]:
+    """(slug, fields as agents.content takes them) of a document that is right from end to end."""
+    actor.require(AGENTS_MANAGE)
+    if not isinstance(document, dict):
+        raise PaasError("validation_failed", "An agent's document is an object.")
+    faults: Faults = {}
+    given, known = document.get("format"), {"format", "slug", *SHOWN, *FIELDS}
+    if given != FORMAT:
+        later = isinstance(given, str) and given.startswith(FAMILY)
+        faults["format"] = [f"This platform reads {FORMAT}{', and no later one' if later else ''}."]
+    faults |= {str(name): ["Not a field of an agent."] for name in document if name not in known}
+    slug = document.get("slug")
+    if not isinstance(slug, str) or not SLUG.match(slug):
+        faults["slug"] = ["Use 1 to 60 small letters, digits, and inner . _ or -."]
+        slug = ""
+    fields = {name: value for name, value in document.items() if name in (*SHOWN, *FIELDS)}
+    # What the document leaves out is as it is by itself, and not as an earlier draft has it.
+    fields = {"name": slug or "-", "description": ""} | content.empty_content() | fields
+    provider, problem = _provider(fields.pop("provider"))
+    wanted, found = content.taken(fields)
+    faults |= found
+    if problem:
+        faults["provider"] = [problem]
+    whole = content.faults_of(wanted | {"provider": str(provider.pk) if provider else None})
+    faults |= {name: told for name, told in whole.items() if name not in faults}
+    drafts.refuse(faults, "The document cannot be imported.")
+    assert provider is not None
+    return slug, fields | {"provider": provider.name}
+
+
+def _provider(said: Any) -> tuple[ProviderAccount | None, str]:
+    """(the account that is meant, or why there is none)."""
+    if not isinstance(said, dict) or not all(isinstance(said.get(name), str) for name in ("name", "kind")):
+        return None, "This is to be an object with the name and the kind of a provider."
+    usable = list(ProviderAccount.objects.filter(kind=said["kind"], enabled=True).order_by("created_at"))
+    named = [one for one in usable if one.name == said["name"]]
+    if len(found := named or usable) == 1:
+        return found[0], ""
+    which = "several, and none of them is called" if found else "none, and so none called"
+    return None, f"Of the providers of kind {said['kind'][:40]!r} there are {which} {said['name'][:60]!r}."
