@@ -11,7 +11,7 @@ from django.db import models
 
 from core.ids import uuid7
 from llm import catalog
-from llm.registry import PROVIDERS
+from llm.registry import KEYED, NAMES, PROVIDERS
 from tenants.fields import EncryptedTextField
 
 MAX_MODELS = 500
@@ -19,7 +19,7 @@ MAX_MODELS = 500
 
 def kind_choices() -> list[tuple[str, str]]:
     """The provider kinds; a function, so that a new kind is no migration."""
-    return [(kind, kind) for kind in PROVIDERS]
+    return [(kind, NAMES.get(kind, kind)) for kind in PROVIDERS]
 
 
 class ProviderAccount(models.Model):
@@ -67,8 +67,8 @@ class ProviderAccount(models.Model):
             errors["base_url"] = problem
         elif self.kind == "openai_compatible" and not self.base_url:
             errors["base_url"] = "Enter the vendor's base URL, such as https://api.openai.com/v1."
-        if self.kind == "zhipu" and not self.api_key:
-            errors["api_key"] = "Enter the Zhipu API key."
+        if self.kind in KEYED and not self.api_key:
+            errors["api_key"] = f"Enter the {KEYED[self.kind]} API key."
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):
             errors["api_key"] = "The API key has a space or a character that no key has. Copy it again."
         if problem := _models_problem(self.models):
