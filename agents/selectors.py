@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from accounts.actors import Actor
 from agents.charges import charged_info
+from agents.fallbacks import fallbacks_of
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
@@ -43,6 +44,7 @@ def agent_spec(slug: str) -> AgentSpec | None:
 
 def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccount) -> AgentSpec:
     """One version of an agent, which asks a model of `account`, as a value, whatever has become of the agent since."""
+    info = charged_info(account, version.model)
     return AgentSpec(
         agent_id=agent.id,
         version_id=version.id,
@@ -54,7 +56,8 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         parameters=version.parameters,
         provider=provider_ref(account),
         provider_name=account.name,
-        info=charged_info(account, version.model),
+        info=info,
+        fallbacks=fallbacks_of(version.parameters, info),
     )
 
 

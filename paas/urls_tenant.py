@@ -19,6 +19,9 @@ from agents.api import AgentList
 from agents.quota_api import LimitDetail, LimitList, QuotaList
 from chat import api as chat
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
+from llm.api import ProviderDetail as ModelProvider
+from llm.api import ProviderKinds, ProviderModels, ProviderTest
+from llm.api import ProviderList as ModelProviders
 from portal import (
     audit,
     billing,
@@ -55,6 +58,13 @@ api = [
     path("conversations/<uuid:conversation_id>/messages", chat.ConversationMessages.as_view()),
     path("conversations/<uuid:conversation_id>/active", chat.ConversationActive.as_view()),
     path("ws-ticket", chat.WebsocketTicket.as_view()),
+    # model providers
+    path("providers", ModelProviders.as_view()),
+    path("providers/kinds", ProviderKinds.as_view()),
+    path("providers/test", ProviderTest.as_view()),
+    path("providers/<uuid:provider_id>", ModelProvider.as_view()),
+    path("providers/<uuid:provider_id>/models", ProviderModels.as_view()),
+    path("providers/<uuid:provider_id>/test", ProviderTest.as_view()),
     # limits and what is left of them
     path("quotas", QuotaList.as_view()),
     path("limits", LimitList.as_view()),

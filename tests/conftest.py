@@ -302,6 +302,7 @@ ROWS_ALONE = frozenset(
         "accounts.audit_api.get",
         "accounts.second_factor.refused",
         "accounts.sign_in.session_begin",
+        "llm.services.provider_test",
     }
 )
 

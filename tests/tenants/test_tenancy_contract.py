@@ -92,7 +92,9 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     from accounts.keys import key_create
     from agents.services import agent_set
     from chat.models import Conversation, Schedule
+    from llm.models import ProviderAccount
     from llm.selectors import provider_named
+    from llm.services import provider_create
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
 
@@ -102,6 +104,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
         with scope.bind(db.acme):
             made["api_key"] = str(key_create(name=MARK, scopes=["chat:read"], actor="test")[0].pk)
             provider: Any = provider_named("scripted")
+            made["provider"] = str(provider_create(name=MARK, kind="scripted", enabled=False, actor="test").pk)
             agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
 
     in_thread(set_up)
@@ -151,6 +154,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
         with scope.bind(db.acme):
             Conversation.objects.all().delete()
             Schedule.objects.all().delete()
+            ProviderAccount.objects.filter(name=MARK).delete()
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
