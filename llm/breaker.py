@@ -26,6 +26,10 @@ FAULTS = 3
 WINDOW_SECONDS = 60.0
 OPEN_SECONDS = 30.0
 COUNTED = frozenset({"provider_unavailable", "provider_timeout"})
+# What only a vendor says that works.
+ALIVE = frozenset({
+    "provider_auth_failed", "provider_rate_limited", "provider_request_rejected", "context_too_long", "model_not_found",
+})  # fmt: skip
 _MEMORY = 4096
 
 clock = time.monotonic
@@ -105,7 +109,7 @@ class Call:
         if self._settled:
             return
         if error.code not in COUNTED:
-            if error.code.startswith("provider_auth") or error.code in ("context_too_long", "model_not_found"):
+            if error.code in ALIVE:
                 self.begun()
             return
         self._settled = True

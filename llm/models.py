@@ -15,6 +15,7 @@ from llm.registry import KEYED, NAMES, PROVIDERS
 from tenants.fields import EncryptedTextField
 
 MAX_MODELS = 500
+MAX_NAME = 60  # as the books keep it (usage.models.Reservation)
 
 
 def kind_choices() -> list[tuple[str, str]]:
@@ -67,6 +68,8 @@ class ProviderAccount(models.Model):
             errors["base_url"] = problem
         elif self.kind == "openai_compatible" and not self.base_url:
             errors["base_url"] = "Enter the vendor's base URL, such as https://api.openai.com/v1."
+        if len(self.name) > MAX_NAME:
+            errors["name"] = f"A name has at most {MAX_NAME} characters."
         if self.kind in KEYED and not self.api_key:
             errors["api_key"] = f"Enter the {KEYED[self.kind]} API key."
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):

@@ -26,6 +26,7 @@ from agents.runtime.events import (
     RUN_CANCELLED,
     RUN_COMPLETED,
     RUN_FAILED,
+    MODEL_CHANGED,
     RUN_QUEUED,
     RUN_STARTED,
     TEXT_DELTA,
@@ -135,7 +136,7 @@ async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:
     opening: list[Event] = []
     async for _, events in batches:
         opening += events
-        if any(kind not in (RUN_QUEUED, RUN_STARTED) for kind, _ in opening):
+        if any(kind not in (RUN_QUEUED, RUN_STARTED, MODEL_CHANGED) for kind, _ in opening):
             break
     return opening
 
