@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import httptools
 import orjson
 
-from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, last_asked, unknown_model
 from bench import messages as anthropic
+from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, last_asked, unknown_model
 from bench.chunks import ID_SLOT, STREAM_HEAD, Dialect, Script, document, response, script
 from bench.embeddings import document_of
 from bench.stats import ASKED_CHARACTERS, Record

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts import audit
 from core import egress
@@ -58,10 +59,9 @@ def provider_update(
     """
     given = _tidied(fields)
     changed = sorted(name for name, value in given.items() if getattr(account, name) != value)
+    if _moved(account, given) and account.api_key and "api_key" not in given:
+        raise ValidationError({"api_key": gettext("The address changed, so enter the API key again.")})
     if "base_url" in changed:
-        moved = _origin(given["base_url"]) != _origin(account.base_url)
-        if moved and account.api_key and "api_key" not in given:
-            raise ValidationError({"api_key": "The address changed, so enter the API key again."})
         given["allow_private"] = by_operator and bool(given["base_url"])
     elif by_operator and given.get("base_url"):
         given["allow_private"] = True  # the operator stands by an address that the tenant had set
@@ -90,11 +90,8 @@ def provider_test(
     tried = ProviderAccount(name="test", **{"kind": "", **given})
     if account is not None:
         tried = copy(account)
-        if _origin(given.get("base_url", account.base_url)) != _origin(account.base_url) or (
-            given.get("kind", account.kind) != account.kind
-        ):
-            if account.api_key and not given.get("api_key"):
-                raise ValidationError({"api_key": "The address changed, so enter the API key again."})
+        if _moved(account, given) and account.api_key and not given.get("api_key"):
+            raise ValidationError({"api_key": gettext("The address changed, so enter the API key again.")})
         tried.allow_private &= given.get("base_url", account.base_url) == account.base_url
         for name, value in given.items():
             if name != "api_key" or value:
@@ -105,7 +102,7 @@ def provider_test(
     own = [name for name, entry in (tried.models or {}).items() if not entry.get("embeddings")]
     model = model.strip() or next(iter(own), "") or SMALLEST.get(tried.kind, "")
     if not model:
-        raise ValidationError({"model": "Name a model of this vendor to test with."})
+        raise ValidationError({"model": gettext("Name a model of this vendor to test with.")})
     ratelimit.check(TESTS)
     tried.enabled = True
     found = provider_probe(provider_ref(tried), model)
@@ -144,6 +141,13 @@ def _check_address(account: ProviderAccount) -> None:
         egress.check_url(account.base_url, egress_policy())
     except PaasError as error:
         raise ValidationError({"base_url": error.message}) from None
+
+
+def _moved(account: ProviderAccount, given: dict[str, Any]) -> bool:
+    """Whether a key would go to another host: another address, or another vendor's own."""
+    return _origin(given.get("base_url", account.base_url)) != _origin(account.base_url) or (
+        given.get("kind", account.kind) != account.kind
+    )
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

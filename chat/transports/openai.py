@@ -22,11 +22,11 @@ from agents import selectors as agent_selectors
 from agents.embeddings import embedding_models_for
 from agents.runtime.events import (
     MESSAGE_COMPLETED,
+    MODEL_CHANGED,
     REASONING_DELTA,
     RUN_CANCELLED,
     RUN_COMPLETED,
     RUN_FAILED,
-    MODEL_CHANGED,
     RUN_QUEUED,
     RUN_STARTED,
     TEXT_DELTA,

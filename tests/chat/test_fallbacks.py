@@ -79,7 +79,9 @@ async def test_when_none_answers_the_first_one_is_told_of_and_nobody_pays(
     assert (await ask(actor("member"), agent=chained("fault-401", "echo"))).end["code"] == "provider_auth_failed"
 
 
-async def test_a_dead_vendor_is_not_waited_for(host: Any, actor: Any, chained: Make, agent: Make, vendor: Vendor) -> None:
+async def test_a_dead_vendor_is_not_waited_for(
+    host: Any, actor: Any, chained: Make, agent: Make, vendor: Vendor
+) -> None:
     slug, alone = chained("fault-500", "echo"), agent("fault-500")
     for _ in range(breaker.FAULTS):
         assert (await ask(actor("member"), agent=slug)).text == "hi"

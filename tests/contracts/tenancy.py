@@ -76,6 +76,11 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/providers/<uuid:provider_id>/test": Declared(
         "by_id", ("POST",), {"provider_id": "provider"}, of_tenant=True
     ),
+    "/settings/providers/": Declared("own", page=True),
+    "/settings/providers/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/providers/<uuid:provider_id>/": Declared(
+        "by_id", ("GET", "POST"), {"provider_id": "provider"}, page=True, of_tenant=True
+    ),
     # limits
     "/api/v1/quotas": Declared("own"),
     "/api/v1/limits": Declared("own", ("GET", "PUT")),

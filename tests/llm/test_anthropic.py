@@ -47,7 +47,14 @@ def test_a_conversation_with_tools_and_pictures_in_their_shape() -> None:
         {"role": "tool", "tool_call_id": "c2", "content": ""},
         {"role": "user", "content": "and?"},
         max_tokens=5000,
-        parameters={"thinking": True, "temperature": 1.7, "top_p": 0.5, "seed": 1, "stop": "END", "tool_choice": "required"},
+        parameters={
+            "thinking": True,
+            "temperature": 1.7,
+            "top_p": 0.5,
+            "seed": 1,
+            "stop": "END",
+            "tool_choice": "required",
+        },
         tools=[LOOKUP],
     )
     assert body["system"] == "Be brief."
@@ -88,7 +95,10 @@ def test_a_conversation_with_tools_and_pictures_in_their_shape() -> None:
         ({"temperature": 1.7, "top_p": 0.5}, {"temperature": 1}),
         ({"top_p": 0.5}, {"top_p": 0.5}),
         ({"thinking": "disabled"}, {}),
-        ({"thinking": {"type": "enabled", "budget_tokens": 9}}, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 9}},
+            {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+        ),
         ({"tool_choice": {"function": {"name": "lookup"}}}, {"tool_choice": {"type": "tool", "name": "lookup"}}),
         (
             {"tool_choice": "required", "parallel_tool_calls": False},
@@ -138,5 +148,3 @@ def test_tool_calls_are_numbered_among_themselves_and_a_cut_answer_reports_nothi
     )
     assert last == [Finish("content_filter"), UsageReport(5, 9, 0, 0)]
     assert parser.done
-
-
