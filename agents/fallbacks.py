@@ -1,7 +1,8 @@
 """The models that are asked in an agent's place of its own: `fallbacks` among a version's parameters.
 
 `[{"provider": <account>, "model": <name>}, ...]`, in their order. People give an account's name or id; the id is kept,
-so that a new name changes nothing. An account that is gone or switched off is passed over.
+so that a new name changes nothing. An account that is gone or switched off, or that does not allow the model, is passed
+over.
 """
 
 from __future__ import annotations
@@ -55,6 +56,6 @@ def fallbacks_of(parameters: dict[str, Any], own: ModelInfo) -> tuple[Choice, ..
     found = [
         Choice(provider_ref(account), account.name, entry["model"], charged_info(account, entry["model"]))
         for entry in entries
-        if (account := accounts.get(entry["provider"])) is not None
+        if (account := accounts.get(entry["provider"])) is not None and account.allows(entry["model"])
     ]
     return tuple(one for one in found if one.info.currency == own.currency and (one.info.priced or not own.priced))

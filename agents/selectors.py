@@ -29,7 +29,7 @@ def agents_for(actor: Actor) -> list[Agent]:
 def agent_spec(slug: str) -> AgentSpec | None:
     """One of the tenant's own agents as a value; the oldest one for "".
 
-    Raises provider_not_configured when its provider is off.
+    Raises provider_not_configured when its provider is off, model_not_found when that does not allow its model.
     """
     usable = Agent.objects.select_related("current__provider").filter(kind="", archived_at=None)
     usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
@@ -38,6 +38,8 @@ def agent_spec(slug: str) -> AgentSpec | None:
         return None
     if not agent.current.provider.enabled:
         raise PaasError("provider_not_configured")
+    if not agent.current.provider.allows(agent.current.model):
+        raise PaasError("model_not_found", "This workspace does not allow the agent's model any more.")
     rate = None if agent.own_rate is None else int(agent.own_rate)
     return replace(spec_of_version(agent, agent.current, agent.current.provider), requests_per_minute=rate)
 

@@ -44,6 +44,8 @@ def agent_set(
         kept = fallbacks.fallbacks_checked(wanted["parameters"][fallbacks.NAME])
         wanted = wanted | {"parameters": wanted["parameters"] | {fallbacks.NAME: kept}}
     slug_validator(slug)
+    if not provider.allows(model):
+        raise ValidationError({"model": f"The provider {provider.name!r} does not allow the model {model!r}."})
     with transaction.atomic():
         agent = Agent.objects.select_related("current").select_for_update(of=("self",)).filter(slug=slug).first()
         created = agent is None

@@ -29,6 +29,7 @@ class Body(serializers.Serializer[Any]):
     base_url = serializers.CharField(max_length=500, required=False, allow_blank=True)
     api_key = serializers.CharField(max_length=4000, required=False, allow_blank=True)
     models = serializers.DictField(required=False)
+    allowed_models = serializers.ListField(child=serializers.CharField(max_length=120), required=False)
     enabled = serializers.BooleanField(required=False)
 
 
@@ -63,6 +64,7 @@ def _view(account: ProviderAccount) -> dict[str, Any]:
         "base_url": account.base_url,
         "has_api_key": bool(account.api_key),
         "models": account.models,
+        "allowed_models": account.allowed_models,
         "enabled": account.enabled,
         "created_at": account.created_at.isoformat(),
         "updated_at": account.updated_at.isoformat(),
@@ -143,7 +145,7 @@ class ProviderModels(APIView):
     def get(self, request: Request, provider_id: uuid.UUID) -> Response:
         _actor(request)
         account = selectors.provider_by_id(provider_id)
-        names = sorted({*known_models(account.kind), *account.models})
+        names = sorted({*known_models(account.kind), *account.models, *account.allowed_models})
         return Response({"models": [_model_view(account, name) for name in names]})
 
 
@@ -156,6 +158,7 @@ def _model_view(account: ProviderAccount, name: str) -> dict[str, Any]:
         "features": sorted(info.features),
         "embeddings": info.embeddings,
         "own": name in account.models,
+        "allowed": account.allows(name),
     }
 
 

@@ -60,7 +60,8 @@ class Breaker:
     def failed(self) -> bool:
         """It has not; whether that has opened the breaker."""
         now = clock()
-        self.faults = [at for at in self.faults if now - at < WINDOW_SECONDS][-FAULTS:] + [now]
+        recent = [at for at in self.faults if now - at < WINDOW_SECONDS]
+        self.faults = [*recent[-FAULTS:], now]
         if self.open_until or len(self.faults) >= FAULTS:
             opened = not self.open_until
             self.open_until = now + OPEN_SECONDS

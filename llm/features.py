@@ -23,8 +23,9 @@ _TALKS = ASSUMED | {JSON}
 _SEES = _TALKS | {JSON_SCHEMA, IMAGES}
 
 # vendor -> (pattern of the whole name, what it can do), the first that fits. From the vendors' API documentation:
-# OpenAI's and Anthropic's model pages, DashScope's "Function calling" (no forced choice where models think), DeepSeek's "JSON Output", Moonshot's "Use Kimi vision model", Zhipu's "Structured output" (GLM:
-# JSON without a schema, tool_choice "auto" only).
+# OpenAI's and Anthropic's model pages, DashScope's "Function calling" (no forced choice where models think),
+# DeepSeek's "JSON Output", Moonshot's "Use Kimi vision model", Zhipu's "Structured output" (GLM: JSON without a schema,
+# tool_choice "auto" only).
 _FAMILIES: dict[str, tuple[tuple[str, frozenset[str]], ...]] = {
     "openai": (
         (r"o1-(mini|preview).*", frozenset()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
@@ -48,6 +49,13 @@ class ProviderAccount(models.Model):
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    allowed_models = ArrayField(
+        models.CharField(max_length=120),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="The models that agents may ask; empty: all.",
+    )
     # Last, because from here on `models` is this field and no longer the module.
     models = models.JSONField(
         default=dict,
@@ -61,6 +69,10 @@ class ProviderAccount(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def allows(self, model: str) -> bool:
+        """Whether agents may ask this model of the account."""
+        return not self.allowed_models or model in self.allowed_models
+
     def clean(self) -> None:
         """Raises ValidationError, by field, in sentences for people."""
         errors: dict[str, Any] = {}
@@ -71,6 +83,8 @@ class ProviderAccount(models.Model):
             errors["base_url"] = problem
         elif self.kind == "openai_compatible" and not self.base_url:
             errors["base_url"] = gettext("Enter the vendor's base URL, such as https://api.openai.com/v1.")
+        if len(self.allowed_models or []) > MAX_MODELS:
+            errors["allowed_models"] = gettext("At most %(limit)s models can be listed.") % {"limit": MAX_MODELS}
         if len(self.name) > MAX_NAME:
             errors["name"] = gettext("A name has at most %(limit)s characters.") % {"limit": MAX_NAME}
         if self.kind in KEYED and not self.api_key:

@@ -6,6 +6,7 @@ What comes back is an answer either way; a fault of the vendor's is a result, no
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from llm.registry import ProviderRef, client_for
 
 MAX_TOKENS = 16  # less is refused by some models that think
 SECONDS = 20.0
+AT_ONCE = 2
+_places = threading.BoundedSemaphore(AT_ONCE)
 # The vendor's smallest model of its day, where nobody names one.
 SMALLEST = {
     "zhipu": "glm-4.5-flash",
@@ -50,8 +53,16 @@ class Probe:
 
 
 def provider_probe(ref: ProviderRef, model: str) -> Probe:
-    """Ask `model` for a few tokens. For threads without an event loop; takes at most SECONDS and holds no connection."""
-    return asyncio.run(_probe(ref, model))
+    """Ask `model` for a few tokens, for at most SECONDS. For threads without an event loop.
+
+    Raises rate_limited while AT_ONCE others are under way: each holds a thread of the process.
+    """
+    if not _places.acquire(blocking=False):
+        raise PaasError("rate_limited", "Other keys are being tested. Try again in a few seconds.", retry_after=5)
+    try:
+        return asyncio.run(_probe(ref, model))
+    finally:
+        _places.release()
 
 
 async def _probe(ref: ProviderRef, model: str) -> Probe:

@@ -35,6 +35,7 @@ class ProviderFields(TypedDict, total=False):
     base_url: str
     api_key: str
     models: dict[str, Any]
+    allowed_models: list[str]
     enabled: bool
 
 

@@ -69,8 +69,10 @@ async def test_an_account_from_its_key_to_its_end(site: Site, db: Platform, stan
     assert (status, "api_key" in str(said)) == (400, True)
     assert (await call(admin, "GET", one))[1]["base_url"] == stand_in.anthropic_url
     assert (await call(admin, "PATCH", one, {"models": {"mine": {"context_tokens": 5}}}))[0] == 200
+    assert (await call(admin, "PATCH", one, {"allowed_models": ["other"]}))[1]["allowed_models"] == ["other"]
     models = {row["model"]: row for row in (await call(admin, "GET", f"{one}/models"))[1]["models"]}
     assert (models["mine"]["own"], models["mine"]["context_tokens"]) == (True, 5)
+    assert [models[name]["allowed"] for name in ("mine", "other")] == [False, True]
     assert (await call(admin, "DELETE", one))[0] == 204
     assert (await call(admin, "GET", one))[0] == 404
     used = next(row for row in (await call(admin, "GET", PROVIDERS))[1]["providers"] if row["name"] == "scripted")

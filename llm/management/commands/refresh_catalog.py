@@ -3,8 +3,8 @@
 genai-prices (MIT, a development dependency) carries its data in its wheel, so this reads no network; a new
 list comes with a new version of it. Only the vendors that we have providers for are taken over:
 
-- zhipuai (open.bigmodel.cn) and zai (z.ai), openai, anthropic, deepseek, moonshotai. Alibaba sells Qwen under names that
-  genai-prices only knows from resellers, at their prices, so Qwen is not in the list and stays unpriced;
+- zhipuai (open.bigmodel.cn) and zai (z.ai), openai, anthropic, deepseek, moonshotai. Alibaba sells Qwen under names
+  that genai-prices only knows from resellers, at their prices, so Qwen is not in the list and stays unpriced;
 - prices are what the vendor asks on the given day, in US dollars (genai-prices converts Zhipu's yuan); where
   they depend on the hour, the dearest; where they rise with the input's length, the lowest step;
 - of embeddings models the price of the input is taken (`embedding_price`); what is neither a chat nor an embeddings
