@@ -14,6 +14,7 @@ from agents.runtime.python import client_of
 from agents.runtime.spec import AgentSpec, Choice
 from chat import client_tools
 from core.errors import PaasError
+from llm.breaker import breaker_for
 from llm.registry import ChatClient
 from tenants.db import aio
 
@@ -41,6 +42,15 @@ def _can(choice: Choice, request: TurnRequest) -> bool:
     except PaasError:
         return False
     return True
+
+
+def check_vendors(spec: AgentSpec, stand_ins: tuple[Choice, ...]) -> None:
+    """Raises provider_unavailable, and when to come back, where each of the models is being left alone by this process:
+    before anything is held or written, for nothing could answer."""
+    if spec.answer is None:
+        asked = ((spec.provider, spec.model), *((one.provider, one.model) for one in stand_ins))
+        if wait := min(breaker_for(provider, model).wait for provider, model in asked):
+            raise PaasError("provider_unavailable", retry_after=wait)
 
 
 def client_of_run(run: LiveRun) -> ChatClient:

@@ -127,7 +127,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
     unsupported_parameter, run_in_progress, not_continuable, quota_exceeded, model_unpriced, session_limit_reached,
-    rate_limited, too_many_runs, idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
+    rate_limited, too_many_runs, provider_unavailable, idempotency_mismatch, idempotency_in_progress,
+    database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     try:
@@ -158,6 +159,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     input_tokens = _estimate(asked, request)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     stand_ins = fallbacks.usable(actor, spec, request)
+    fallbacks.check_vendors(spec, stand_ins)
     output_tokens = _output_limit(spec, request, context - input_tokens)
     stream = request.stream or conversational
     instructions = 1 if spec.instructions else 0

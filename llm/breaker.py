@@ -43,14 +43,17 @@ class Breaker:
     open_until: float = 0.0
     probing: bool = False
 
+    @property
+    def wait(self) -> int:
+        """Whole seconds after which it is worth asking again; 0: now."""
+        left = self.open_until - clock() if self.open_until else 0.0
+        return math.ceil(max(left, 1.0)) if left > 0 or (self.open_until and self.probing) else 0
+
     def admit(self) -> None:
         """Raises provider_unavailable, with the time after which it is worth asking again, while it is open."""
-        now = clock()
-        if not self.open_until:
-            return
-        if self.probing or now < self.open_until:
-            raise PaasError("provider_unavailable", retry_after=math.ceil(max(self.open_until - now, 1.0)))
-        self.probing = True
+        if wait := self.wait:
+            raise PaasError("provider_unavailable", retry_after=wait)
+        self.probing = bool(self.open_until)
 
     def succeeded(self) -> None:
         """The vendor has begun to answer, or has refused in its right mind."""

@@ -12,9 +12,12 @@ from django.core.exceptions import ValidationError
 
 from agents.fallbacks import fallbacks_checked
 from bench.vendor import Vendor
+from chat import worker
+from core.errors import PaasError
 from llm import breaker
 from tenants import scope
-from tests.chat.ledger import Ledger
+from tests.chat.hosts import another
+from tests.chat.ledger import Ledger, eventually
 from tests.chat.talk import ask, read, start
 from tests.chat.test_recovery import die, end_of, survivor
 from tests.conftest import Platform, in_thread
@@ -80,7 +83,7 @@ async def test_when_none_answers_the_first_one_is_told_of_and_nobody_pays(
 
 
 async def test_a_dead_vendor_is_not_waited_for(
-    host: Any, actor: Any, chained: Make, agent: Make, vendor: Vendor
+    host: Any, actor: Any, chained: Make, agent: Make, vendor: Vendor, ledger: Ledger
 ) -> None:
     slug, alone = chained("fault-500", "echo"), agent("fault-500")
     for _ in range(breaker.FAULTS):
@@ -88,7 +91,10 @@ async def test_a_dead_vendor_is_not_waited_for(
         assert (await ask(actor("member"), agent=alone)).end["code"] == "provider_unavailable"
     vendor.stats.reset()
     assert (await ask(actor("member"), agent=slug)).text == "hi"
-    assert (await ask(actor("member"), agent=alone)).end["code"] == "provider_unavailable"
+    with pytest.raises(PaasError) as refused:
+        await start(actor("member"), agent=alone)
+    assert (refused.value.code, refused.value.retry_after) == ("provider_unavailable", breaker.OPEN_SECONDS)
+    assert not ledger.left_behind()
     assert [record.model for record in vendor.stats.records] == ["echo"]
 
 
@@ -111,6 +117,15 @@ async def test_whoever_ends_a_dead_run_bills_the_model_that_answered(
     await end_of(survivor, member, ledger, started.run_id)
     (bill,) = ledger.usage(started.run_id)
     assert (bill["model"], bill["output_price"]) == ("fault-stall-3", Decimal(20))
+
+
+async def test_a_worker_goes_on_with_the_next_one_too(host: Any, actor: Any, chained: Make, ledger: Ledger) -> None:
+    async with another(worker=True) as working:
+        run = await start(actor("member"), agent=chained("fault-500", "echo"), background=True)
+        await eventually(lambda: ledger.reservation(run.run_id)["host"] == "worker")
+        assert await worker.take(working) == 1
+        assert (await read(actor("member").tenant, run.run_id)).text == "hi"
+    assert [bill["model"] for bill in ledger.usage(run.run_id)] == ["echo"]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,9 @@ async def test_an_account_from_its_key_to_its_end(site: Site, db: Platform, stan
     status, said = await call(admin, "POST", f"{PROVIDERS}/test", values | {"api_key": KEY})
     assert (status, said["ok"], said["model"], said["message"]) == (200, True, "bench-0-0-1", None)
 
+    status, said = await call(admin, "POST", f"{PROVIDERS}/test", values | {"base_url": "http://10.0.0.1/v1"})
+    assert (status, "base_url" in str(said)) == (400, True), "nothing inside our network is dialled"
+
     stored = {"name": "api-claude", "kind": "anthropic", "base_url": stand_in.anthropic_url, "api_key": KEY}
     status, made = await call(admin, "POST", PROVIDERS, stored)
     assert (status, made["has_api_key"], made["enabled"]) == (201, True, True), made
