@@ -15,8 +15,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
-from agents.parameters import parameter_problems
+from agents.parameters import FALLBACKS, parameter_problems
 from llm.models import ProviderAccount
 from llm.selectors import provider_named
 
@@ -50,6 +51,8 @@ def shown(content: Content) -> Content:
     """Content for people: the provider by its name, null where it is none of this workspace's any more."""
     provider = ProviderAccount.objects.filter(pk=content["provider"]).first() if content.get("provider") else None
     ordered = {name: content[name] for name in (*SHOWN, *FIELDS) if name in content}
+    if kept := (ordered.get("parameters") or {}).get(FALLBACKS):
+        ordered["parameters"] = ordered["parameters"] | {FALLBACKS: fallbacks_shown(kept)}
     return ordered | {"provider": provider.name if provider else None} if "provider" in content else ordered
 
 
@@ -69,6 +72,12 @@ def taken(asked: Content) -> tuple[Content, Faults]:
             faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
         else:
             wanted["provider"] = str(account.pk)
+    if "parameters" not in faults and FALLBACKS in (wanted.get("parameters") or {}):
+        try:
+            kept = fallbacks_checked(wanted["parameters"][FALLBACKS])
+            wanted["parameters"] = wanted["parameters"] | {FALLBACKS: kept}
+        except ValidationError as error:
+            faults["parameters"] = error.messages
     given = {name for name in wanted if name not in faults}
     # An empty provider or model is one that is still to come.
     given -= {name for name in ("provider", "model", *SHOWN) if not wanted.get(name)}
@@ -90,6 +99,8 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
         account = ProviderAccount.objects.get(pk=content["provider"])
         if not account.enabled:
             found["provider"] = [f"The provider {account.name!r} is switched off."]
+        elif not account.allows(content.get("model", "")):
+            found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
     return found
 
 

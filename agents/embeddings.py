@@ -73,7 +73,7 @@ def _declared() -> tuple[EmbeddingSpec, ...]:
     found = []
     for account in providers().filter(enabled=True):
         for model in sorted(account.models or {}):
-            if not account.models[model].get("embeddings"):
+            if not account.models[model].get("embeddings") or not account.allows(model):
                 continue
             info = charged_info(account, model)
             found.append(EmbeddingSpec(model, provider_ref(account), account.name, info, account.created_at))

@@ -7,7 +7,8 @@ from typing import Any
 # name -> (lowest, highest), as OpenAI documents them.
 NUMBERS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
 MOST_OUTPUT_TOKENS = 10_000_000
-# Those of an agent's own; they are passed on to its model.
+FALLBACKS = "fallbacks"  # the models that stand in (agents/fallbacks.py)
+# Those of an agent's own; all but FALLBACKS are passed on to its model.
 PARAMETERS = frozenset(
     {
         "temperature",
@@ -18,6 +19,7 @@ PARAMETERS = frozenset(
         "seed",
         "stop",
         "thinking",
+        FALLBACKS,
     }
 )
 

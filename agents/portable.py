@@ -44,8 +44,7 @@ def agent_document(agent: Agent, which: str = "") -> Content:
     said = shown | releases.said_by(agent, which, "version")
     account = ProviderAccount.objects.filter(pk=said["provider"]).first() if said["provider"] else None
     provider = {"name": account.name, "kind": account.kind} if account else None
-    ordered = {name: said[name] for name in (*SHOWN, *FIELDS)} | {"provider": provider}
-    return {"format": FORMAT, "slug": agent.slug} | ordered
+    return {"format": FORMAT, "slug": agent.slug} | content.shown(said) | {"provider": provider}
 
 
 class _DryRun(Exception):

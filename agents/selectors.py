@@ -9,6 +9,7 @@ from datetime import datetime
 from accounts.actors import Actor
 from agents import drafts
 from agents.charges import charged_info
+from agents.fallbacks import fallbacks_of
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
@@ -31,15 +32,14 @@ def agents_for(actor: Actor) -> list[Agent]:
 def agent_spec(slug: str) -> AgentSpec | None:
     """One of the tenant's own agents as a value; the oldest one for "".
 
-    Raises provider_not_configured when its provider is off.
+    Raises provider_not_configured when its provider is off, model_not_found when that does not allow its model.
     """
     usable = Agent.objects.select_related("current__provider").filter(kind="", archived_at=None)
     usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
     agent = (usable.filter(slug=slug) if slug else usable).filter(current__provider__isnull=False).first()
     if agent is None or agent.current is None or agent.current.provider is None:
         return None
-    if not agent.current.provider.enabled:
-        raise PaasError("provider_not_configured")
+    _check_askable(agent.current, agent.current.provider)
     rate = None if agent.own_rate is None else int(agent.own_rate)
     return replace(spec_of_version(agent, agent.current, agent.current.provider), requests_per_minute=rate)
 
@@ -61,10 +61,19 @@ def pinned_spec(slug: str, pin: str) -> AgentSpec | None:
         if found is None:
             return None
         version = found
-    if version.provider is None or not version.provider.enabled:
+    if version.provider is None:
         raise PaasError("provider_not_configured")
+    _check_askable(version, version.provider)
     rate = None if agent.own_rate is None else int(agent.own_rate)
     return replace(spec_of_version(agent, version, version.provider), requests_per_minute=rate)
+
+
+def _check_askable(version: AgentVersion, account: ProviderAccount) -> None:
+    """Raise provider_not_configured when the account is off, model_not_found when it does not allow the model."""
+    if not account.enabled:
+        raise PaasError("provider_not_configured")
+    if not account.allows(version.model):
+        raise PaasError("model_not_found", "This workspace does not allow the agent's model any more.")
 
 
 def version_made_at(slug: str, pin: str) -> datetime | None:
@@ -77,6 +86,7 @@ def version_made_at(slug: str, pin: str) -> datetime | None:
 
 def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccount) -> AgentSpec:
     """One version of an agent, which asks a model of `account`, as a value, whatever has become of the agent since."""
+    info = charged_info(account, version.model)
     return AgentSpec(
         agent_id=agent.id,
         version_id=version.id,
@@ -88,7 +98,8 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         parameters=version.parameters,
         provider=provider_ref(account),
         provider_name=account.name,
-        info=charged_info(account, version.model),
+        info=info,
+        fallbacks=fallbacks_of(version.parameters, info),
     )
 
 

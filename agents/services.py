@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import audit
-from agents import access
+from agents import access, fallbacks
 from agents.models import Agent, AgentVersion, slug_validator
 from agents.parameters import parameter_problems
 from llm.models import ProviderAccount
@@ -25,7 +25,12 @@ def agent_set(
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
+    if fallbacks.NAME in (wanted.get("parameters") or {}):
+        kept = fallbacks.fallbacks_checked(wanted["parameters"][fallbacks.NAME])
+        wanted = wanted | {"parameters": wanted["parameters"] | {fallbacks.NAME: kept}}
     slug_validator(slug)
+    if not provider.allows(model):
+        raise ValidationError({"model": f"The provider {provider.name!r} does not allow the model {model!r}."})
     with transaction.atomic():
         agent = Agent.objects.select_related("current").select_for_update(of=("self",)).filter(slug=slug).first()
         created = agent is None

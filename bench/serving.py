@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import httptools
 import orjson
 
+from bench import messages as anthropic
 from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, last_asked, unknown_model
 from bench.chunks import ID_SLOT, STREAM_HEAD, Dialect, Script, document, response, script
 from bench.embeddings import document_of
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 BURST_TOKENS = 16
 """Unpaced events in one write: enough that a system call is cheap, few enough that streams take turns."""
 MAX_BODY = 64 * 1024 * 1024
-CHAT_PATHS = {b"/v1/chat/completions": "own_chunk", b"/api/paas/v4/chat/completions": "last_chunk"}
-"""The chat paths, and where that vendor reports usage (chunks.Dialect)."""
+CHAT_PATHS = {
+    b"/v1/chat/completions": "own_chunk",
+    b"/api/paas/v4/chat/completions": "last_chunk",
+    b"/anthropic/v1/messages": "messages",
+}
+"""The chat paths, and where that vendor reports usage (chunks.Dialect); "messages": it speaks Anthropic's wire."""
 EMBEDDING_PATHS = frozenset({b"/v1/embeddings", b"/api/paas/v4/embeddings"})
 _NOT_A_CHAT = Refusal(400, error_body("The body must hold model and messages.", "invalid_request_error", None))
 _SERVER_ERROR = Refusal(500, error_body("The server had an error.", "server_error", None))
@@ -38,6 +43,10 @@ class _Request:
     path: bytes
     headers: dict[bytes, bytes]
     body: bytes
+
+
+def _script(answer: Answer, dialect: Dialect) -> Script:
+    return anthropic.script(answer, dialect.model) if dialect.usage == "messages" else script(answer, dialect)
 
 
 class _Playing:
@@ -129,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._record: Record | None = None
         self._playing: _Playing | None = None
         self._timer: asyncio.Handle | None = None
+        self._speaks = ""  # of the present chat: a value of CHAT_PATHS
 
     # asyncio.Protocol
 
@@ -236,6 +246,9 @@ class Connection(asyncio.Protocol):
         try:
             asked = orjson.loads(request.body)
             model, messages = str(asked["model"]), list(asked["messages"])
+            self._speaks = CHAT_PATHS[request.path]
+            if self._speaks == "messages":
+                messages = anthropic.plain(messages)
         except (ValueError, KeyError, TypeError):
             return self._refuse(_NOT_A_CHAT)
         vendor = self._vendor
@@ -249,7 +262,7 @@ class Connection(asyncio.Protocol):
             return self._refuse(refusal or unknown_model(model))
         if answer.hangs:
             return None
-        usage = CHAT_PATHS[request.path]
+        usage = self._speaks
         if usage == "own_chunk" and not (asked.get("stream_options") or {}).get("include_usage"):
             usage = "never"
         dialect = Dialect(model, usage)
@@ -258,6 +271,7 @@ class Connection(asyncio.Protocol):
         return self._answer(record, answer, dialect)
 
     def _embeddings(self, request: _Request) -> None:
+        self._speaks = ""
         try:
             asked = orjson.loads(request.body)
             model = str(asked["model"])
@@ -282,7 +296,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, record: Record, answer: Answer, dialect: Dialect) -> None:
         if record.stream:
-            self._playing = _Playing(self, record, answer, script(answer, dialect))
+            self._playing = _Playing(self, record, answer, _script(answer, dialect))
         elif wait := answer.first_ms + answer.gap_ms * max(len(answer.words) - 1, 0):
             self._timer = self.loop.call_later(wait / 1000, self._whole, record, answer)
         else:
@@ -292,7 +306,7 @@ class Connection(asyncio.Protocol):
         """A non-streamed answer; the endings of a stream have their counterparts here."""
         if answer.ending is Ending.ERROR:
             return self._refuse(_SERVER_ERROR)
-        data = document(answer, record.model).replace(ID_SLOT, record.id.encode())
+        data = self._document(answer, record.model).replace(ID_SLOT, record.id.encode())
         if answer.ending is Ending.DONE:
             self.write(data)
             return self._complete(record, answer)
@@ -308,10 +322,10 @@ class Connection(asyncio.Protocol):
         if record is None:
             return
         if record.stream:
-            whole = script(answer, dialect)
+            whole = _script(answer, dialect)
             head, rest = STREAM_HEAD, whole.opening + b"".join(whole.events) + whole.closing
         else:
-            head, rest = b"HTTP/1.1 200 OK\r\n", document(answer, record.model).split(b"\r\n", 1)[1]
+            head, rest = b"HTTP/1.1 200 OK\r\n", self._document(answer, record.model).split(b"\r\n", 1)[1]
         if sent < len(head):
             self.write(head[sent : sent + 1])
             pause = answer.head_ms / 1000 / len(head)
@@ -326,7 +340,12 @@ class Connection(asyncio.Protocol):
         record.end("done")
         self.answered()
 
+    def _document(self, answer: Answer, model: str) -> bytes:
+        return (anthropic.document if self._speaks == "messages" else document)(answer, model)
+
     def _refuse(self, refusal: Refusal) -> None:
+        if self._speaks == "messages":
+            refusal = anthropic.refused(refusal)
         if self._record is not None:
             self._record.end("refused")
         extra = b"Retry-After: %d\r\n" % refusal.retry_after if refusal.retry_after is not None else b""

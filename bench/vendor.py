@@ -1,7 +1,7 @@
 """The stand-in vendor: a model provider on loopback that does what the model's name says (answers.py).
 
 It speaks the chat completions wire of OpenAI (`/v1/...`) and of Zhipu (`/api/paas/v4/...`, where usage
-rides in the last chunk).
+rides in the last chunk), and Anthropic's Messages wire (`/anthropic/v1/messages`).
 
 As a process: `python -m bench.vendor --port 9900 [--key sk-...]`. In a test: `async with Vendor() as vendor`,
 or, where there is no event loop, `with vendor_in_thread() as vendor`. `GET /_stats` tells what was asked and
@@ -74,6 +74,11 @@ class Vendor:
         """What a Zhipu client takes as base_url."""
         return f"http://127.0.0.1:{self._port}/api/paas/v4"
 
+    @property
+    def anthropic_url(self) -> str:
+        """What a client of Anthropic's wire takes as base_url."""
+        return f"http://127.0.0.1:{self._port}/anthropic/v1"
+
     def connected(self, connection: Connection) -> None:
         """A client came."""
         self._connections.add(connection)
@@ -90,7 +95,10 @@ class Vendor:
 
     def admits(self, headers: dict[bytes, bytes]) -> bool:
         """Whether the request carries the key, if one is demanded."""
-        return self._key is None or headers.get(b"authorization") == b"Bearer " + self._key.encode()
+        if self._key is None:
+            return True
+        key = self._key.encode()
+        return headers.get(b"authorization") == b"Bearer " + key or headers.get(b"x-api-key") == key
 
     def refusal(self, model: str, answer: Answer | None) -> Refusal | None:
         """The refusal that the model's name asks for; fault-503-twice counts its attempts."""

@@ -23,9 +23,9 @@ from redis.exceptions import RedisError
 from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
-from agents.runtime.python import client_of
 from agents.runtime.spec import AgentSpec, Transcript, Turn
 from chat import finish, tasks
+from chat.fallbacks import client_of_run
 from chat.finish import Continued
 from chat.lock import Locks
 from chat.log import LogWriter, RunLog, encode_events
@@ -234,7 +234,7 @@ class Host:
         """The model call; returns the error that ended it, or None. A stop is an error with its code."""
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
-        client = client_of(run.spec, run.turn)
+        client = client_of_run(run)
         run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
         try:
             await run.work

@@ -19,7 +19,7 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from agents.runtime.events import RUN_STARTED, Event
+from agents.runtime.events import MODEL_CHANGED, RUN_STARTED, Event
 from chat.relay import Entry, Relay
 from tenants.scope import TenantRef
 
@@ -83,8 +83,8 @@ class RunLog:
         """Give `events` the next numbers and have them written. TypeError for what JSON cannot hold."""
         encode_events(events)  # fails here, in its own run, and not in the writer of all runs
         self.events.extend(events)
-        if events[0][0] == RUN_STARTED:
-            return  # nobody waits for it: it goes with the first token, or with the next look at what is due
+        if events[0][0] in (RUN_STARTED, MODEL_CHANGED):
+            return  # nobody waits for them: they go with the first token, or with the next look at what is due
         self._writer.mark(self, urgent=not self._spoken)
         self._spoken = True
 

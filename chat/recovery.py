@@ -36,6 +36,7 @@ from chat.log import RunLog, decode_events
 from chat.models import Message, Run
 from core.errors import PaasError
 from llm.catalog import ModelInfo
+from llm.models import ProviderAccount
 from tenants import scope
 from tenants.db import aio
 from tenants.scope import TenantRef
@@ -136,7 +137,12 @@ def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo, Continued | None]
         held = Reservation.objects.get(run_id=run_id)
         info = charged_builtin(held.provider, held.model, run.created_at)
     else:
-        info = charged_info(account, run.version.model, run.created_at)  # as its host would have charged it
+        held = Reservation.objects.get(run_id=run_id)
+        if (held.provider, held.model) == (account.name, run.version.model) or not held.model:
+            asked = account, run.version.model
+        else:  # another one stood in, or its account has a new name
+            asked = ProviderAccount.objects.filter(name=held.provider).first() or account, held.model
+        info = charged_info(*asked, run.created_at)  # as its host would have charged it
     return run, info, continued_by(run)
 
 

@@ -24,7 +24,7 @@ from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
-from chat import client_tools, host, idempotency, images, recovery, selectors, tasks
+from chat import client_tools, fallbacks, host, idempotency, images, recovery, selectors, tasks
 from chat.finish import Continued
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.idempotency import REPLAYED
@@ -133,7 +133,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
     unsupported_parameter, run_in_progress, not_continuable, quota_exceeded, model_unpriced, session_limit_reached,
-    rate_limited, too_many_runs, idempotency_mismatch, idempotency_in_progress, database_unavailable, server_stopping.
+    rate_limited, too_many_runs, provider_unavailable, idempotency_mismatch, idempotency_in_progress,
+    database_unavailable, server_stopping.
     """
     actor.require(CHAT_WRITE)
     try:
@@ -163,6 +164,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     asked = _asked(spec, request)
     input_tokens = _estimate(asked, request)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
+    stand_ins = fallbacks.usable(actor, spec, request)
+    fallbacks.check_vendors(spec, stand_ins)
     output_tokens = _output_limit(spec, request, context - input_tokens)
     stream = request.stream or conversational
     instructions = 1 if spec.instructions else 0
@@ -173,6 +176,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         stream=stream,
         client_tools=request.tools,
         options=request.options,
+        fallbacks=tuple(one.key for one in stand_ins),
     )
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
@@ -202,7 +206,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
-        "terms": _terms(spec.info),
+        "terms": _terms(spec.info, *(one.info for one in stand_ins)),
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
         "task": tasks.task_of(turn, instructions) if elsewhere else None,
@@ -344,18 +348,19 @@ def _parameters(spec: AgentSpec, request: TurnRequest) -> dict[str, Any]:
     return own | {name: value for name, value in request.parameters.items() if name in PARAMETERS}
 
 
-def _terms(info: ModelInfo) -> dict[str, str | None]:
-    """The dearest that a token of either kind can become: nobody knows before what will be read from a cache, or what
-    will be thought."""
-    tokens_in, tokens_out = (
-        _dearest(info.input_price, info.cached_price),
-        _dearest(info.output_price, info.reasoning_price),
+def _terms(info: ModelInfo, *others: ModelInfo) -> dict[str, str | None]:
+    """The dearest that a token of either kind can become: nobody knows before what will be read from a cache, what
+    will be thought, or whether a model that stands in will answer."""
+    infos = (info, *others)
+    tokens_in = _dearest(info.input_price, *(price for one in infos for price in (one.input_price, one.cached_price)))
+    tokens_out = _dearest(
+        info.output_price, *(price for one in infos for price in (one.output_price, one.reasoning_price))
     )
     return {"input_price": tokens_in, "output_price": tokens_out, "currency": info.currency}
 
 
-def _dearest(price: Decimal | None, part: Decimal | None) -> str | None:
-    return None if price is None else format(max(price, part or price), "f")
+def _dearest(price: Decimal | None, *others: Decimal | None) -> str | None:
+    return None if price is None else format(max(price, *(one for one in others if one is not None)), "f")
 
 
 def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError:

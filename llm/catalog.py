@@ -31,6 +31,11 @@ CATALOG_FILE = Path(__file__).with_name("catalog.json")
 VENDORS: dict[str, tuple[str, ...]] = {
     "zhipu": ("zhipuai", "zai"),
     "openai_compatible": ("openai", "deepseek", "moonshotai", "zai", "zhipuai", "local"),
+    "openai": ("openai",),
+    "anthropic": ("anthropic",),
+    "deepseek": ("deepseek",),
+    "qwen": (),
+    "moonshot": ("moonshotai",),
     "local": ("local",),
     "scripted": (),
 }
@@ -82,7 +87,7 @@ def model_info(provider_kind: str, model: str, overrides: Mapping[str, Any] | No
     """
     listed = _catalogued(provider_kind, model)
     # An account of Zhipu's is surely theirs; any other may serve what only has the name of a vendor's model.
-    features = features_of(listed[0] if listed else "zhipu" if provider_kind == "zhipu" else "", model)
+    features = features_of(listed[0] if listed else provider_kind, model)
     found = replace(listed[2] if listed else UNKNOWN, features=features)
     own = (overrides or {}).get(model)
     return found if own is None else replace(found, **override_fields(model, own))

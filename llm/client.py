@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
+from core.errors import PaasError
 from llm import wire
 from llm.deltas import OPENAI, Delta, Dialect, Endpoint, ModelRequest
 from llm.embeddings import EmbeddingRequest, Embeddings, embed
@@ -34,7 +35,9 @@ class WireClient:
         return await wire.complete(self._keyed(), self._adapted(request), self.dialect)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
-        """As embeddings.embed."""
+        """As embeddings.embed. Raises model_not_found where the vendor has no such models."""
+        if self.dialect.form is not None:
+            raise PaasError("model_not_found", "This model provider has no embeddings models. Use another one.")
         return await embed(self._keyed(), request, self.dialect)
 
     def _adapted(self, request: ModelRequest) -> ModelRequest:

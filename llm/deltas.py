@@ -6,7 +6,7 @@ same text compare equal, as tuples do: tell them apart by class, never by `==`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -91,13 +91,28 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """Another protocol than chat completions, for a vendor that speaks one (llm/anthropic.py).
+
+    path: behind the base URL. headers: those that carry a key. body: what is sent for a request, streamed or not.
+    parser: made with a dialect and the key; works as llm.sse.EventParser. document: as llm.sse.document_deltas.
+    """
+
+    path: str
+    headers: Callable[[str], dict[str, str]]
+    body: Callable[[ModelRequest, bool], dict[str, Any]]
+    parser: Callable[[Dialect, str], Any]
+    document: Callable[[bytes, Dialect, str], list[Delta]]
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """In what a vendor differs from OpenAI.
 
     sends_usage_option: ask for usage with `stream_options` (vendors that always report it may reject it).
     error_codes: the vendor's own error codes -> ours. unreachable: our code when nobody listens.
     loading: our code for HTTP 503 whose text says that the model is still being loaded, or None.
-    sends_encoding_format: ask for embeddings in base64 where the caller wants them so.
+    sends_encoding_format: ask for embeddings in base64 where the caller wants them so. form: None is chat completions.
     """
 
     sends_usage_option: bool = True
@@ -105,6 +120,7 @@ class Dialect:
     unreachable: str = "provider_unavailable"
     loading: str | None = None
     sends_encoding_format: bool = True
+    form: Form | None = None
 
 
 OPENAI = Dialect()

@@ -32,7 +32,7 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _MODEL = re.compile(
-    r"model.?not.?(found|exist)|model\b.{0,120}(does not|doesn't|not) (exist|found)"
+    r"not_found_error\s+model:|model.?not.?(found|exist)|model\b.{0,120}(does not|doesn't|not) (exist|found)"
     r"|(no such|unknown|invalid) model|模型不存在",
     re.IGNORECASE | re.DOTALL,
 )

@@ -23,8 +23,9 @@ _TALKS = ASSUMED | {JSON}
 _SEES = _TALKS | {JSON_SCHEMA, IMAGES}
 
 # vendor -> (pattern of the whole name, what it can do), the first that fits. From the vendors' API documentation:
-# OpenAI's model pages, DeepSeek's "JSON Output", Moonshot's "Use Kimi vision model", Zhipu's "Structured output" (GLM:
-# JSON without a schema, tool_choice "auto" only).
+# OpenAI's and Anthropic's model pages, DashScope's "Function calling" (no forced choice where models think),
+# DeepSeek's "JSON Output", Moonshot's "Use Kimi vision model", Zhipu's "Structured output" (GLM: JSON without a schema,
+# tool_choice "auto" only).
 _FAMILIES: dict[str, tuple[tuple[str, frozenset[str]], ...]] = {
     "openai": (
         (r"o1-(mini|preview).*", frozenset()),
@@ -34,6 +35,11 @@ _FAMILIES: dict[str, tuple[tuple[str, frozenset[str]], ...]] = {
         (r"(gpt-4o|gpt-4\.[15]|chatgpt-4o).*", _SEES),
         (r"o3-mini.*", _TALKS | {JSON_SCHEMA, REASONING_EFFORT}),
         (r"(o1|o3|o4-mini)(-.*)?|gpt-[5-9].*", _SEES | {REASONING_EFFORT}),
+    ),
+    "anthropic": ((r"claude-.*", ASSUMED | {IMAGES}),),
+    "alibaba": (
+        (r"(qwen.*-?vl|qvq).*", frozenset({TOOLS, IMAGES})),
+        (r"qwen.*", frozenset({TOOLS, JSON})),
     ),
     "deepseek": ((r"deepseek-.*", _TALKS),),
     "moonshotai": (
@@ -47,7 +53,8 @@ _FAMILIES: dict[str, tuple[tuple[str, frozenset[str]], ...]] = {
     ),
     "local": ((r"smollm2.*", frozenset()),),
 }
-_VENDORS = {"zhipuai": "zhipu", "zai": "zhipu"}  # as llm.catalog calls them
+# As llm.catalog calls them, and kinds of providers whose vendor has another name.
+_VENDORS = {"zhipuai": "zhipu", "zai": "zhipu", "qwen": "alibaba", "moonshot": "moonshotai"}
 
 
 def features_of(vendor: str, model: str) -> frozenset[str]:

@@ -5,21 +5,25 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from core.ids import uuid7
 from llm import catalog
-from llm.registry import PROVIDERS
+from llm.registry import KEYED, NAMES, PROVIDERS
 from tenants.fields import EncryptedTextField
 
 MAX_MODELS = 500
+MAX_NAME = 60  # as the books keep it (usage.models.Reservation)
 
 
 def kind_choices() -> list[tuple[str, str]]:
     """The provider kinds; a function, so that a new kind is no migration."""
-    return [(kind, kind) for kind in PROVIDERS]
+    return [(kind, NAMES.get(kind, kind)) for kind in PROVIDERS]
 
 
 class ProviderAccount(models.Model):
@@ -29,7 +33,7 @@ class ProviderAccount(models.Model):
     name = models.CharField(
         max_length=80,
         unique=True,
-        validators=[RegexValidator(r"^\S(.*\S)?$", "The name must not begin or end with a space.")],
+        validators=[RegexValidator(r"^\S(.*\S)?$", _("The name must not begin or end with a space."))],
     )
     kind = models.CharField(max_length=40, choices=kind_choices)
     base_url = models.CharField(
@@ -45,6 +49,13 @@ class ProviderAccount(models.Model):
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    allowed_models = ArrayField(
+        models.CharField(max_length=120),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="The models that agents may ask; empty: all.",
+    )
     # Last, because from here on `models` is this field and no longer the module.
     models = models.JSONField(
         default=dict,
@@ -58,19 +69,28 @@ class ProviderAccount(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def allows(self, model: str) -> bool:
+        """Whether agents may ask this model of the account."""
+        return not self.allowed_models or model in self.allowed_models
+
     def clean(self) -> None:
         """Raises ValidationError, by field, in sentences for people."""
         errors: dict[str, Any] = {}
         if self.kind and self.kind not in PROVIDERS:
-            errors["kind"] = f"There is no provider of the kind {self.kind!r}. Choose one of: {', '.join(PROVIDERS)}."
+            told = {"kind": repr(self.kind), "kinds": ", ".join(PROVIDERS)}
+            errors["kind"] = gettext("There is no provider of the kind %(kind)s. Choose one of: %(kinds)s.") % told
         if problem := _url_problem(self.base_url):
             errors["base_url"] = problem
         elif self.kind == "openai_compatible" and not self.base_url:
-            errors["base_url"] = "Enter the vendor's base URL, such as https://api.openai.com/v1."
-        if self.kind == "zhipu" and not self.api_key:
-            errors["api_key"] = "Enter the Zhipu API key."
+            errors["base_url"] = gettext("Enter the vendor's base URL, such as https://api.openai.com/v1.")
+        if len(self.allowed_models or []) > MAX_MODELS:
+            errors["allowed_models"] = gettext("At most %(limit)s models can be listed.") % {"limit": MAX_MODELS}
+        if len(self.name) > MAX_NAME:
+            errors["name"] = gettext("A name has at most %(limit)s characters.") % {"limit": MAX_NAME}
+        if self.kind in KEYED and not self.api_key:
+            errors["api_key"] = gettext("Enter the %(vendor)s API key.") % {"vendor": KEYED[self.kind]}
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):
-            errors["api_key"] = "The API key has a space or a character that no key has. Copy it again."
+            errors["api_key"] = gettext("The API key has a space or a character that no key has. Copy it again.")
         if problem := _models_problem(self.models):
             errors["models"] = problem
         if errors:
@@ -83,17 +103,17 @@ def _url_problem(url: str) -> str | None:
         return None
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _port = parts.hostname, parts.port
     except ValueError:
-        return "This is not a URL."
+        return gettext("This is not a URL.")
     faults = {
-        "The base URL must begin with http:// or https:// and name a host.": (
+        gettext("The base URL must begin with http:// or https:// and name a host."): (
             parts.scheme not in ("http", "https") or not host
         ),
-        "The base URL must not hold a user name or password. Use the API key.": "@" in parts.netloc,
-        "The base URL must not have a part after #.": bool(parts.fragment),
-        "The base URL has a space or an invisible character.": not url.isprintable() or " " in url,
-        "Leave /chat/completions away: the base URL ends before it, often with /v1.": (
+        gettext("The base URL must not hold a user name or password. Use the API key."): "@" in parts.netloc,
+        gettext("The base URL must not have a part after #."): bool(parts.fragment),
+        gettext("The base URL has a space or an invisible character."): not url.isprintable() or " " in url,
+        gettext("Leave /chat/completions away: the base URL ends before it, often with /v1."): (
             parts.path.rstrip("/").endswith("/chat/completions")
         ),
     }

@@ -58,6 +58,8 @@ def suggested(error: PaasError, body: dict[str, Any]) -> str | None:
 
 def body_of(request: ModelRequest, dialect: Dialect, quirks: frozenset[str], *, stream: bool) -> dict[str, Any]:
     """The JSON object to send. `request.parameters` cannot replace our own fields, nor ask for n answers."""
+    if dialect.form is not None:
+        return dialect.form.body(request, stream)
     body = {name: value for name, value in request.parameters.items() if name not in _OWN_FIELDS}
     body["model"] = request.model
     body["messages"] = request.messages

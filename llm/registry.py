@@ -18,9 +18,25 @@ from core.errors import PaasError
 from llm.deltas import Delta, ModelRequest
 from llm.embeddings import EmbeddingRequest, Embeddings
 
+# Kinds whose vendor has one address of its own, and so needs a key and nothing else; with their names for people.
+KEYED = {
+    "zhipu": "Zhipu",
+    "openai": "OpenAI",
+    "anthropic": "Anthropic",
+    "deepseek": "DeepSeek",
+    "qwen": "Qwen",
+    "moonshot": "Moonshot",
+}
+NAMES = KEYED | {"openai_compatible": "OpenAI-compatible", "local": "Local model", "scripted": "Scripted model"}
+
 PROVIDERS: dict[str, str] = {
     "openai_compatible": "llm.providers.openai_compatible.OpenAICompatible",
     "zhipu": "llm.providers.zhipu.Zhipu",
+    "openai": "llm.providers.vendors.OPENAI_VENDOR",
+    "anthropic": "llm.providers.anthropic.Anthropic",
+    "deepseek": "llm.providers.vendors.DEEPSEEK",
+    "qwen": "llm.providers.vendors.QWEN",
+    "moonshot": "llm.providers.vendors.MOONSHOT",
     "local": "llm.providers.local.Local",
     "scripted": "llm.providers.scripted.Scripted",
 }
@@ -61,7 +77,10 @@ class ModelClient(ChatClient, Protocol):
 class Provider(Protocol):
     """One vendor: how an account of this kind becomes a client."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """The kind's name in PROVIDERS."""
+        ...
 
     def client(self, account: ProviderRef) -> ModelClient:
         """A client for this account; cheap, without any connection yet."""
@@ -80,5 +99,6 @@ def provider(kind: str) -> Provider:
         module, _, name = PROVIDERS[kind].rpartition(".")
     except KeyError:
         raise PaasError("provider_not_configured", f"There is no provider of the kind {kind!r}.") from None
-    made: Provider = getattr(import_module(module), name)()
+    found = getattr(import_module(module), name)
+    made: Provider = found() if isinstance(found, type) else found
     return made

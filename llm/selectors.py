@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db.models import QuerySet
 
 from core.errors import PaasError
@@ -17,6 +19,14 @@ def providers() -> QuerySet[ProviderAccount]:
 def provider_named(name: str) -> ProviderAccount | None:
     """The account with this name, or None."""
     return ProviderAccount.objects.filter(name=name).first()
+
+
+def provider_by_id(provider_id: uuid.UUID) -> ProviderAccount:
+    """The account with this id. Raises not_found."""
+    account = ProviderAccount.objects.filter(pk=provider_id).first()
+    if account is None:
+        raise PaasError("not_found")
+    return account
 
 
 def provider_ref(account: ProviderAccount) -> ProviderRef:

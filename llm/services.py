@@ -6,17 +6,25 @@ be public (core.egress). A tenant that changes the address of an operator's acco
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts import audit
 from core import egress
 from core.errors import PaasError
 from llm.models import ProviderAccount
+from llm.probe import SMALLEST, Probe, provider_probe
+from llm.selectors import provider_ref
+from tenants import ratelimit
 from tenants.egress import egress_policy
+
+TESTS = ratelimit.Limit("provider-test", rate=10, period=60)
+"""Calls with a key that is only tried: enough for a person, too few to try keys that are not one's own."""
 
 
 class ProviderFields(TypedDict, total=False):
@@ -27,6 +35,7 @@ class ProviderFields(TypedDict, total=False):
     base_url: str
     api_key: str
     models: dict[str, Any]
+    allowed_models: list[str]
     enabled: bool
 
 
@@ -51,10 +60,9 @@ def provider_update(
     """
     given = _tidied(fields)
     changed = sorted(name for name, value in given.items() if getattr(account, name) != value)
+    if _moved(account, given) and account.api_key and "api_key" not in given:
+        raise ValidationError({"api_key": gettext("The address changed, so enter the API key again.")})
     if "base_url" in changed:
-        moved = _origin(given["base_url"]) != _origin(account.base_url)
-        if moved and account.api_key and "api_key" not in given:
-            raise ValidationError({"api_key": "The address changed, so enter the API key again."})
         given["allow_private"] = by_operator and bool(given["base_url"])
     elif by_operator and given.get("base_url"):
         given["allow_private"] = True  # the operator stands by an address that the tenant had set
@@ -71,6 +79,45 @@ def provider_update(
     return changed
 
 
+def provider_test(
+    *, actor: str, account: ProviderAccount | None = None, model: str = "", **fields: Unpack[ProviderFields]
+) -> Probe:
+    """Make the smallest true call with an account as it would be with `fields`; nothing of it is stored.
+
+    A stored key goes to no other host than its own, as in provider_update. model: the least the kind has, when none
+    is named. Raises ValidationError, and rate_limited above TESTS.
+    """
+    given = _tidied(fields)
+    tried = ProviderAccount(name="test", **{"kind": "", **given})
+    if account is not None:
+        tried = copy(account)
+        if _moved(account, given) and account.api_key and not given.get("api_key"):
+            raise ValidationError({"api_key": gettext("The address changed, so enter the API key again.")})
+        tried.allow_private &= given.get("base_url", account.base_url) == account.base_url
+        for name, value in given.items():
+            if name != "api_key" or value:
+                setattr(tried, name, value)
+    tried.clean_fields(exclude=["id", "name"])
+    tried.clean()
+    _check_address(tried)
+    own = [name for name, entry in (tried.models or {}).items() if not entry.get("embeddings")]
+    model = model.strip() or next(iter(own), "") or SMALLEST.get(tried.kind, "")
+    if not model:
+        raise ValidationError({"model": gettext("Name a model of this vendor to test with.")})
+    ratelimit.check(TESTS)
+    tried.enabled = True
+    found = provider_probe(provider_ref(tried), model)
+    audit.record(
+        "provider.tested",
+        actor=actor,
+        target=str(account.id) if account else "",
+        kind=tried.kind,
+        model=model,
+        result=found.code or "ok",
+    )
+    return found
+
+
 def provider_delete(account: ProviderAccount, *, actor: str) -> None:
     """Delete an account and its key. Raises django.db.models.ProtectedError while agents use it."""
     with transaction.atomic():
@@ -85,12 +132,23 @@ def _tidied(fields: ProviderFields) -> dict[str, Any]:
 
 def _check(account: ProviderAccount) -> None:
     account.full_clean()
+    _check_address(account)
+
+
+def _check_address(account: ProviderAccount) -> None:
     if account.allow_private or not account.base_url:
         return
     try:
         egress.check_url(account.base_url, egress_policy())
     except PaasError as error:
         raise ValidationError({"base_url": error.message}) from None
+
+
+def _moved(account: ProviderAccount, given: dict[str, Any]) -> bool:
+    """Whether a key would go to another host: another address, or another vendor's own."""
+    return _origin(given.get("base_url", account.base_url)) != _origin(account.base_url) or (
+        given.get("kind", account.kind) != account.kind
+    )
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -1,4 +1,4 @@
-"""The streaming client: one call of a vendor's chat completions, or of another path, over aiohttp.
+"""The streaming client: one call of a vendor's chat completions, or of another path or form, over aiohttp.
 
 `stream` yields one list of deltas for each network read; `complete` gives the list of a non-streamed
 answer. Both raise only `core.errors.PaasError`, with no exception of aiohttp behind it: those hold the
@@ -92,13 +92,13 @@ async def stream(
     Ends after the vendor's `[DONE]`, or at the end of the response when a finish reason came. Raises
     PaasError: provider_* (see llm.faults), context_too_long, model_not_found, validation_failed.
     """
-    opened = await _open(_Call(endpoint, request, dialect, streamed=True))
+    opened = await _open(_Call(endpoint, request, dialect, True, _path(dialect)))
     response, reader, data = opened.response, opened.reader, opened.first
     try:
         if opened.is_document:
-            yield document_deltas(await reader.all(data, DOCUMENT_BYTES), dialect, endpoint.api_key)
+            yield _document(await reader.all(data, DOCUMENT_BYTES), dialect, endpoint.api_key)
             return
-        parser = EventParser(dialect, endpoint.api_key)
+        parser = (dialect.form.parser if dialect.form else EventParser)(dialect, endpoint.api_key)
         while data:
             deltas = parser.feed(data)
             if deltas:
@@ -126,13 +126,17 @@ async def complete(endpoint: Endpoint, request: ModelRequest, dialect: Dialect =
 
     Raises PaasError as `stream` does; a body that breaks off is provider_stream_cut.
     """
-    opened = await _open(_Call(endpoint, request, dialect, streamed=False))
+    opened = await _open(_Call(endpoint, request, dialect, False, _path(dialect)))
     try:
         body = await opened.reader.all(opened.first, DOCUMENT_BYTES)
     finally:
         opened.reader.stop()
         opened.response.close()
-    return document_deltas(body, dialect, endpoint.api_key)
+    return _document(body, dialect, endpoint.api_key)
+
+
+def _document(body: bytes, dialect: Dialect, secret: str) -> list[Delta]:
+    return (dialect.form.document if dialect.form else document_deltas)(body, dialect, secret)
 
 
 async def post(endpoint: Endpoint, path: str, body: dict[str, Any], dialect: Dialect = OPENAI) -> bytes:
@@ -146,6 +150,10 @@ async def post(endpoint: Endpoint, path: str, body: dict[str, Any], dialect: Dia
     finally:
         opened.reader.stop()
         opened.response.close()
+
+
+def _path(dialect: Dialect) -> str:
+    return dialect.form.path if dialect.form else CHAT_PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,9 @@ class _Call:
             "Accept-Encoding": "identity",
             "User-Agent": "agent-paas",
         }
-        if self.endpoint.api_key:
+        if self.endpoint.api_key and self.dialect.form:
+            headers |= self.dialect.form.headers(self.endpoint.api_key)
+        elif self.endpoint.api_key:
             headers["Authorization"] = f"Bearer {self.endpoint.api_key}"
         headers.update(self.endpoint.headers)
         for value in headers.values():

@@ -48,6 +48,7 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "base_url": (str, False),
         "api_key": (str, False),
         "models": (dict, False),
+        "allowed_models": (list, False),
         "enabled": (bool, False),
     },
     "agents": {

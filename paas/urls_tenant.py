@@ -21,6 +21,9 @@ from agents.quota_api import LimitDetail, LimitList, QuotaList
 from chat import api as chat
 from chat import feedback_api as feedback
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
+from llm.api import ProviderDetail as ModelProvider
+from llm.api import ProviderKinds, ProviderModels, ProviderTest
+from llm.api import ProviderList as ModelProviders
 from portal import (
     audit,
     billing,
@@ -33,6 +36,7 @@ from portal import (
     limits,
     login_code,
     members,
+    model_providers,
     oidc,
     platform,
     profile,
@@ -57,6 +61,13 @@ api = [
     path("conversations/<uuid:conversation_id>/messages", chat.ConversationMessages.as_view()),
     path("conversations/<uuid:conversation_id>/active", chat.ConversationActive.as_view()),
     path("ws-ticket", chat.WebsocketTicket.as_view()),
+    # model providers
+    path("providers", ModelProviders.as_view()),
+    path("providers/kinds", ProviderKinds.as_view()),
+    path("providers/test", ProviderTest.as_view()),
+    path("providers/<uuid:provider_id>", ModelProvider.as_view()),
+    path("providers/<uuid:provider_id>/models", ProviderModels.as_view()),
+    path("providers/<uuid:provider_id>/test", ProviderTest.as_view()),
     # limits and what is left of them
     path("quotas", QuotaList.as_view()),
     path("limits", LimitList.as_view()),
@@ -123,6 +134,9 @@ urlpatterns = [
     path("login/oidc/", oidc.land),
     path("login/oidc/<str:key>/", oidc.begin),
     path("profile/identities/", identity_pages.identities),
+    path("settings/providers/", model_providers.index),
+    path("settings/providers/new/", model_providers.add),
+    path("settings/providers/<uuid:provider_id>/", model_providers.edit),
     path("settings/sign-in/", identity_pages.providers),
     path("settings/sign-in/new/", identity_pages.add),
     path("settings/sign-in/<uuid:provider_id>/", identity_pages.edit),

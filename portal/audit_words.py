@@ -51,6 +51,7 @@ SENTENCES: dict[str, str | Promise] = {
     "usage.overrun": _("A model provider reported %(overrun)s tokens more than were held for a run"),
     "provider.created": _("%(actor)s added the model provider %(name)s"),
     "provider.updated": _("%(actor)s changed the model provider %(name)s"),
+    "provider.tested": _("%(actor)s tested a key of a model provider"),
     "provider.deleted": _("%(actor)s removed the model provider %(name)s"),
     "identity_provider.created": _("%(actor)s added the sign-in provider %(name)s"),
     "identity_provider.updated": _("%(actor)s changed the sign-in provider %(name)s"),

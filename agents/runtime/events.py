@@ -16,6 +16,7 @@ VERSION = 1
 
 RUN_QUEUED = "run.queued"
 RUN_STARTED = "run.started"
+MODEL_CHANGED = "model.changed"
 TEXT_DELTA = "text.delta"
 REASONING_DELTA = "reasoning.delta"
 TOOL_STARTED = "tool.started"
@@ -62,6 +63,13 @@ class RunStartedData(TypedDict):
     model: str
     conversation_id: str | None
     continues: NotRequired[str]  # the message that the deltas of this run are appended to
+
+
+class ModelChangedData(TypedDict):
+    """Another model answers than `run.started` said, before its first word. reason: the code of what was wrong."""
+
+    model: str
+    reason: str
 
 
 class DeltaData(TypedDict):
@@ -125,6 +133,7 @@ class RunCancelledData(TypedDict):
 DATA_TYPES: dict[str, type] = {
     RUN_QUEUED: RunQueuedData,
     RUN_STARTED: RunStartedData,
+    MODEL_CHANGED: ModelChangedData,
     TEXT_DELTA: DeltaData,
     REASONING_DELTA: DeltaData,
     TOOL_STARTED: ToolStartedData,
@@ -141,6 +150,11 @@ DATA_TYPES: dict[str, type] = {
 def run_queued(position: int) -> Event:
     """A run that waits for its turn."""
     return RUN_QUEUED, {"position": position}
+
+
+def model_changed(model: str, reason: str) -> Event:
+    """Another model is asked, because the one before has failed with `reason`."""
+    return MODEL_CHANGED, {"model": model, "reason": reason}
 
 
 def run_started(

@@ -20,6 +20,21 @@ Answer = Callable[["Turn"], AsyncGenerator[Delta, None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A model of an account, with what it costs."""
+
+    provider: ProviderRef
+    provider_name: str
+    model: str
+    info: ModelInfo
+
+    @property
+    def key(self) -> str:
+        """Which one it is, as text."""
+        return f"{self.provider.id}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
     """One version of an agent, with everything needed to run it. answer: of one in Python, which asks no model."""
 
@@ -36,6 +51,7 @@ class AgentSpec:
     info: ModelInfo
     requests_per_minute: int | None = None  # a limit of the agent's own
     answer: Answer | None = None
+    fallbacks: tuple[Choice, ...] = ()  # asked in this order while its own model cannot answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,7 @@ class Turn:
     tools: tuple[Any, ...] = ()
     client_tools: tuple[dict[str, Any], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from agents import selectors as agent_selectors
 from agents.embeddings import embedding_models_for
 from agents.runtime.events import (
     MESSAGE_COMPLETED,
+    MODEL_CHANGED,
     REASONING_DELTA,
     RUN_CANCELLED,
     RUN_COMPLETED,
@@ -141,7 +142,7 @@ async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:
     opening: list[Event] = []
     async for _, events in batches:
         opening += events
-        if any(kind not in (RUN_QUEUED, RUN_STARTED) for kind, _ in opening):
+        if any(kind not in (RUN_QUEUED, RUN_STARTED, MODEL_CHANGED) for kind, _ in opening):
             break
     return opening
 

@@ -6,6 +6,7 @@
 export type RunEvent =
   | RunQueued
   | RunStarted
+  | ModelChanged
   | TextDelta
   | ReasoningDelta
   | ToolStarted
@@ -46,6 +47,20 @@ export interface RunStartedData {
 export interface AgentName {
   slug: string;
   name: string;
+}
+export interface ModelChanged {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'model.changed';
+  data: ModelChangedData;
+}
+/**
+ * Another model answers than `run.started` said, before its first word. reason: the code of what was wrong.
+ */
+export interface ModelChangedData {
+  model: string;
+  reason: string;
 }
 export interface TextDelta {
   v: 1;

@@ -14,9 +14,11 @@ from django.db.utils import ProgrammingError
 
 from accounts.models import AuditEvent
 from agents.models import Agent, AgentVersion
+from agents.selectors import agent_spec
 from agents.services import agent_set
+from core.errors import PaasError
 from llm.models import ProviderAccount
-from llm.services import provider_create
+from llm.services import provider_create, provider_update
 from tenants import scope
 from tests.conftest import Platform, forget_caches
 
@@ -142,3 +144,15 @@ def test_agents_are_their_tenants(slug: str, provider: ProviderAccount, db: Plat
     put(slug, provider)
     with scope.bind(db.globex):
         assert not Agent.objects.filter(slug=slug).exists()
+
+
+def test_a_model_that_the_account_does_not_allow(slug: str, provider: ProviderAccount) -> None:
+    put(slug, provider)
+    provider_update(provider, actor="test", allowed_models=["other"])
+    with pytest.raises(PaasError) as refused:
+        agent_spec(slug)  # what is there already is not asked any more
+    assert refused.value.code == "model_not_found"
+    with pytest.raises(ValidationError):
+        put(slug, provider, "third")
+    assert put(slug, provider, "other") == "updated"
+    assert agent_spec(slug) is not None

@@ -194,6 +194,16 @@ TENANT: dict[str, Access] = {
     "/settings/sign-in/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/settings/sign-in/<uuid:provider_id>/test/": page(POST=ADMIN_SETTINGS),
+    # model providers
+    "/api/v1/providers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/api/v1/providers/kinds": api(GET=ADMIN_SETTINGS),
+    "/api/v1/providers/test": api(POST=ADMIN_SETTINGS),
+    "/api/v1/providers/<uuid:provider_id>": api(GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS),
+    "/api/v1/providers/<uuid:provider_id>/models": api(GET=ADMIN_SETTINGS),
+    "/api/v1/providers/<uuid:provider_id>/test": api(POST=ADMIN_SETTINGS),
+    "/settings/providers/": page(GET=ADMIN_SETTINGS),
+    "/settings/providers/new/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/settings/providers/<uuid:provider_id>/": page(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     # limits
     "/api/v1/quotas": api(GET=ANY),
     "/api/v1/limits": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),

@@ -8,6 +8,7 @@ like that. The behaviours are the names of the stand-in vendor's models (bench/a
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -81,6 +82,9 @@ both_ways = pytest.mark.parametrize("streamed", [True, False], ids=["stream", "c
 class ProviderContract:
     """For every provider."""
 
+    counts_reasoning = True
+    """Whether the vendor says how much of the output was reasoning."""
+
     def case(self, behaviour: str, text: str = "hello", **more: Any) -> Case:
         """A client and a request for which the model behaves as the name says."""
         raise NotImplementedError
@@ -117,7 +121,7 @@ class ProviderContract:
         assert answer.reasoning == "".join(f"r{index} " for index in range(10))
         assert answer.text == "".join(token_text(10))
         assert answer.usage is not None
-        assert answer.usage.reasoning_tokens > 0
+        assert (answer.usage.reasoning_tokens > 0) is self.counts_reasoning
 
     async def test_reasoning_deltas_have_their_own_type_and_come_first(self) -> None:
         deltas = [delta for batch in await self.case("reasoning-3").batches() for delta in batch]
@@ -128,7 +132,7 @@ class ProviderContract:
     async def test_a_tool_call_is_put_together(self, streamed: bool) -> None:
         answer = await self.case("tools-lookup", TOOL_ARGUMENTS, tools=[LOOKUP]).answer(streamed=streamed)
         (call,) = answer.tool_calls
-        assert (call.name, call.arguments) == ("lookup", TOOL_ARGUMENTS)
+        assert (call.name, json.loads(call.arguments)) == ("lookup", json.loads(TOOL_ARGUMENTS))
         assert call.id
         assert answer.finish_reason == "tool_calls"
 

@@ -65,6 +65,22 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/audit": Declared("own"),
     "/api/v1/audit/export": Declared("own"),
     "/settings/audit/": Declared("own", page=True),
+    # model providers
+    "/api/v1/providers": Declared("own", ("GET", "POST")),
+    "/api/v1/providers/kinds": Declared("own"),
+    "/api/v1/providers/test": Declared("own", ("POST",)),
+    "/api/v1/providers/<uuid:provider_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"provider_id": "provider"}, {"enabled": True}, of_tenant=True
+    ),
+    "/api/v1/providers/<uuid:provider_id>/models": Declared("by_id", ids={"provider_id": "provider"}, of_tenant=True),
+    "/api/v1/providers/<uuid:provider_id>/test": Declared(
+        "by_id", ("POST",), {"provider_id": "provider"}, of_tenant=True
+    ),
+    "/settings/providers/": Declared("own", page=True),
+    "/settings/providers/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/providers/<uuid:provider_id>/": Declared(
+        "by_id", ("GET", "POST"), {"provider_id": "provider"}, page=True, of_tenant=True
+    ),
     # limits
     "/api/v1/quotas": Declared("own"),
     "/api/v1/limits": Declared("own", ("GET", "PUT")),

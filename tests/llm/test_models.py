@@ -35,7 +35,7 @@ def test_a_proper_account(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "field", "said"),
     [
-        ({"kind": "openai"}, "kind", "Choose one of"),
+        ({"kind": "nobody"}, "kind", "Choose one of"),
         ({"base_url": ""}, "base_url", "Enter the vendor's base URL"),
         ({"base_url": "api.example.com/v1"}, "base_url", "must begin with http"),
         ({"base_url": "ftp://api.example.com"}, "base_url", "must begin with http"),
@@ -47,6 +47,7 @@ def test_a_proper_account(fields: dict[str, Any]) -> None:
         ({"base_url": "https://h.example/ v1"}, "base_url", "space"),
         ({"base_url": "https://h.example/v1/chat/completions"}, "base_url", "Leave /chat/completions away"),
         ({"kind": "zhipu", "base_url": ""}, "api_key", "Enter the Zhipu API key"),
+        ({"kind": "anthropic", "base_url": ""}, "api_key", "Enter the Anthropic API key"),
         ({"api_key": "two words"}, "api_key", "Copy it again"),
         ({"api_key": "sk-\n1"}, "api_key", "Copy it again"),
         ({"api_key": "ключ"}, "api_key", "Copy it again"),

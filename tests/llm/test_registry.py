@@ -28,7 +28,7 @@ def test_a_reference_hides_its_key() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["llm.registry", "llm.wire", "llm.client", *(path.rpartition(".")[0] for path in PROVIDERS.values())],
+    ["llm.registry", "llm.wire", "llm.client", *sorted({path.rpartition(".")[0] for path in PROVIDERS.values()})],
 )
 def test_langchain_is_not_imported_before_an_agent_needs_it(module: str) -> None:
     code = f"import sys, {module}; print(*[name for name in sys.modules if name.startswith('lang')])"

@@ -125,6 +125,9 @@ def test_a_key_is_not_sent_to_a_host_that_it_was_not_entered_for() -> None:
             provider_update(account, actor="user:1", base_url=url)
         assert "api_key" in error.value.message_dict
     account.refresh_from_db()
+    with pytest.raises(ValidationError):
+        provider_update(account, actor="user:1", kind="anthropic")
+    account.refresh_from_db()
     assert (account.base_url, account.api_key) == (PUBLIC, KEY)
     assert provider_update(account, actor="user:1", base_url="https://api.example.com/v2") == ["base_url"]
     assert provider_update(account, actor="user:1", base_url="https://b.example.com", api_key="sk-other-key")

@@ -94,7 +94,9 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     from agents.models import Agent, AgentVersion
     from agents.services import agent_set
     from chat.models import Conversation, Schedule
+    from llm.models import ProviderAccount
     from llm.selectors import provider_named
+    from llm.services import provider_create
 
     secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
 
@@ -109,6 +111,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             own = Agent.objects.get(slug=secret_agent)
             AgentVersion.objects.create(agent=own, number=int(made["agent_version"]), provider=provider, model="demo")
             Agent.objects.filter(slug=made["archived_agent"]).update(archived_at="2026-01-01T00:00:00Z")
+            made["provider"] = str(provider_create(name=MARK, kind="scripted", enabled=False, actor="test").pk)
 
     in_thread(set_up)
     invoice = in_thread(lambda: issued_invoice(db, model=MARK, **free("1.50"))).label
@@ -157,6 +160,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
         with scope.bind(db.acme):
             Conversation.objects.all().delete()
             Schedule.objects.all().delete()
+            ProviderAccount.objects.filter(name=MARK).delete()
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)

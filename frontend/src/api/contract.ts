@@ -130,6 +130,7 @@ export type ServerFrame =
 const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
   'run.queued',
   'run.started',
+  'model.changed',
   'text.delta',
   'reasoning.delta',
   'tool.started',

@@ -59,6 +59,8 @@ export function reduce(state: RunState, event: RunEvent): RunState {
       return { ...state, position: event.data.position };
     case 'run.started':
       return { ...state, status: 'running', position: null, model: event.data.model };
+    case 'model.changed':
+      return { ...state, model: event.data.model };
     case 'text.delta':
       return { ...state, status: 'running', ...append(state, event.data.text) };
     case 'reasoning.delta':

@@ -3,8 +3,8 @@
 genai-prices (MIT, a development dependency) carries its data in its wheel, so this reads no network; a new
 list comes with a new version of it. Only the vendors that we have providers for are taken over:
 
-- zhipuai (open.bigmodel.cn) and zai (z.ai), openai, deepseek, moonshotai. Alibaba sells Qwen under names that
-  genai-prices only knows from resellers, at their prices, so Qwen is not in the list and stays unpriced;
+- zhipuai (open.bigmodel.cn) and zai (z.ai), openai, anthropic, deepseek, moonshotai. Alibaba sells Qwen under names
+  that genai-prices only knows from resellers, at their prices, so Qwen is not in the list and stays unpriced;
 - prices are what the vendor asks on the given day, in US dollars (genai-prices converts Zhipu's yuan); where
   they depend on the hour, the dearest; where they rise with the input's length, the lowest step;
 - of embeddings models the price of the input is taken (`embedding_price`); what is neither a chat nor an embeddings
@@ -24,7 +24,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from llm.catalog import CATALOG_FILE
 
-VENDORS = ("zhipuai", "zai", "openai", "deepseek", "moonshotai")
+VENDORS = ("zhipuai", "zai", "openai", "anthropic", "deepseek", "moonshotai")
 _PRICES = {"input_price": "input_mtok", "output_price": "output_mtok", "cached_price": "cache_read_mtok"}
 _NO_CHAT = frozenset({"image", "audio", "tts", "transcribe", "realtime", "whisper", "sora", "ocr"})
 _NO_CHAT |= {
