@@ -273,3 +273,33 @@ def test_from_file_to_file(slug: str, db: Platform, tmp_path: Path) -> None:
     assert lines[0] == f"acme: agent {slug} drafted (model) (dry run)"
     assert lines[1] == f"acme: agent {slug} drafted (model), published as version 2"
     assert AuditEvent.objects.filter(target=slug, actor="command:agent").count() == 2
+
+
+def test_the_models_that_stand_in_are_named_by_their_account(bound: None, admin: Any, slug: str) -> None:
+    """Kept by id, shown, compared and written into files by name."""
+    second = provider_create(actor="test", name="second", kind="scripted", models={})
+    try:
+        said = draft(admin, slug, parameters={"fallbacks": [{"provider": "second", "model": "demo"}]})
+        assert said.content["parameters"] == {"fallbacks": [{"provider": str(second.pk), "model": "demo"}]}
+        releases.agent_publish(actor=admin, slug=slug)
+        document = portable.agent_document(agent_of(slug))
+        assert document["parameters"] == {"fallbacks": [{"provider": "second", "model": "demo"}]}
+        assert portable.agent_import(actor=admin, document=document).what == "unchanged"
+        unknown = {"fallbacks": [{"provider": "nobody", "model": "demo"}]}
+        error = refused(lambda: draft(admin, slug, parameters=unknown))
+        assert "nobody" in str(error.details["fields"]["parameters"])
+        provider_update(second, actor="test", name="renamed")
+        assert portable.agent_document(agent_of(slug))["parameters"]["fallbacks"][0]["provider"] == "renamed"
+    finally:
+        second.delete()
+
+
+def test_a_model_that_its_account_does_not_allow_is_not_published(bound: None, admin: Any, slug: str) -> None:
+    narrow = provider_create(actor="test", name="narrow", kind="scripted", allowed_models=["demo"])
+    try:
+        draft(admin, slug, provider="narrow", model="other")
+        error = refused(lambda: releases.agent_publish(actor=admin, slug=slug))
+        assert "does not allow" in str(error.details["fields"]["model"])
+    finally:
+        Agent.objects.filter(slug=slug).update(draft=None)
+        narrow.delete()
