@@ -232,6 +232,8 @@ DOORS: dict[str, Access] = {
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    # MCP
+    "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     # Phase 1
     "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/chat/history?session_id=<session>": api(GET=CHAT_READ),
@@ -241,7 +243,7 @@ DOORS: dict[str, Access] = {
     "/api/v1/sessions/<session>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
 }
 # Those that answer a key on the platform's host too, for its tenant.
-BY_KEY_ANYWHERE = ("/v1/", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
+BY_KEY_ANYWHERE = ("/v1/", "/mcp", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},
@@ -250,7 +252,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/runs": {"agent": "assistant", "message": "x"},
     "/api/v1/chat/completions": {"agent_type": "assistant", "message": "x"},
     "/api/v1/sessions": {"agent_type": "assistant"},
-}
+    "/mcp": {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "assistant", "arguments": {"message": "x"}}
+    },
+}  # fmt: skip
 FRAMES: dict[str, str] = {
     "turn.start": f"{CHAT_WRITE} {AGENTS_EXECUTE}",
     "run.follow": CHAT_READ,
