@@ -284,11 +284,13 @@ def said(text: str, conversation_id: object, run_id: object, finish_reason: str)
     }
 
 
-def unsaid(code: str, message: str, details: Mapping[str, Any] | None = None, **ids: object) -> dict[str, Any]:
+def unsaid(
+    code: str, message: str, details: Mapping[str, Any] | None = None, *, ids: Mapping[str, object] | None = None
+) -> dict[str, Any]:
     """Why there is no answer, as a tool's result: a model may make something of it."""
-    error = {"code": code, "message": message, "details": dict(details or {})}
+    error: dict[str, Any] = {"code": code, "message": message, "details": dict(details or {})}
     error["retryable"] = code in ERRORS and ERRORS[code].retryable
-    named = {name: str(value) for name, value in ids.items()}
+    named = {name: str(value) for name, value in (ids or {}).items()}
     return {
         "content": [{"type": "text", "text": message}],
         "structuredContent": {"error": error, **named},

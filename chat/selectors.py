@@ -28,7 +28,9 @@ def owns(actor: Actor, other: Actor) -> bool:
 
 def run_of_key(actor: Actor, key: str) -> uuid.UUID | None:
     """The run that the actor began under this idempotency key."""
-    found = IdempotencyKey.objects.filter(caller_id=actor.user_id or actor.key_id, key=key)
+    caller = actor.user_id or actor.key_id
+    assert caller is not None
+    found = IdempotencyKey.objects.filter(caller_id=caller, key=key)
     return found.values_list("run_id", flat=True).first()
 
 

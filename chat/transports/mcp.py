@@ -163,9 +163,9 @@ async def _messages(actor: Actor, call: Call, started: StartedTurn) -> AsyncGene
                 elif kind == MESSAGE_COMPLETED:
                     content, reason = data["content"], data["finish_reason"]
                 elif kind == RUN_FAILED:
-                    result = mcp.unsaid(data["code"], data["message"], **ids)
+                    result = mcp.unsaid(data["code"], data["message"], ids=ids)
                 elif kind == RUN_CANCELLED:
-                    result = mcp.unsaid("run_cancelled", "The answer was stopped.", **ids)
+                    result = mcp.unsaid("run_cancelled", "The answer was stopped.", ids=ids)
             if token is not None and fresh and loop.time() >= told_at + PROGRESS_SECONDS:
                 told_at, text = loop.time(), "".join(fresh)
                 done += len(text)

@@ -216,6 +216,11 @@ TENANT: dict[str, Access] = {
     "/settings/schedules/<uuid:schedule_id>/pause/": page(POST=AGENTS_EXECUTE),
     "/settings/schedules/<uuid:schedule_id>/run-now/": page(POST=AGENTS_EXECUTE),
     "/settings/schedules/<uuid:schedule_id>/delete/": page(POST=AGENTS_EXECUTE),
+    # MCP servers
+    "/api/v1/mcp-servers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/api/v1/mcp-servers/<uuid:server_id>": api(GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS),
+    "/api/v1/mcp-servers/<uuid:server_id>/refresh": api(POST=ADMIN_SETTINGS),
+    "/api/v1/mcp-servers/<uuid:server_id>/approve": api(POST=ADMIN_SETTINGS),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {

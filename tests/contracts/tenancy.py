@@ -200,6 +200,17 @@ ROUTES: dict[str, Declared] = {
     "/settings/schedules/<uuid:schedule_id>/delete/": Declared(
         "by_id", ("POST",), {"schedule_id": "schedule"}, page=True
     ),
+    # MCP servers
+    "/api/v1/mcp-servers": Declared("own", ("GET", "POST")),
+    "/api/v1/mcp-servers/<uuid:server_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"server_id": "mcp_server"}, {"name": "stolen"}, of_tenant=True
+    ),
+    "/api/v1/mcp-servers/<uuid:server_id>/refresh": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, of_tenant=True
+    ),
+    "/api/v1/mcp-servers/<uuid:server_id>/approve": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, {"tools": []}, of_tenant=True
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {

@@ -109,3 +109,36 @@ def host_runs(db: Any) -> Callable[[], list[str]]:
             return list(Run.objects.values_list("status", flat=True))
 
     return lambda: in_thread(read)
+
+
+async def test_our_client_asks_the_sdks_server(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way round: what a tenant connects may be made with the SDK."""
+    import socket
+
+    import uvicorn
+    from django.conf import settings
+
+    from agents.mcp import wire
+    from tests.site import Server
+
+    monkeypatch.setattr(settings, "EGRESS_ALLOW", ["127.0.0.1"], raising=False)
+    made = Lazy("mcp.server.mcpserver").MCPServer("adder")
+
+    @made.tool()
+    async def add(a: int, b: int) -> str:
+        """Adds two numbers."""
+        return str(a + b)
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(uvicorn.Config(made.streamable_http_app(), log_level="warning", lifespan="on"))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    await eventually(lambda: server.started)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+    async with wire.opened(wire.Target(url, {})) as session:
+        (tool,) = await session.tools()
+        assert (tool["name"], tool["description"]) == ("add", "Adds two numbers.")
+        found = await session.ask("tools/call", {"name": "add", "arguments": {"a": 2, "b": 3}})
+        assert found["content"][0]["text"] == "5"
+    server.told.set()
+    server.should_exit = True
+    await serving

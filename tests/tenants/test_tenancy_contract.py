@@ -90,6 +90,7 @@ class Acme:
 async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
     from accounts.keys import key_create
+    from agents.models import McpServer
     from agents.services import agent_set
     from chat.models import Conversation, Schedule
     from llm.selectors import provider_named
@@ -102,6 +103,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
         with scope.bind(db.acme):
             made["api_key"] = str(key_create(name=MARK, scopes=["chat:read"], actor="test")[0].pk)
             provider: Any = provider_named("scripted")
+            server = McpServer.objects.create(name="own", url="https://mcp.invalid/mcp", secret=MARK)
+            made["mcp_server"] = str(server.pk)
             agent_set(slug=secret_agent, provider=provider, model="demo", actor="test", fields={"name": MARK})
 
     in_thread(set_up)
@@ -151,6 +154,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
         with scope.bind(db.acme):
             Conversation.objects.all().delete()
             Schedule.objects.all().delete()
+            McpServer.objects.all().delete()
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
