@@ -48,7 +48,7 @@ class McpServerList(APIView):
 
     def get(self, request: Request) -> Response:
         _actor(request)
-        return Response({"mcp_servers": [_view(one) for one in McpServer.objects.all()]})
+        return Response({"mcp_servers": [_view(one) for one in services.servers()]})
 
     def post(self, request: Request) -> Response:
         actor, body = _actor(request), _valid(Body(data=request.data))

@@ -25,6 +25,11 @@ HEADER = re.compile(r"^[A-Za-z0-9-]{1,60}\Z")
 OURS = ("host", "content-length", "content-type", "accept", "connection", "transfer-encoding", "cookie")
 
 
+def servers() -> list[McpServer]:
+    """All of the bound tenant's, by name."""
+    return list(McpServer.objects.all())
+
+
 def server_named(server_id: uuid.UUID) -> McpServer:
     """One of the bound tenant's. Raises not_found."""
     found = McpServer.objects.filter(pk=server_id).first()
@@ -51,16 +56,18 @@ def server_update(*, server: McpServer, actor: str, fields: dict[str, Any]) -> N
     changed = sorted(name for name, value in fields.items() if getattr(server, name) != value)
     if not changed:
         return
+    also: list[str] = []
     if "url" in changed:
-        moved = URL(server.url).origin() != URL(fields["url"]).origin() if URL(fields["url"]).host else True
+        moved = _origin(server.url) != _origin(fields["url"])
         if moved and server.secret and "secret" not in fields:
             raise ValidationError({"secret": "The address changed, so enter the secret again."})
         server.tools, server.approved = [], {}
+        also = ["tools", "approved"]
     for name in changed:
         setattr(server, name, fields[name])
     _check(server)
     with transaction.atomic():
-        server.save()
+        server.save(update_fields=[*changed, *also, "updated_at"])
         audit.record("mcp_server.updated", actor=actor, target=str(server.id), name=server.name, changed=changed)
 
 
@@ -107,6 +114,14 @@ def tools_approve(*, server: McpServer, actor: str, tools: list[dict[str, str]])
 def target_of(server: McpServer) -> tuple[str, dict[str, str]]:
     """The address and the headers with which a server is asked."""
     return server.url, {server.header: server.secret} if server.secret else {}
+
+
+def _origin(url: str) -> str:
+    """Whose host and port it is; the text itself where it cannot be read."""
+    try:
+        return str(URL(url).origin())
+    except ValueError:
+        return url
 
 
 def _check(server: McpServer) -> None:

@@ -205,6 +205,10 @@ async def test_from_the_api_to_an_agents_tool(site: Any, api_key: Any, db: Any, 
     assert len(server.calls) == 1
     async with client.patch(path, json={"url": "https://elsewhere.example/mcp"}) as answer:
         assert list((await answer.json())["error"]["details"]["fields"]) == ["secret"]
+    for wrong in ("ftp://x", "http://elsewhere.example/mcp", "https://[", "https://a@b/", "https://10.0.0.1/mcp", "x"):
+        async with client.patch(path, json={"url": wrong, "secret": "another"}) as answer:
+            found = (answer.status, list((await answer.json())["error"]["details"].get("fields", [])))
+            assert found == (400, ["url"]), wrong
     async with client.delete(path) as answer:
         assert answer.status == 204
 
