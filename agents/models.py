@@ -9,6 +9,7 @@ from django.db import models
 
 from core.ids import uuid7
 from llm.models import ProviderAccount
+from tenants.fields import EncryptedTextField
 
 SLUG = re.compile(r"^[a-z0-9](?:[a-z0-9_.-]{0,58}[a-z0-9])?\Z")
 slug_validator = RegexValidator(SLUG.pattern, "Use 1 to 60 small letters, digits, and inner . _ or -.")
@@ -70,3 +71,31 @@ class AgentVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id} v{self.number}"
+
+
+class McpServer(models.Model):
+    """An MCP server of the tenant's. Make and change it with agents.mcp.services.
+
+    secret: the whole value of `header`. tools: as last seen, each with name, description, parameters and hash.
+    approved: a tool's name -> the hash and the effect that somebody agreed to; another hash is not offered (P51).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(
+        max_length=30, unique=True, validators=[RegexValidator(r"^[a-z0-9-]+\Z", "Use small letters, digits and -.")]
+    )
+    url = models.CharField(max_length=500)
+    header = models.CharField(max_length=60, default="Authorization")
+    secret = EncryptedTextField(blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    tools = models.JSONField(default=list, blank=True)
+    approved = models.JSONField(default=dict, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -16,7 +16,7 @@ from agents.builtin_specs import spec_of_run_version
 from agents.runtime.events import Event
 from agents.runtime.spec import AgentSpec
 from chat.log import decode_events
-from chat.models import UNFINISHED, Conversation, Message, Run, RunSegment
+from chat.models import UNFINISHED, Conversation, IdempotencyKey, Message, Run, RunSegment
 from chat.tree import Tree
 from core.errors import PaasError
 
@@ -24,6 +24,14 @@ from core.errors import PaasError
 def owns(actor: Actor, other: Actor) -> bool:
     """Whether both are the same person or key of the same tenant."""
     return (actor.tenant.id, actor.user_id, actor.key_id) == (other.tenant.id, other.user_id, other.key_id)
+
+
+def run_of_key(actor: Actor, key: str) -> uuid.UUID | None:
+    """The run that the actor began under this idempotency key."""
+    caller = actor.user_id or actor.key_id
+    assert caller is not None
+    found = IdempotencyKey.objects.filter(caller_id=caller, key=key)
+    return found.values_list("run_id", flat=True).first()
 
 
 def own_rows(actor: Actor) -> Q:

@@ -24,7 +24,7 @@ from django.urls import path
 from accounts import key_use, rate_gate, sign_in_gate
 from chat import host
 from chat.http import HttpRequest
-from chat.transports import openai, phase1, responses, sse
+from chat.transports import mcp, openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
@@ -55,6 +55,8 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await openai.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif path_.startswith("/api/v1/runs"):
         await sse.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
+    elif path_ == "/mcp":
+        await mcp.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif phase1.serves(path_, scope["paas.tenant"], scope["method"]):
         await phase1.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif (refused := sign_in_gate.refusal(scope)) is not None:

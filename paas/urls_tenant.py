@@ -17,6 +17,7 @@ from accounts.members_api import (
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents import release_api as releases
 from agents.api import AgentList
+from agents.mcp.api import McpServerApprove, McpServerDetail, McpServerList, McpServerRefresh
 from agents.quota_api import LimitDetail, LimitList, QuotaList
 from chat import api as chat
 from chat import feedback_api as feedback
@@ -77,6 +78,11 @@ api = [
     path("schedules/<uuid:schedule_id>", ScheduleDetail.as_view()),
     path("schedules/<uuid:schedule_id>/run-now", ScheduleRunNow.as_view()),
     path("schedules/<uuid:schedule_id>/runs", ScheduleRuns.as_view()),
+    # MCP servers
+    path("mcp-servers", McpServerList.as_view()),
+    path("mcp-servers/<uuid:server_id>", McpServerDetail.as_view()),
+    path("mcp-servers/<uuid:server_id>/refresh", McpServerRefresh.as_view()),
+    path("mcp-servers/<uuid:server_id>/approve", McpServerApprove.as_view()),
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),

@@ -76,7 +76,7 @@ async def refuse(connection: Scope, receive: Receive, send: Send, error: PaasErr
 
 def wants_page(connection: Scope) -> bool:
     """Whether a person looks for a page, not a program for an answer."""
-    programs = ("/v1/", "/api/")
+    programs = ("/v1/", "/api/", "/mcp")
     return connection.get("method") in ("GET", "HEAD") and not connection["path"].startswith(programs)
 
 

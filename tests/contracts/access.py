@@ -242,6 +242,11 @@ TENANT: dict[str, Access] = {
     "/api/v1/messages/<uuid:message_id>/feedback": api(
         PUT=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
     ),
+    # MCP servers
+    "/api/v1/mcp-servers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
+    "/api/v1/mcp-servers/<uuid:server_id>": api(GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS),
+    "/api/v1/mcp-servers/<uuid:server_id>/refresh": api(POST=ADMIN_SETTINGS),
+    "/api/v1/mcp-servers/<uuid:server_id>/approve": api(POST=ADMIN_SETTINGS),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {
@@ -258,6 +263,8 @@ DOORS: dict[str, Access] = {
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    # MCP
+    "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     # Phase 1
     "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/chat/history?session_id=<session>": api(GET=CHAT_READ),
@@ -267,9 +274,9 @@ DOORS: dict[str, Access] = {
     "/api/v1/sessions/<session>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
 }
 # Those that answer a key on the platform's host too, for its tenant.
-BY_KEY_ANYWHERE = ("/v1/", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
 # What such a door does on a tenant's host only, where the API has the address too: elsewhere 401 or 405.
 TENANTS_OWN = (("DELETE", "/api/v1/agents/<slug>"),)
+BY_KEY_ANYWHERE = ("/v1/", "/mcp", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "assistant", "messages": [{"role": "user", "content": "x"}]},
@@ -278,7 +285,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/runs": {"agent": "assistant", "message": "x"},
     "/api/v1/chat/completions": {"agent_type": "assistant", "message": "x"},
     "/api/v1/sessions": {"agent_type": "assistant"},
-}
+    "/mcp": {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "assistant", "arguments": {"message": "x"}}
+    },
+}  # fmt: skip
 FRAMES: dict[str, str] = {
     "turn.start": f"{CHAT_WRITE} {AGENTS_EXECUTE}",
     "run.follow": CHAT_READ,

@@ -237,6 +237,17 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/messages/<uuid:message_id>/feedback": Declared(
         "by_id", ("PUT", "DELETE"), {"message_id": "answer"}, {"rating": "down"}
     ),
+    # MCP servers
+    "/api/v1/mcp-servers": Declared("own", ("GET", "POST")),
+    "/api/v1/mcp-servers/<uuid:server_id>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"server_id": "mcp_server"}, {"name": "stolen"}, of_tenant=True
+    ),
+    "/api/v1/mcp-servers/<uuid:server_id>/refresh": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, of_tenant=True
+    ),
+    "/api/v1/mcp-servers/<uuid:server_id>/approve": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, {"tools": []}, of_tenant=True
+    ),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
@@ -253,6 +264,8 @@ DOORS: dict[str, Declared] = {
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
+    # MCP
+    "/mcp": Declared("own", ("POST",)),
     # Phase 1
     "/api/v1/chat/completions": Declared("own", ("POST",)),
     "/api/v1/chat/history?session_id=<session>": Declared("by_id", ids={"session": "conversation"}),
@@ -266,7 +279,8 @@ DOORS: dict[str, Declared] = {
 }
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
-    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs"},
+    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/mcp"},
+    "chat/transports/mcp.py": set(),
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/responses.py": {
         "/v1/responses", "/v1/responses/([^/]+)(/cancel|/input_items)?", "/cancel", "/input_items"

@@ -91,7 +91,7 @@ class Acme:
 async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
     from accounts.keys import key_create
-    from agents.models import Agent, AgentVersion
+    from agents.models import Agent, AgentVersion, McpServer
     from agents.services import agent_set
     from chat.models import Conversation, Schedule
     from llm.models import ProviderAccount
@@ -112,6 +112,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             AgentVersion.objects.create(agent=own, number=int(made["agent_version"]), provider=provider, model="demo")
             Agent.objects.filter(slug=made["archived_agent"]).update(archived_at="2026-01-01T00:00:00Z")
             made["provider"] = str(provider_create(name=MARK, kind="scripted", enabled=False, actor="test").pk)
+            server = McpServer.objects.create(name="own", url="https://mcp.invalid/mcp", secret=MARK)
+            made["mcp_server"] = str(server.pk)
 
     in_thread(set_up)
     invoice = in_thread(lambda: issued_invoice(db, model=MARK, **free("1.50"))).label
@@ -161,6 +163,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Conversation.objects.all().delete()
             Schedule.objects.all().delete()
             ProviderAccount.objects.filter(name=MARK).delete()
+            McpServer.objects.all().delete()
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)

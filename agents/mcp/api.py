@@ -1,0 +1,140 @@
+"""MCP servers over the API. A secret goes in and never comes out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.actors import Actor
+from accounts.policies import ADMIN_SETTINGS
+from agents.mcp import pins, services
+from agents.models import McpServer
+from core.errors import PaasError
+
+T = TypeVar("T")
+
+
+class Body(serializers.Serializer[Any]):
+    """What can be set; for a change, only what is given. secret: the header's whole value, such as `Bearer ...`."""
+
+    name = serializers.CharField(max_length=30)
+    url = serializers.CharField(max_length=500)
+    header = serializers.CharField(max_length=60, required=False)
+    secret = serializers.CharField(max_length=4000, required=False, allow_blank=True)
+    enabled = serializers.BooleanField(required=False)
+
+
+class ApprovedTool(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=64)
+    hash = serializers.CharField(max_length=64)
+    effect = serializers.ChoiceField(choices=services.EFFECTS, default="egress")
+
+
+class Approval(serializers.Serializer[Any]):
+    tools = ApprovedTool(many=True)
+
+
+class McpServerList(APIView):
+    """`GET, POST /api/v1/mcp-servers`"""
+
+    rate_class = "admin"
+
+    def get(self, request: Request) -> Response:
+        _actor(request)
+        return Response({"mcp_servers": [_view(one) for one in services.servers()]})
+
+    def post(self, request: Request) -> Response:
+        actor, body = _actor(request), _valid(Body(data=request.data))
+        return Response(_view(_told(lambda: services.server_create(actor=actor.label, fields=body))), status=201)
+
+
+class McpServerDetail(APIView):
+    """`GET, PATCH, DELETE /api/v1/mcp-servers/{id}`"""
+
+    rate_class = "admin"
+
+    def get(self, request: Request, server_id: uuid.UUID) -> Response:
+        _actor(request)
+        return Response(_view(services.server_named(server_id)))
+
+    def patch(self, request: Request, server_id: uuid.UUID) -> Response:
+        actor, server = _actor(request), services.server_named(server_id)
+        body = _valid(Body(data=request.data, partial=True))
+        _told(lambda: services.server_update(server=server, actor=actor.label, fields=body))
+        return Response(_view(server))
+
+    def delete(self, request: Request, server_id: uuid.UUID) -> Response:
+        actor = _actor(request)
+        services.server_delete(server=services.server_named(server_id), actor=actor.label)
+        return Response(status=204)
+
+
+class McpServerRefresh(APIView):
+    """`POST /api/v1/mcp-servers/{id}/refresh`: asks the server for its tools, which also tries address and secret"""
+
+    rate_class = "admin"
+
+    def post(self, request: Request, server_id: uuid.UUID) -> Response:
+        actor, server = _actor(request), services.server_named(server_id)
+        left_out = services.server_refresh(server=server, actor=actor.label)
+        return Response(_view(server) | {"left_out": left_out})
+
+
+class McpServerApprove(APIView):
+    """`POST /api/v1/mcp-servers/{id}/approve`"""
+
+    rate_class = "admin"
+
+    def post(self, request: Request, server_id: uuid.UUID) -> Response:
+        actor, server = _actor(request), services.server_named(server_id)
+        tools = _valid(Approval(data=request.data))["tools"]
+        _told(lambda: services.tools_approve(server=server, actor=actor.label, tools=tools))
+        return Response(_view(server))
+
+
+def _actor(request: Request) -> Actor:
+    assert isinstance(request.auth, Actor)
+    request.auth.require(ADMIN_SETTINGS)
+    return request.auth
+
+
+def _valid(body: serializers.Serializer[Any]) -> dict[str, Any]:
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)
+
+
+def _told(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except ValidationError as error:
+        raise PaasError("validation_failed", details={"fields": error.message_dict}) from None
+
+
+def _view(server: McpServer) -> dict[str, Any]:
+    tools = [
+        one
+        | {
+            "state": pins.state_of(one, server.approved),
+            "effect": server.approved.get(one["name"], {}).get("effect"),
+            "offered_as": pins.offered_name(server.name, one["name"]),
+        }
+        for one in server.tools
+    ]
+    return {
+        "id": str(server.id),
+        "name": server.name,
+        "url": server.url,
+        "header": server.header,
+        "has_secret": bool(server.secret),
+        "enabled": server.enabled,
+        "tools": tools,
+        "seen_at": server.seen_at.isoformat() if server.seen_at else None,
+        "created_at": server.created_at.isoformat(),
+    }

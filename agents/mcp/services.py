@@ -1,0 +1,138 @@
+"""Writes of MCP servers, for the bound tenant, each with its audit row."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from yarl import URL
+
+from accounts import audit
+from agents.mcp import pins, wire
+from agents.models import McpServer
+from core import clock, egress
+from core.errors import PaasError
+from tenants import scope
+from tenants.egress import egress_policy, is_allow_listed
+
+MOST_SERVERS = 50
+EFFECTS = ("read", "write", "egress")
+HEADER = re.compile(r"^[A-Za-z0-9-]{1,60}\Z")
+OURS = ("host", "content-length", "content-type", "accept", "connection", "transfer-encoding", "cookie")
+
+
+def servers() -> list[McpServer]:
+    """All of the bound tenant's, by name."""
+    return list(McpServer.objects.all())
+
+
+def server_named(server_id: uuid.UUID) -> McpServer:
+    """One of the bound tenant's. Raises not_found."""
+    found = McpServer.objects.filter(pk=server_id).first()
+    if found is None:
+        raise PaasError("not_found")
+    return found
+
+
+def server_create(*, actor: str, fields: dict[str, Any]) -> McpServer:
+    """A new server; none of its tools is approved. Raises ValidationError, plan_limit_reached."""
+    if McpServer.objects.count() >= MOST_SERVERS:
+        raise PaasError("plan_limit_reached", f"There can be {MOST_SERVERS} MCP servers. Remove one.")
+    server = McpServer(**fields)
+    _check(server)
+    with transaction.atomic():
+        server.save(force_insert=True)
+        audit.record("mcp_server.created", actor=actor, target=str(server.id), name=server.name, url=server.url)
+    return server
+
+
+def server_update(*, server: McpServer, actor: str, fields: dict[str, Any]) -> None:
+    """Change a server. A secret belongs to its host, and approvals to their server: with another address the secret is
+    entered again (P52), and all tools are approved again. Raises ValidationError."""
+    changed = sorted(name for name, value in fields.items() if getattr(server, name) != value)
+    if not changed:
+        return
+    also: list[str] = []
+    if "url" in changed:
+        moved = _origin(server.url) != _origin(fields["url"])
+        if moved and server.secret and "secret" not in fields:
+            raise ValidationError({"secret": "The address changed, so enter the secret again."})
+        server.tools, server.approved = [], {}
+        also = ["tools", "approved"]
+    for name in changed:
+        setattr(server, name, fields[name])
+    _check(server)
+    with transaction.atomic():
+        server.save(update_fields=[*changed, *also, "updated_at"])
+        audit.record("mcp_server.updated", actor=actor, target=str(server.id), name=server.name, changed=changed)
+
+
+def server_delete(*, server: McpServer, actor: str) -> None:
+    """Remove a server, with its secret."""
+    with transaction.atomic():
+        audit.record("mcp_server.deleted", actor=actor, target=str(server.id), name=server.name)
+        server.delete()
+
+
+def server_refresh(*, server: McpServer, actor: str) -> list[str]:
+    """Ask the server for its tools; returns what was left out of them. Raises as `wire.opened`."""
+    target = wire.Target(*target_of(server))
+    scope.release()  # no connection waits for somebody else's server
+    found, left_out = pins.pinned(asyncio.run(_told(target)))
+    with transaction.atomic():
+        # The address may have been changed meanwhile; then these are not its tools.
+        kept = McpServer.objects.filter(pk=server.pk, url=server.url).update(tools=found, seen_at=clock.now())
+        if kept:
+            changed = [one["name"] for one in found if pins.state_of(one, server.approved) == "changed"]
+            audit.record("mcp_server.refreshed", actor=actor, target=str(server.id), tools=len(found), changed=changed)
+    server.refresh_from_db()
+    return left_out
+
+
+async def _told(target: wire.Target) -> list[dict[str, Any]]:
+    async with wire.opened(target) as session:
+        return await session.tools()
+
+
+def tools_approve(*, server: McpServer, actor: str, tools: list[dict[str, str]]) -> None:
+    """Approve exactly these tools, as they were seen: each by name, hash and effect; those not named are approved no
+    more. Raises ValidationError for a hash that is not the one last seen."""
+    seen = {one["name"]: one["hash"] for one in server.tools}
+    wrong = [one["name"] for one in tools if seen.get(one["name"]) != one["hash"]]
+    if wrong:
+        raise ValidationError({"tools": f"Not as they were last seen: {', '.join(wrong)[:500]}. Look again."})
+    server.approved = {one["name"]: {"hash": one["hash"], "effect": one["effect"]} for one in tools}
+    with transaction.atomic():
+        server.save(update_fields=["approved", "updated_at"])
+        audit.record("mcp_server.approved", actor=actor, target=str(server.id), tools=server.approved)
+
+
+def target_of(server: McpServer) -> tuple[str, dict[str, str]]:
+    """The address and the headers with which a server is asked."""
+    return server.url, {server.header: server.secret} if server.secret else {}
+
+
+def _origin(url: str) -> str:
+    """Whose host and port it is; the text itself where it cannot be read."""
+    try:
+        return str(URL(url).origin())
+    except ValueError:
+        return url
+
+
+def _check(server: McpServer) -> None:
+    server.full_clean()
+    try:
+        egress.check_url(server.url, egress_policy())
+        if URL(server.url).scheme != "https" and not is_allow_listed(URL(server.url)):
+            raise ValidationError({"url": "The address must begin with https://."})
+    except PaasError as error:
+        raise ValidationError({"url": error.message}) from None
+    if not HEADER.match(server.header) or server.header.lower() in OURS:
+        raise ValidationError({"header": "This is not a header that can carry a secret."})
+    if server.secret and not (server.secret.isascii() and server.secret.isprintable()):
+        raise ValidationError({"secret": "The secret has a character that no header can carry."})
