@@ -1,0 +1,51 @@
+"""What a tool is, as a value. The engine knows nothing else about one, wherever it comes from."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from accounts.actors import Actor
+from tenants.scope import TenantRef
+
+Effect = Literal["read", "write", "egress"]
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool says to the model. data: the same for programs, if there is more to it than text."""
+
+    text: str
+    data: Any = None
+    is_error: bool = False
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it."""
+
+    tenant: TenantRef
+    actor: Actor
+    run_id: uuid.UUID
+    agent_slug: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """One tool that a model can be offered.
+
+    name: 1 to 64 letters, digits, _ or -. parameters: a JSON schema of an object. effect: what a call does to the
+    world: it reads what is here, changes something, or asks a host outside. tainted: what it returns comes from
+    outside, so nobody vouches for it. call: raises PaasError with a sentence for the model, or anything else, which
+    is only logged; it is cancelled when the run is stopped or its time is up.
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    effect: Effect
+    call: Callable[[ToolContext, dict[str, Any]], Awaitable[ToolResult]]
+    tainted: bool = False
