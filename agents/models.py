@@ -42,7 +42,8 @@ class AgentVersion(models.Model):
     """What an agent was from one moment on. Never changed (a trigger holds that); a change is a new version.
 
     parameters: sampling parameters sent to the model (temperature, top_p, max_tokens, ...). Without a provider it is a
-    built-in agent's, or one that only keeps imported conversations.
+    built-in agent's, or one that only keeps imported conversations. tools: [{"name", "settings"}], of
+    agents/tools/registry.py. limits: fields of agents.tools.spec.RunLimits; what is left out is its default.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -52,6 +53,8 @@ class AgentVersion(models.Model):
     model = models.CharField(max_length=120)
     instructions = models.TextField(blank=True, max_length=50_000)
     parameters = models.JSONField(default=dict, blank=True)
+    tools = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    limits = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     created_by = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

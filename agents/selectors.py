@@ -8,6 +8,8 @@ from accounts.actors import Actor
 from agents.charges import charged_info
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
+from agents.tools.registry import bound_tools
+from agents.tools.spec import RunLimits
 from core.errors import PaasError
 from llm.models import ProviderAccount
 from llm.selectors import provider_ref
@@ -55,6 +57,8 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         provider=provider_ref(account),
         provider_name=account.name,
         info=charged_info(account, version.model),
+        tools=bound_tools(version.tools),
+        limits=RunLimits(**version.limits),
     )
 
 

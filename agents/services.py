@@ -11,6 +11,7 @@ from accounts import audit
 from agents import access
 from agents.models import Agent, AgentVersion, slug_validator
 from agents.parameters import problem_with
+from agents.tools.choice import checked_limits, checked_tools
 from llm.models import ProviderAccount
 from tenants import limits
 
@@ -34,11 +35,12 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters; what is left out stays as it is. Returns "created",
+    fields: name, description, instructions, parameters, tools, limits; what is left out stays as it is. Returns "created",
     "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan allows.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
+    tools, run_limits = checked_tools(wanted.get("tools")), checked_limits(wanted.get("limits"))
     slug_validator(slug)
     with transaction.atomic():
         agent = Agent.objects.select_related("current").select_for_update(of=("self",)).filter(slug=slug).first()
@@ -58,6 +60,8 @@ def agent_set(
             "model": model,
             "instructions": wanted.get("instructions", current.instructions if current else "") or "",
             "parameters": wanted.get("parameters", current.parameters if current else {}) or {},
+            "tools": tools if "tools" in wanted else current.tools if current else [],
+            "limits": run_limits if "limits" in wanted else current.limits if current else {},
         }
         same = current is not None and all(getattr(current, key) == value for key, value in content.items())
         if same and not renamed:

@@ -25,7 +25,7 @@ from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.python import client_of
 from agents.runtime.spec import AgentSpec, Transcript, Turn
-from chat import finish, tasks
+from chat import finish, steps, tasks
 from chat.finish import Continued
 from chat.lock import Locks
 from chat.log import LogWriter, RunLog, encode_events
@@ -235,7 +235,10 @@ class Host:
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
         client = client_of(run.spec, run.turn)
-        run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
+        tools = steps.toolbox_of(run)
+        run.work = asyncio.create_task(
+            engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
+        )
         try:
             await run.work
         except asyncio.CancelledError:

@@ -49,3 +49,32 @@ class ToolSpec:
     effect: Effect
     call: Callable[[ToolContext, dict[str, Any]], Awaitable[ToolResult]]
     tainted: bool = False
+
+
+@dataclass(frozen=True)
+class BoundTool:
+    """A tool as one version of an agent has it. settings: what the version says about it."""
+
+    spec: ToolSpec
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def offer(self) -> dict[str, Any]:
+        """As models are offered it, in the shape of OpenAI's chat completions."""
+        spec = self.spec
+        shown = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+        return {"type": "function", "function": shown}
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """Where a run with tools ends, at the latest (P56). steps: calls of the model. seconds: of the whole run.
+
+    tool_seconds: of one call of a tool; the model is told, and the run goes on.
+    """
+
+    steps: int = 10
+    tool_calls: int = 20
+    seconds: int = 300
+    tokens: int | None = None
+    tool_seconds: int = 30

@@ -1,0 +1,40 @@
+"""Which tools there are: those of the platform, and those that a tenant has from elsewhere.
+
+A version of an agent names its tools; `bound_tools` makes values of the names. A source of further tools (a tenant's
+own, those of its servers) appends itself to SOURCES; it is asked with the tenant bound and may query the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from agents.tools.calculator import CALCULATOR
+from agents.tools.clock import CLOCK
+from agents.tools.spec import BoundTool, ToolSpec
+from agents.tools.web import WEB_PAGE
+
+BUILTIN: dict[str, ToolSpec] = {tool.name: tool for tool in (CALCULATOR, CLOCK, WEB_PAGE)}
+# names -> those of them that the source has; None: all that it has.
+Source = Callable[[Collection[str] | None], Iterable[ToolSpec]]
+SOURCES: list[Source] = []
+
+
+def tools_named(names: Collection[str] | None = None) -> dict[str, ToolSpec]:
+    """The bound tenant's tools with these names (None: all) by name. The platform's own win over others' names."""
+    found: dict[str, ToolSpec] = {}
+    if names is None or set(names) - set(BUILTIN):
+        for source in SOURCES:
+            found |= {spec.name: spec for spec in source(names)}
+    found |= BUILTIN
+    return {name: spec for name, spec in found.items() if names is None or name in names}
+
+
+def bound_tools(wanted: list[dict[str, Any]]) -> tuple[BoundTool, ...]:
+    """The tools of a version, as its `tools` field has them; one that is not there any more is left out."""
+    if not wanted:
+        return ()
+    found = tools_named([one["name"] for one in wanted])
+    return tuple(
+        BoundTool(found[one["name"]], one.get("settings") or {}) for one in wanted if one["name"] in found
+    )  # fmt: skip
