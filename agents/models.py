@@ -64,3 +64,62 @@ class AgentVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id} v{self.number}"
+
+
+class ToolSetting(models.Model):
+    """What a tenant says about one tool. Without a row it is on and unlimited. 0 calls: none."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=64, unique=True)
+    enabled = models.BooleanField(default=True)
+    calls_per_day = models.PositiveIntegerField(null=True)
+    calls_per_month = models.PositiveIntegerField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ToolUse(models.Model):
+    """How often a tool was called on one day (UTC). Counted and held by `tool_begin`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=64)
+    day = models.DateField()
+    calls = models.IntegerField(default=0)
+    failed = models.IntegerField(default=0)
+    duration_ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "day"], name="tool_use_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.day}: {self.calls}"
+
+
+class ToolCall(models.Model):
+    """One call of a tool, written down before it is made: who, for which run, what came of it. What was said is in the
+    run's log. ok None: its end is not known, because the run was stopped or its process died."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    at = models.DateTimeField()
+    run_id = models.UUIDField()
+    agent = models.CharField(max_length=60)
+    user_id = models.UUIDField(null=True)
+    key_id = models.UUIDField(null=True)
+    name = models.CharField(max_length=64)
+    effect = models.CharField(max_length=6)
+    ok = models.BooleanField(null=True)
+    duration_ms = models.IntegerField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-at"], name="tool_call_recent"),
+            models.Index(fields=["run_id"], name="tool_call_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of run {self.run_id}"

@@ -35,8 +35,8 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters, tools, limits; what is left out stays as it is. Returns "created",
-    "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan allows.
+    fields: name, description, instructions, parameters, tools, limits; what is left out stays as it is. Returns
+    "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})

@@ -125,8 +125,8 @@ def usage_of(
     Counted: a delta is a token (vendors send one token a chunk), and the input as estimated, once the
     vendor has begun to answer. A vendor that never answered is assumed to bill nothing. A report that no call
     can have used is not believed: no counter could hold it, and the run has to end.
-    A run with tools has one set of numbers for each call of the model in `calls`, and their sums. earlier: of calls that
-    another process has made for this run.
+    A run with tools has one set of numbers for each call of the model in `calls`, and their sums. earlier: of calls
+    that another process has made for this run.
     """
     if transcript.model_calls or earlier:
         own = [usage_of_call(call, info) for call in transcript.model_calls]

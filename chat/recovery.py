@@ -184,7 +184,7 @@ def _transcript(events: list[Event]) -> Transcript:
 
 
 def _since(events: list[Event], earlier: list[dict[str, Any]]) -> Transcript:
-    """What the last call of the model said, which nobody has written down yet. A call of a tool is at least its name."""
+    """What the last call of the model said, which nobody has written down yet; calls of tools are counted too."""
     last = events[earlier[-1]["upto"] :] if earlier else events
     found = _transcript(last)
     found.deltas += sum(estimate_tokens(str(data["arguments"])) + 1 for kind, data in last if kind == TOOL_STARTED)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from psycopg.types.json import Jsonb
 
+from agents.tools.journal import Journal
 from agents.tools.spec import ToolContext
 from agents.tools.toolbox import Toolbox
 from chat.finish import usage_of_call
@@ -35,7 +36,7 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     async def extend(estimate: int, wanted: int) -> int:
         return await _extend(run, estimate, wanted)
 
-    return Toolbox(spec.tools, context, spec.limits, extend)
+    return Toolbox(spec.tools, context, spec.limits, extend, Journal())
 
 
 async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:

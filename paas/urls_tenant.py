@@ -17,6 +17,7 @@ from accounts.members_api import (
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from agents.quota_api import LimitDetail, LimitList, QuotaList
+from agents.tools_api import ToolConfig, ToolList, ToolUsage
 from chat import api as chat
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from portal import (
@@ -59,6 +60,10 @@ api = [
     path("quotas", QuotaList.as_view()),
     path("limits", LimitList.as_view()),
     path("limits/<uuid:limit_id>", LimitDetail.as_view()),
+    # tools
+    path("tools", ToolList.as_view()),
+    path("tools/usage", ToolUsage.as_view()),
+    path("tools/config", ToolConfig.as_view()),
     # schedules
     path("schedules", ScheduleList.as_view()),
     path("schedules/<uuid:schedule_id>", ScheduleDetail.as_view()),

@@ -38,7 +38,7 @@ class AgentSpec:
     requests_per_minute: int | None = None  # a limit of the agent's own
     answer: Answer | None = None
     tools: tuple[BoundTool, ...] = ()
-    limits: RunLimits = RunLimits()
+    limits: RunLimits = field(default_factory=RunLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Turn:
     """What is asked: messages in OpenAI's chat shape (instructions first), and the most output allowed.
 
     stream False: the caller wants the answer whole, so the vendor is asked for it whole. client_tools: the caller's
-    own, in OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options: what
-    the caller sets for an agent written in Python, as it came.
+    own, in OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options:
+    what the caller sets for an agent written in Python, as it came.
     """
 
     messages: list[dict[str, Any]]

@@ -40,7 +40,7 @@ def problem_with(value: Any, schema: Any, where: str = "arguments", depth: int =
 
 def _is(value: Any, name: Any) -> bool:
     if isinstance(value, bool):
-        return name == "boolean"
+        return bool(name == "boolean")
     if name == "integer" and isinstance(value, float):
         return value.is_integer()
     return not isinstance(name, str) or name not in _TYPES or isinstance(value, _TYPES[name])

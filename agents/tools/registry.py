@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from agents.models import ToolSetting
 from agents.tools.calculator import CALCULATOR
 from agents.tools.clock import CLOCK
 from agents.tools.spec import BoundTool, ToolSpec
@@ -31,10 +32,13 @@ def tools_named(names: Collection[str] | None = None) -> dict[str, ToolSpec]:
 
 
 def bound_tools(wanted: list[dict[str, Any]]) -> tuple[BoundTool, ...]:
-    """The tools of a version, as its `tools` field has them; one that is not there any more is left out."""
+    """The tools of a version, as its `tools` field has them; one that is switched off or gone is left out."""
     if not wanted:
         return ()
-    found = tools_named([one["name"] for one in wanted])
+    names = [one["name"] for one in wanted]
+    found = tools_named(names)
+    for name in ToolSetting.objects.filter(enabled=False, name__in=names).values_list("name", flat=True):
+        found.pop(name, None)
     return tuple(
         BoundTool(found[one["name"]], one.get("settings") or {}) for one in wanted if one["name"] in found
     )  # fmt: skip

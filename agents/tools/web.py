@@ -19,11 +19,26 @@ MOST_SECONDS = 10.0
 MOST_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml+xml")
-HOP_HEADER = "X-Agent-Paas-Hop"  # so that the platform knows a request of its own tools (A59)
 _HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "head"})
 _BLOCKS = frozenset(
-    "address article aside blockquote br dd div dl dt fieldset figcaption footer form h1 h2 h3 h4 h5 h6 header hr li "
-    "main nav ol p pre section table td th tr ul".split()
+    {
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "br",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+    }
+    | {"h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "table", "td", "th", "tr", "ul"}
 )
 
 
@@ -67,7 +82,7 @@ async def _fetched(url: str) -> tuple[str, str, bytes, bool]:
     raise PaasError("tool_failed", f"The page leads on more than {MOST_REDIRECTS} times.")
 
 
-_HEADERS = {"User-Agent": "agent-paas", "Accept": "text/html, text/*;q=0.9, application/json;q=0.8", HOP_HEADER: "1"}
+_HEADERS = {"User-Agent": "agent-paas", "Accept": "text/html, text/*;q=0.9, application/json;q=0.8"}
 
 
 def _next(here: URL, location: str) -> URL:

@@ -20,6 +20,7 @@ from llm.providers.scripted import ScriptedModel
 from llm.registry import ProviderRef, client_for
 
 LOOKUP = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object", "properties": {}}}}
+DEFAULTS = RunLimits()
 ANY = {"type": "object", "properties": {"q": {"type": "string"}}}
 
 
@@ -28,7 +29,10 @@ def tool(name: str, call: Any, parameters: Any = ANY) -> BoundTool:
 
 
 async def run(
-    *scripts: list[Any], tools: tuple[BoundTool, ...] = (BoundTool(CALCULATOR),), limits: Any = RunLimits(), **more: Any
+    *scripts: list[Any],
+    tools: tuple[BoundTool, ...] = (BoundTool(CALCULATOR),),
+    limits: RunLimits = DEFAULTS,
+    **more: Any,
 ) -> tuple[Transcript, list[Any], list[ModelRequest]]:
     made = [ScriptedModel.enqueue(script) for script in scripts]
     transcript, events = Transcript(), []
@@ -80,7 +84,14 @@ async def test_what_a_model_does_wrong_is_told_to_it_and_the_run_goes_on() -> No
         await both.wait()
         return ToolResult("met")
 
-    asked = [("meets", "{}"), ("meets", "{}"), ("nowhere", "{}"), ("meets", '{"q":1}'), ("meets", '{"q'), ("meets", "[]")]
+    asked = [
+        ("meets", "{}"),
+        ("meets", "{}"),
+        ("nowhere", "{}"),
+        ("meets", '{"q":1}'),
+        ("meets", '{"q'),
+        ("meets", "[]"),
+    ]
     transcript, events, requests = await run([*calls(*asked), Finish("tool_calls")], END, tools=(tool("meets", meets),))
     told = {one["tool_call_id"]: one["content"] for one in requests[1].messages if one["role"] == "tool"}
     assert [told[f"call-{at}"] for at in range(6)] == [

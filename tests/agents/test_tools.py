@@ -79,7 +79,9 @@ async def test_tools_that_misbehave() -> None:
         raise asyncio.CancelledError
 
     said = {
-        one.__name__: await call(ToolSpec(one.__name__, "", {"type": "object"}, "read", one), {}, tool_seconds=1 if one is not hangs else 0)
+        one.__name__: await call(
+            ToolSpec(one.__name__, "", {"type": "object"}, "read", one), {}, tool_seconds=1 if one is not hangs else 0
+        )
         for one in (hangs, raises, floods, junk, binary, leaves)
     }
     assert {name: one.text for name, one in said.items() if one.is_error} == {
@@ -100,7 +102,16 @@ def test_arguments_against_a_schema() -> None:
         "required": ["n"], "additionalProperties": False,
     }  # fmt: skip
     assert problem_with({"n": 2.0, "s": "a", "l": ["x", None]}, schema) is None
-    for bad in ({}, {"n": 0}, {"n": True}, {"n": 1.5}, {"n": 1, "s": "b"}, {"n": 1, "l": [1]}, {"n": 1, "x": 1}, {"n": 1, "l": {}}):
+    for bad in (
+        {},
+        {"n": 0},
+        {"n": True},
+        {"n": 1.5},
+        {"n": 1, "s": "b"},
+        {"n": 1, "l": [1]},
+        {"n": 1, "x": 1},
+        {"n": 1, "l": {}},
+    ):
         assert problem_with(bad, schema), bad
     assert problem_with({"a": 1}, {"properties": "junk", "required": 3}) is None  # a schema of somebody else's
     assert problem_with(CALCULATOR.parameters, {"type": "object"}) is None

@@ -115,6 +115,10 @@ TENANT: dict[str, Access] = {
     "/i18n/setlang/": public("POST"),
     "/api/v1/me": api(GET=ANY, PATCH=PERSON),
     "/api/v1/agents": api(GET=CHAT_READ),
+    # tools
+    "/api/v1/tools": api(GET=CHAT_READ),
+    "/api/v1/tools/usage": api(GET=USAGE_READ),
+    "/api/v1/tools/config": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
     "/api/v1/conversations": api(GET=CHAT_READ),
     "/api/v1/conversations/<uuid:conversation_id>": api(
         GET=CHAT_READ, PATCH=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
