@@ -9,6 +9,7 @@ from django.db import models
 
 from core.ids import uuid7
 from llm.models import ProviderAccount
+from tenants.fields import EncryptedTextField
 
 SLUG = re.compile(r"^[a-z0-9](?:[a-z0-9_.-]{0,58}[a-z0-9])?\Z")
 slug_validator = RegexValidator(SLUG.pattern, "Use 1 to 60 small letters, digits, and inner . _ or -.")
@@ -74,6 +75,9 @@ class ToolSetting(models.Model):
     enabled = models.BooleanField(default=True)
     calls_per_day = models.PositiveIntegerField(null=True)
     calls_per_month = models.PositiveIntegerField(null=True)
+    api_key = EncryptedTextField(
+        blank=True, default="", help_text="For the service behind the tool, where it needs one."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

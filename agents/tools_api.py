@@ -28,6 +28,7 @@ class Wanted(serializers.Serializer[Any]):
     enabled = serializers.BooleanField(required=False)
     calls_per_day = serializers.IntegerField(min_value=0, max_value=10**9, allow_null=True, required=False)
     calls_per_month = serializers.IntegerField(min_value=0, max_value=10**9, allow_null=True, required=False)
+    api_key = serializers.CharField(max_length=500, allow_blank=True, required=False, write_only=True)
 
 
 class ToolList(APIView):
@@ -77,7 +78,9 @@ class ToolUsage(APIView):
 
 
 class ToolConfig(APIView):
-    """`GET, PUT /api/v1/tools/config`: switch a tool on or off, and limit its calls. PUT sets one tool."""
+    """`GET, PUT /api/v1/tools/config`: switch a tool on or off, and limit its calls, give it a key. PUT sets one tool.
+
+    A key is taken and never shown."""
 
     rate_class = "admin"
 
@@ -93,6 +96,8 @@ class ToolConfig(APIView):
         serializer.is_valid(raise_exception=True)
         asked = dict(serializer.validated_data)
         name = asked.pop("name")
+        if asked.get("api_key") and not (asked["api_key"].isascii() and asked["api_key"].isprintable()):
+            raise PaasError("validation_failed", details={"fields": {"api_key": ["No key has such a character."]}})
         if name not in tools_named([name]):
             raise PaasError(
                 "validation_failed", details={"fields": {"name": ["There is no such tool in this workspace."]}}
@@ -110,6 +115,7 @@ def _view(one: ToolSetting) -> dict[str, Any]:
         "enabled": one.enabled,
         "calls_per_day": one.calls_per_day,
         "calls_per_month": one.calls_per_month,
+        "has_api_key": bool(one.api_key),
     }
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 from django.db import migrations, models
 
 import core.ids
+import tenants.fields
 
 SQL = (Path(__file__).parent / "0004_tools.sql").read_text()
 
@@ -33,6 +34,12 @@ class Migration(migrations.Migration):
                 ("enabled", models.BooleanField(default=True)),
                 ("calls_per_day", models.PositiveIntegerField(null=True)),
                 ("calls_per_month", models.PositiveIntegerField(null=True)),
+                (
+                    "api_key",
+                    tenants.fields.EncryptedTextField(
+                        blank=True, default="", help_text="For the service behind the tool, where it needs one."
+                    ),
+                ),
                 ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={"ordering": ["name"]},

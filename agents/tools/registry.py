@@ -12,10 +12,11 @@ from typing import Any
 from agents.models import ToolSetting
 from agents.tools.calculator import CALCULATOR
 from agents.tools.clock import CLOCK
+from agents.tools.search import FIELD, WEB_SEARCH
 from agents.tools.spec import BoundTool, ToolSpec
 from agents.tools.web import WEB_PAGE
 
-BUILTIN: dict[str, ToolSpec] = {tool.name: tool for tool in (CALCULATOR, CLOCK, WEB_PAGE)}
+BUILTIN: dict[str, ToolSpec] = {tool.name: tool for tool in (CALCULATOR, CLOCK, WEB_PAGE, WEB_SEARCH)}
 # names -> those of them that the source has; None: all that it has.
 Source = Callable[[Collection[str] | None], Iterable[ToolSpec]]
 SOURCES: list[Source] = []
@@ -37,8 +38,12 @@ def bound_tools(wanted: list[dict[str, Any]]) -> tuple[BoundTool, ...]:
         return ()
     names = [one["name"] for one in wanted]
     found = tools_named(names)
-    for name in ToolSetting.objects.filter(enabled=False, name__in=names).values_list("name", flat=True):
-        found.pop(name, None)
-    return tuple(
-        BoundTool(found[one["name"]], one.get("settings") or {}) for one in wanted if one["name"] in found
-    )  # fmt: skip
+    said = {one.name: one for one in ToolSetting.objects.filter(name__in=names)}
+    bound = []
+    for one in wanted:
+        setting, spec = said.get(one["name"]), found.get(one["name"])
+        if spec is None or (setting is not None and not setting.enabled):
+            continue
+        key = {FIELD: setting.api_key} if setting is not None and setting.api_key else {}
+        bound.append(BoundTool(spec, (one.get("settings") or {}) | key))
+    return tuple(bound)

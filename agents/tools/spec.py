@@ -30,7 +30,7 @@ class ToolContext:
     actor: Actor
     run_id: uuid.UUID
     agent_slug: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class BoundTool:
     """A tool as one version of an agent has it. settings: what the version says about it."""
 
     spec: ToolSpec
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def offer(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 from html.parser import HTMLParser
 from typing import Any
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientError, ClientResponse, ClientSession, DummyCookieJar
 from yarl import URL
 
 from agents.tools.spec import ToolContext, ToolResult, ToolSpec
@@ -64,13 +64,15 @@ async def fetch_text(url: str) -> str:
     return text + ("\n[The page is longer; the rest was not read.]" if cut else "")
 
 
+def guarded_session() -> ClientSession:
+    """A session for one call: no connection is shared between tenants, each is dialled after its own check (A62)."""
+    connector = GuardedConnector(egress_policy(), force_close=True)
+    return ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=False)
+
+
 async def _fetched(url: str) -> tuple[str, str, bytes, bool]:
     policy = egress_policy()
-    # A session for each call: no connection is shared between tenants, and each is dialled after its own check (A62).
-    connector = GuardedConnector(policy, force_close=True)
-    async with ClientSession(
-        connector=connector, cookie_jar=DummyCookieJar(), trust_env=False, timeout=ClientTimeout(total=MOST_SECONDS)
-    ) as session:
+    async with guarded_session() as session:
         target = URL(url)
         for _ in range(MOST_REDIRECTS + 1):
             check_url(target, policy)

@@ -26,8 +26,10 @@ async def test_over_the_api(site: Any, api_key: Callable[..., str], ledger: Ledg
     assert [(one["effect"], one["tainted"]) for one in listed["tools"] if one["name"] == "web_page"] == [
         ("egress", True)
     ]
-    status, answer = await call("PUT", "/config", json={"name": "clock", "enabled": False, "calls_per_day": 2})
-    told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None}
+    status, answer = await call(
+        "PUT", "/config", json={"name": "clock", "enabled": False, "calls_per_day": 2, "api_key": "tvly-canary"}
+    )
+    told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None, "has_api_key": True}
     assert (status, answer) == (200, {"config": told})
     assert told in (await call("GET", "/config"))[1]["config"]
     for bad in ({"name": "nowhere"}, {"name": "clock", "calls_per_day": -1}, {}):
@@ -35,6 +37,8 @@ async def test_over_the_api(site: Any, api_key: Callable[..., str], ledger: Ledg
     assert [one["enabled"] for one in (await call("GET"))[1]["tools"] if one["name"] == "clock"] == [False]
     assert await call("GET", "/usage") == (200, {"usage": []})
     assert ledger.value("SELECT count(*) FROM public.accounts_auditevent WHERE action = 'tool.configured'") == 1
+    assert "canary" not in str(ledger.rows("SELECT * FROM agents_toolsetting"))
+    assert "canary" not in str(ledger.rows("SELECT * FROM public.accounts_auditevent"))
 
 
 async def test_a_limit_holds_exactly_and_each_call_is_written_down(host: Any, actor: Any, ledger: Ledger) -> None:
@@ -47,8 +51,8 @@ async def test_a_limit_holds_exactly_and_each_call_is_written_down(host: Any, ac
     tools = tuple(BoundTool(BUILTIN[name]) for name in ("calculator", "clock"))
     box = Toolbox(tools, context, RunLimits(), extend, Journal())
     ledger.rows(
-        "INSERT INTO agents_toolsetting (id, name, enabled, calls_per_day, calls_per_month, updated_at) VALUES "
-        "(gen_random_uuid(), 'calculator', true, 5, 3, now()), (gen_random_uuid(), 'clock', false, NULL, NULL, now())"
+        "INSERT INTO agents_toolsetting (id, name, enabled, calls_per_day, calls_per_month, api_key, updated_at) VALUES "
+        "(gen_random_uuid(), 'calculator', true, 5, 3, '', now()), (gen_random_uuid(), 'clock', false, NULL, NULL, '', now())"
     )
     said = await asyncio.gather(
         *(box.call("calculator", {"expression": one}) for one in ("1+1", "x", "1", "2", "3", "4"))

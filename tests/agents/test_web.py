@@ -11,8 +11,11 @@ from aiohttp import web
 from django.conf import settings
 
 from agents.tools import web as reader
+from agents.tools.search import FIELD, WEB_SEARCH
+from agents.tools.spec import ToolContext
 from agents.tools.web import MOST_BYTES, fetch_text
 from core.errors import PaasError
+from core.ids import uuid7
 from tests.core.test_egress import FORBIDDEN_ADDRESSES, FORBIDDEN_URLS
 
 
@@ -20,7 +23,7 @@ class Server:
     """A web server on loopback that the operator allows, or not."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.asked: list[Any] = []
         self.url = ""
         self.never = asyncio.Event()
 
@@ -42,6 +45,8 @@ class Server:
             return response
         if kind == "charset":
             return web.Response(body="é".encode(), headers={"Content-Type": "text/plain; charset=nonsense"})
+        if kind == "search":
+            return await self.search(request)
         if kind == "gone":
             raise web.HTTPNotFound
         if kind == "slow":
@@ -53,12 +58,24 @@ class Server:
             return response
         return web.Response(text="<title>T</title><p>17 % of 2,340 is 397.8", content_type="text/html")
 
+    async def search(self, request: web.Request) -> web.Response:
+        """As Tavily answers, or as it does not."""
+        body = await request.json()
+        self.asked[-1:] = [request.headers["Authorization"], body]
+        if body["query"] == "redirect":
+            raise web.HTTPTemporaryRedirect("/search")
+        if body["query"] in ("401", "429", "500"):
+            return web.json_response({"detail": {"error": "Bearer tvly-canary"}}, status=int(body["query"]))
+        if body["query"] == "junk":
+            return web.Response(body=b"[1")
+        return web.json_response({"results": [{"title": "T", "url": "https://x.test/", "content": "C", "score": 1}, 7]})
+
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     found = Server()
     app = web.Application()
-    app.router.add_get("/{path:.*}", found.answer)
+    app.router.add_route("*", "/{path:.*}", found.answer)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -102,3 +119,30 @@ async def test_no_form_of_an_address_that_is_not_public_is_asked(server: Server)
         await refused(url)
     await refused(server.url.replace("127.0.0.1", "127.0.0.2"))
     assert server.asked == []
+
+
+async def test_a_search_on_tavilys_wire(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "TAVILY_URL", server.url)
+    context: Any = ToolContext(None, None, uuid7(), "a", {FIELD: "tvly-canary"})  # type: ignore[arg-type]
+    found = await WEB_SEARCH.call(context, {"query": "q", "max_results": 3})
+    assert found.text == "T\nhttps://x.test/\nC"
+    assert server.asked == [
+        "Bearer tvly-canary", {"query": "q", "max_results": 3, "search_depth": "basic"},
+    ]  # fmt: skip
+    for query, said in (
+        ("401", "not accept"),
+        ("429", "no more"),
+        ("500", "500"),
+        ("redirect", "307"),
+        ("junk", "read"),
+    ):
+        with pytest.raises(PaasError, match=said) as error:
+            await WEB_SEARCH.call(context, {"query": query})
+        assert "canary" not in error.value.message
+    assert len(server.asked) == 12  # each once: the key follows no redirect
+    bare: Any = ToolContext(None, None, uuid7(), "a")  # type: ignore[arg-type]
+    with pytest.raises(PaasError, match="no key"):
+        await WEB_SEARCH.call(bare, {"query": "q"})
+    monkeypatch.setattr(settings, "EGRESS_ALLOW", [])
+    with pytest.raises(PaasError, match="may not be called"):
+        await WEB_SEARCH.call(context, {"query": "q"})

@@ -61,3 +61,44 @@ async def test_what_a_lost_process_had_used_is_booked(
     assert [(one["call"], one["output_tokens"], one["counted"]) for one in ledger.usage(started.run_id)] == [
         (1, 20, False), (2, 3, True),
     ]  # fmt: skip
+
+
+async def test_what_a_tool_brings_back_is_held_before_the_model_reads_it(
+    host: Any, actor: Any, agents: Callable[..., str], ledger: Ledger
+) -> None:
+    """P42: what is left is enough for the first call and not for the second; nothing is ever used that was not held."""
+    member = actor("member")
+    slug = agents("demo", tools=["calculator"], parameters={"max_tokens": 100})
+    ledger.allow(520)
+    first = ScriptedModel.enqueue([*CALL, UsageReport(400, 50, 0, 0)])
+    told = await ask(member, "?", agent=slug)
+    assert (told.end["code"], first.closed) == ("quota_exceeded", True)
+    assert (ledger.quota()["used"], ledger.quota()["reserved"]) == (450, 0)
+    ledger.allow(100_000)
+    ScriptedModel.enqueue([*CALL, UsageReport(400, 50, 0, 0)])
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["4", gate, Finish("stop"), UsageReport(200, 10, 0, 0)])
+    started = await start(member, agent=slug)
+    await read(member.tenant, started.run_id, limit=4)
+    held = ledger.reservation(started.run_id)
+    assert held["amount"] == ledger.quota()["reserved"] == 450 + held["input_estimate"] + 100
+    assert [(one["input_tokens"], one["tool_calls"]) for one in held["calls"]] == [(400, 1)]
+    gate.set()
+    await read(member.tenant, started.run_id)
+    assert (ledger.quota()["used"], ledger.quota()["reserved"]) == (1110, 0)
+    assert ledger.reservation(started.run_id)["overrun"] == 0
+
+
+async def test_openai_clients_are_not_handed_the_agents_own_calls(
+    site: Any, api_key: Callable[..., str], agents: Callable[..., str]
+) -> None:
+    slug = agents("demo", tools=["calculator"])
+    ScriptedModel.enqueue([*CALL, UsageReport(100, 20, 0, 0)])
+    ScriptedModel.enqueue(["397.8", Finish("stop"), UsageReport(120, 5, 0, 0)])
+    body = {"model": slug, "messages": [{"role": "user", "content": "17% of 2340?"}]}
+    async with site.client("acme", token=api_key()).post("/v1/chat/completions", json=body) as answer:
+        told = await answer.json()
+    (choice,) = told["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("397.8", "stop")
+    assert "tool_calls" not in choice["message"]
+    assert told["usage"]["total_tokens"] == 245
