@@ -9,9 +9,11 @@ from django.db import transaction
 
 from accounts import audit
 from agents import access
+from agents.charges import charged_info
 from agents.models import Agent, AgentVersion, slug_validator
 from agents.parameters import problem_with
 from agents.tools.choice import checked_limits, checked_tools
+from llm.features import TOOLS
 from llm.models import ProviderAccount
 from tenants import limits
 
@@ -63,6 +65,8 @@ def agent_set(
             "tools": tools if "tools" in wanted else current.tools if current else [],
             "limits": run_limits if "limits" in wanted else current.limits if current else {},
         }
+        if content["tools"] and TOOLS not in charged_info(provider, model).features:
+            raise ValidationError({"tools": f"The model {model} is not known to use tools."})
         same = current is not None and all(getattr(current, key) == value for key, value in content.items())
         if same and not renamed:
             return "unchanged"

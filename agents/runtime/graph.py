@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain_core.messages import AIMessage, ToolMessage
@@ -30,6 +29,7 @@ from llm.registry import ChatClient
 from llm.tokens import estimate_messages
 
 UNREADABLE = "__unreadable__"  # in the place of arguments that are no JSON object: what the model wrote
+MOST_DEPTH = 32
 
 
 async def run_graph(
@@ -139,16 +139,15 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         for call in asked:
             call_id = call["id"] if call["id"] and call["id"] not in used else f"call_{uuid.uuid4().hex[:24]}"
             used.add(call_id)
-            arguments = call["args"] if isinstance(call["args"], dict) else {UNREADABLE: str(call["args"])[:500]}
-            calls.append(tool_call(name=call["name"] or "", args=arguments, id=call_id))
+            calls.append(tool_call(name=_clean(call["name"] or ""), args=_readable(call["args"]), id=_clean(call_id)))
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         """One call of a tool, with its events. What it says goes to the model, also that it has failed."""
         asked = request.tool_call
-        call = {"call_id": _clean(asked["id"]), "name": _clean(asked["name"])}
-        self._emit([(TOOL_STARTED, call | {"arguments": _clean_json(asked["args"])})])
+        call = {"call_id": asked["id"], "name": asked["name"]}
+        self._emit([(TOOL_STARTED, call | {"arguments": asked["args"]})])
         begun = time.perf_counter()
         arguments = None if UNREADABLE in asked["args"] else asked["args"]
         result = await self._toolbox.call(asked["name"], arguments)
@@ -164,7 +163,21 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def _clean_json(value: dict[str, Any]) -> Any:
-    """Arguments as an event holds them; orjson writes NUL as an escape, which PostgreSQL's jsonb does not take."""
-    encoded = orjson.dumps(value)
-    return orjson.loads(encoded.replace(b"\\u0000", "\N{REPLACEMENT CHARACTER}".encode()))
+def _clean_json(value: Any, depth: int = 0) -> Any:
+    """Arguments as they can be stored and sent back. Raises ValueError for what is nested too deeply."""
+    if depth > MOST_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, dict):
+        return {_clean(str(key)): _clean_json(item, depth + 1) for key, item in value.items()}
+    return [_clean_json(item, depth + 1) for item in value] if isinstance(value, list) else value
+
+
+def _readable(given: Any) -> dict[str, Any]:
+    """The arguments of a call, or what the model wrote in their place."""
+    try:
+        found = _clean_json(given) if isinstance(given, dict) else None
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {UNREADABLE: _clean(str(given)[:500])}

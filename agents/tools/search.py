@@ -47,14 +47,16 @@ async def _call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
 async def _asked(key: str, asked: dict[str, Any]) -> tuple[int, bytes]:
     headers = {"Authorization": f"Bearer {key}"}
     url = f"{settings.TAVILY_URL}/search"
-    async with guarded_session() as session:
-        async with session.post(url, json=asked, headers=headers, allow_redirects=False) as answer:
-            body = b""
-            async for part in answer.content.iter_chunked(65536):
-                body += part
-                if len(body) > MOST_BYTES:
-                    raise PaasError("tool_failed", "The search service sent too much.")
-            return answer.status, body
+    async with (
+        guarded_session() as session,
+        session.post(url, json=asked, headers=headers, allow_redirects=False) as answer,
+    ):
+        body = b""
+        async for part in answer.content.iter_chunked(65536):
+            body += part
+            if len(body) > MOST_BYTES:
+                raise PaasError("tool_failed", "The search service sent too much.")
+        return answer.status, body
 
 
 def _told(body: bytes) -> ToolResult:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+import orjson
 import pytest
 
 from agents.runtime import engine
@@ -101,6 +102,20 @@ async def test_what_a_model_does_wrong_is_told_to_it_and_the_run_goes_on() -> No
     ]  # fmt: skip
     assert [data["ok"] for kind, data in events if kind == "tool.finished"].count(True) == 2
     assert transcript.content == "Done."
+
+
+async def test_arguments_that_cannot_be_stored_become_ones_that_can() -> None:
+    async def says(context: ToolContext, arguments: Any) -> ToolResult:
+        return ToolResult(arguments["q"])
+
+    deep = '{"q":' + "[" * 300 + "]" * 300 + "}"
+    asked = [("says", '{"q":"a\\u0000 \\\\u0000"}'), ("says", deep), ("s\x00", "{}")]
+    _, events, requests = await run([*calls(*asked), Finish("tool_calls")], END, tools=(tool("says", says),))
+    told = [one["content"] for one in requests[1].messages if one["role"] == "tool"]
+    assert told[0] == "a\N{REPLACEMENT CHARACTER} \\u0000"
+    assert "not a JSON object" in told[1]
+    orjson.dumps(events)
+    assert "\x00" not in str(events)
 
 
 @pytest.mark.parametrize(

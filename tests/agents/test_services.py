@@ -14,9 +14,10 @@ from django.db.utils import ProgrammingError
 
 from accounts.models import AuditEvent
 from agents.models import Agent, AgentVersion
+from agents.selectors import agent_spec
 from agents.services import agent_set
 from llm.models import ProviderAccount
-from llm.services import provider_create
+from llm.services import provider_create, provider_update
 from tenants import scope
 from tests.conftest import Platform, forget_caches
 
@@ -142,3 +143,37 @@ def test_agents_are_their_tenants(slug: str, provider: ProviderAccount, db: Plat
     put(slug, provider)
     with scope.bind(db.globex):
         assert not Agent.objects.filter(slug=slug).exists()
+
+
+def test_tools_and_limits_of_a_version(slug: str, provider: ProviderAccount) -> None:
+    put(
+        slug,
+        provider,
+        tools=["calculator", {"name": "clock", "settings": {"timezone": "Asia/Shanghai"}}],
+        limits={"steps": 3},
+    )
+    assert put(slug, provider, instructions="Be brief.") == "updated"
+    current = Agent.objects.select_related("current").get(slug=slug).current
+    assert current is not None
+    assert [tool["name"] for tool in current.tools] == ["calculator", "clock"]
+    spec = agent_spec(slug)
+    assert spec is not None
+    assert (spec.limits.steps, spec.limits.tool_calls) == (3, 20)
+    assert spec.tools[1].settings == {"timezone": "Asia/Shanghai"}
+    bad: list[Any] = [
+        "calculator",
+        [1],
+        ["nowhere"],
+        ["clock", "clock"],
+        [{"name": "clock", "settings": 1}],
+        [{"x": 1}],
+    ]
+    for tools in bad:
+        with pytest.raises(ValidationError):
+            put(slug, provider, tools=tools)
+    for limits in ({"steps": 0}, {"steps": True}, {"x": 1}, [1]):
+        with pytest.raises(ValidationError):
+            put(slug, provider, limits=limits)
+    provider_update(provider, actor="test", models={"m": {"features": []}})
+    with pytest.raises(ValidationError, match="not known to use tools"):
+        put(slug, provider, tools=["clock"])
