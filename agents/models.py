@@ -67,6 +67,40 @@ class AgentVersion(models.Model):
         return f"{self.agent_id} v{self.number}"
 
 
+class Tool(models.Model):
+    """A tool that the workspace builds of an HTTP request; see agents/tools/http.py. Make it with
+    agents.tools.http_services. It is off until somebody has tried it and switches it on.
+
+    parameters: [{"name", "in": path, query, header or body, "type", "description", "required"}]. headers: sent with
+    every call; {{secret}} stands for the secret, which is for secret_host alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[a-zA-Z0-9_-]{1,64}\Z", "Use letters, digits, _ or -.")],
+    )
+    description = models.CharField(max_length=1000)
+    method = models.CharField(
+        max_length=6, default="GET", choices=[(one, one) for one in ("GET", "POST", "PUT", "PATCH", "DELETE")]
+    )
+    url = models.CharField(max_length=1000)
+    parameters = models.JSONField(default=list, blank=True)
+    headers = models.JSONField(default=dict, blank=True)
+    secret = EncryptedTextField(blank=True, default="")
+    secret_host = models.CharField(max_length=255, blank=True, default="", editable=False)
+    result_path = models.CharField(max_length=200, blank=True, default="", help_text="Such as data.items.0.title")
+    enabled = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ToolSetting(models.Model):
     """What a tenant says about one tool. Without a row it is on and unlimited. 0 calls: none."""
 

@@ -17,7 +17,7 @@ from accounts.members_api import (
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents.api import AgentList
 from agents.quota_api import LimitDetail, LimitList, QuotaList
-from agents.tools_api import ToolConfig, ToolList, ToolUsage
+from agents.tools_api import ToolConfig, ToolDetail, ToolList, ToolTry, ToolUsage
 from chat import api as chat
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from portal import (
@@ -64,6 +64,8 @@ api = [
     path("tools", ToolList.as_view()),
     path("tools/usage", ToolUsage.as_view()),
     path("tools/config", ToolConfig.as_view()),
+    path("tools/<uuid:tool_id>", ToolDetail.as_view()),
+    path("tools/<uuid:tool_id>/try", ToolTry.as_view()),
     # schedules
     path("schedules", ScheduleList.as_view()),
     path("schedules/<uuid:schedule_id>", ScheduleDetail.as_view()),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.services import Services
 
 _TENANT_TABLES = (
+    "agents_tool",
     "agents_toolsetting",
     "agents_tooluse",
     "agents_toolcall",

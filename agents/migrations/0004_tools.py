@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import django.core.validators
 from django.db import migrations, models
 
 import core.ids
@@ -25,6 +26,45 @@ class Migration(migrations.Migration):
             "agentversion",
             "limits",
             models.JSONField(blank=True, db_default=models.Value({}, models.JSONField()), default=dict),
+        ),
+        migrations.CreateModel(
+            "Tool",
+            [
+                ("id", _id()),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-zA-Z0-9_-]{1,64}\\Z", "Use letters, digits, _ or -."
+                            )
+                        ],
+                    ),
+                ),
+                ("description", models.CharField(max_length=1000)),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[(one, one) for one in ("GET", "POST", "PUT", "PATCH", "DELETE")],
+                        default="GET",
+                        max_length=6,
+                    ),
+                ),
+                ("url", models.CharField(max_length=1000)),
+                ("parameters", models.JSONField(blank=True, default=list)),
+                ("headers", models.JSONField(blank=True, default=dict)),
+                ("secret", tenants.fields.EncryptedTextField(blank=True, default="")),
+                ("secret_host", models.CharField(blank=True, default="", editable=False, max_length=255)),
+                (
+                    "result_path",
+                    models.CharField(blank=True, default="", help_text="Such as data.items.0.title", max_length=200),
+                ),
+                ("enabled", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+            ],
+            options={"ordering": ["name"]},
         ),
         migrations.CreateModel(
             "ToolSetting",

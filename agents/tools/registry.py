@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from agents.models import ToolSetting
+from agents.models import Tool, ToolSetting
 from agents.tools.calculator import CALCULATOR
 from agents.tools.clock import CLOCK
+from agents.tools.http import HttpTool
 from agents.tools.search import FIELD, WEB_SEARCH
 from agents.tools.spec import BoundTool, ToolSpec
 from agents.tools.web import WEB_PAGE
@@ -19,7 +20,21 @@ from agents.tools.web import WEB_PAGE
 BUILTIN: dict[str, ToolSpec] = {tool.name: tool for tool in (CALCULATOR, CLOCK, WEB_PAGE, WEB_SEARCH)}
 # names -> those of them that the source has; None: all that it has.
 Source = Callable[[Collection[str] | None], Iterable[ToolSpec]]
-SOURCES: list[Source] = []
+
+
+def built_tools(names: Collection[str] | None) -> Iterable[ToolSpec]:
+    """The tools that the bound tenant has built of HTTP requests and switched on."""
+    found = Tool.objects.filter(enabled=True)
+    return [http_tool(one).spec() for one in (found if names is None else found.filter(name__in=names))]
+
+
+def http_tool(row: Tool) -> HttpTool:
+    """A tool of the bound tenant as a value."""
+    shown = (row.name, row.description, row.method, row.url, tuple(row.parameters))
+    return HttpTool(*shown, row.headers, row.secret, row.secret_host, row.result_path)
+
+
+SOURCES: list[Source] = [built_tools]
 
 
 def tools_named(names: Collection[str] | None = None) -> dict[str, ToolSpec]:

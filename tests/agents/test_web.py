@@ -25,10 +25,13 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.url = ""
+        self.answer_with: Any = None
         self.never = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
+        if self.answer_with is not None:
+            return await self.answer_with(request)
         kind = request.path.strip("/")
         if kind.startswith("to"):
             left = int(kind.removeprefix("to"))

@@ -23,6 +23,7 @@ from accounts.policies import (
     ADMIN_OWNER,
     ADMIN_SETTINGS,
     AGENTS_EXECUTE,
+    AGENTS_MANAGE,
     CHAT_READ,
     CHAT_WRITE,
     KEY_ACTIONS,
@@ -116,7 +117,9 @@ TENANT: dict[str, Access] = {
     "/api/v1/me": api(GET=ANY, PATCH=PERSON),
     "/api/v1/agents": api(GET=CHAT_READ),
     # tools
-    "/api/v1/tools": api(GET=CHAT_READ),
+    "/api/v1/tools": api(GET=CHAT_READ, POST=AGENTS_MANAGE),
+    "/api/v1/tools/<uuid:tool_id>": api(GET=AGENTS_MANAGE, PATCH=AGENTS_MANAGE, DELETE=AGENTS_MANAGE),
+    "/api/v1/tools/<uuid:tool_id>/try": api(POST=AGENTS_MANAGE),
     "/api/v1/tools/usage": api(GET=USAGE_READ),
     "/api/v1/tools/config": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
     "/api/v1/conversations": api(GET=CHAT_READ),
