@@ -59,7 +59,7 @@ class ToolList(APIView):
         ]
         own = {str(one.pk): one for one in Tool.objects.all()}
         ids = {one.name: key for key, one in own.items()}
-        listed = [one | {"id": ids.get(one["name"])} for one in shown]
+        listed = [one | {"id": ids.get(str(one["name"]))} for one in shown]
         resting = [http_tool(one).spec() for one in own.values() if not one.enabled]
         listed += [
             {
@@ -106,7 +106,7 @@ class ToolTry(APIView):
     def post(self, request: Request, tool_id: uuid.UUID) -> Response:
         actor = _actor(request, AGENTS_MANAGE)
         tool = http_tool(_own(tool_id))
-        arguments = request.data.get("arguments", {}) if isinstance(request.data, dict) else None
+        arguments: Any = request.data.get("arguments", {}) if isinstance(request.data, dict) else None
         problem = problem_with(arguments, tool.spec().parameters)
         if problem:
             raise PaasError("validation_failed", details={"fields": {"arguments": [problem]}})
