@@ -16,9 +16,11 @@ from agents.charges import charged_info
 from agents.models import Agent, AgentVersion
 from agents.registry import BuiltinAgent
 from agents.runtime.spec import AgentSpec
+from agents.tools.registry import bound_tools
 from core.errors import PaasError
 from core.ids import uuid7
 from llm.catalog import UNKNOWN, ModelInfo
+from llm.features import TOOLS
 from llm.models import ProviderAccount
 from llm.registry import ProviderRef
 from llm.selectors import provider_named, provider_ref
@@ -67,6 +69,7 @@ def builtin_spec(slug: str) -> AgentSpec | None:
         provider_name=provider_name,
         info=info,
         answer=built.answer,
+        tools=bound_tools([{"name": name} for name in built.tools]) if TOOLS in info.features else (),
     )
 
 

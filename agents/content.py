@@ -15,9 +15,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
 from agents.parameters import FALLBACKS, parameter_problems
+from agents.tools.choice import checked_limits, checked_tools
+from llm.features import TOOLS
 from llm.models import ProviderAccount
 from llm.selectors import provider_named
 
@@ -72,6 +75,12 @@ def taken(asked: Content) -> tuple[Content, Faults]:
             faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
         else:
             wanted["provider"] = str(account.pk)
+    for name, check in (("tools", checked_tools), ("limits", checked_limits)):
+        if name in wanted and name not in faults:
+            try:
+                wanted[name] = check(wanted[name])
+            except ValidationError as error:
+                faults[name] = error.messages
     if "parameters" not in faults and FALLBACKS in (wanted.get("parameters") or {}):
         try:
             kept = fallbacks_checked(wanted["parameters"][FALLBACKS])
@@ -101,6 +110,8 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
             found["provider"] = [f"The provider {account.name!r} is switched off."]
         elif not account.allows(content.get("model", "")):
             found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
+        if content.get("tools") and TOOLS not in charged_info(account, content.get("model", "")).features:
+            found["tools"] = [f"The model {content.get('model', '')!r} is not known to use tools."]
     return found
 
 

@@ -46,7 +46,9 @@ class AgentVersion(models.Model):
 
     parameters: sampling parameters sent to the model (temperature, top_p, max_tokens, ...). Without a provider it is a
     built-in agent's, or one that only keeps imported conversations. number: published ones count from 1; 0 is a draft
-    as somebody tried it, kept because runs point to it. restores: the version whose content it brought back.
+    as somebody tried it, kept because runs point to it. restores: the version whose content it brought back. tools:
+    [{"name", "settings"}], of agents/tools/registry.py. limits: fields of agents.tools.spec.RunLimits; what is left out
+    is its default.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -56,6 +58,8 @@ class AgentVersion(models.Model):
     model = models.CharField(max_length=120)
     instructions = models.TextField(blank=True, max_length=50_000)
     parameters = models.JSONField(default=dict, blank=True)
+    tools = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    limits = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     note = models.CharField(max_length=500, blank=True, default="", db_default="")
     restores = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.CharField(max_length=80, blank=True)
@@ -99,3 +103,99 @@ class McpServer(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Tool(models.Model):
+    """A tool that the workspace builds of an HTTP request; see agents/tools/http.py. Make it with
+    agents.tools.http_services. It is off until somebody has tried it and switches it on.
+
+    parameters: [{"name", "in": path, query, header or body, "type", "description", "required"}]. headers: sent with
+    every call; {{secret}} stands for the secret, which is for secret_host alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[a-zA-Z0-9_-]{1,64}\Z", "Use letters, digits, _ or -.")],
+    )
+    description = models.CharField(max_length=1000)
+    method = models.CharField(
+        max_length=6, default="GET", choices=[(one, one) for one in ("GET", "POST", "PUT", "PATCH", "DELETE")]
+    )
+    url = models.CharField(max_length=1000)
+    parameters = models.JSONField(default=list, blank=True)
+    headers = models.JSONField(default=dict, blank=True)
+    secret = EncryptedTextField(blank=True, default="")
+    secret_host = models.CharField(max_length=255, blank=True, default="", editable=False)
+    result_path = models.CharField(max_length=200, blank=True, default="", help_text="Such as data.items.0.title")
+    enabled = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ToolSetting(models.Model):
+    """What a tenant says about one tool. Without a row it is on and unlimited. 0 calls: none."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=64, unique=True)
+    enabled = models.BooleanField(default=True)
+    calls_per_day = models.PositiveIntegerField(null=True)
+    calls_per_month = models.PositiveIntegerField(null=True)
+    api_key = EncryptedTextField(
+        blank=True, default="", help_text="For the service behind the tool, where it needs one."
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ToolUse(models.Model):
+    """How often a tool was called on one day (UTC). Counted and held by `tool_begin`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=64)
+    day = models.DateField()
+    calls = models.IntegerField(default=0)
+    failed = models.IntegerField(default=0)
+    duration_ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "day"], name="tool_use_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.day}: {self.calls}"
+
+
+class ToolCall(models.Model):
+    """One call of a tool, written down before it is made: who, for which run, what came of it. What was said is in the
+    run's log. ok None: its end is not known, because the run was stopped or its process died."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    at = models.DateTimeField()
+    run_id = models.UUIDField()
+    agent = models.CharField(max_length=60)
+    user_id = models.UUIDField(null=True)
+    key_id = models.UUIDField(null=True)
+    name = models.CharField(max_length=64)
+    effect = models.CharField(max_length=6)
+    ok = models.BooleanField(null=True)
+    duration_ms = models.IntegerField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-at"], name="tool_call_recent"),
+            models.Index(fields=["run_id"], name="tool_call_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of run {self.run_id}"

@@ -21,7 +21,8 @@ KIND = "builtin"
 
 @dataclass(frozen=True, slots=True)
 class BuiltinAgent:
-    """One registered agent. answer None: the tenant's default model answers, under `instructions`."""
+    """One registered agent. answer None: the tenant's default model answers, under `instructions`, with `tools`
+    (agents/tools/registry.py), if it is known to use tools."""
 
     slug: str
     name: str
@@ -30,6 +31,7 @@ class BuiltinAgent:
     class_name: str
     answer: Answer | None = None
     instructions: str = ""
+    tools: tuple[str, ...] = ()
 
 
 _agents: dict[str, BuiltinAgent] = {}
@@ -45,9 +47,11 @@ def python_agent(slug: str, *, name: str, description: str) -> Callable[[Answer]
     return register
 
 
-def model_agent(slug: str, *, name: str, description: str, instructions: str, module: str) -> None:
+def model_agent(
+    slug: str, *, name: str, description: str, instructions: str, module: str, tools: tuple[str, ...] = ()
+) -> None:
     """Registers an agent that answers with the tenant's default model. Raises ValueError for a slug that is taken."""
-    _add(BuiltinAgent(slug, name, description, module, _class_name(slug), None, instructions))
+    _add(BuiltinAgent(slug, name, description, module, _class_name(slug), None, instructions, tools))
 
 
 def builtin(slug: str) -> BuiltinAgent | None:

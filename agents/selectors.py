@@ -12,6 +12,8 @@ from agents.charges import charged_info
 from agents.fallbacks import fallbacks_of
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
+from agents.tools.registry import bound_tools
+from agents.tools.spec import RunLimits
 from core.errors import PaasError
 from llm.models import ProviderAccount
 from llm.selectors import provider_ref
@@ -100,6 +102,8 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         provider_name=account.name,
         info=info,
         fallbacks=fallbacks_of(version.parameters, info),
+        tools=bound_tools(version.tools),
+        limits=RunLimits(**version.limits),
     )
 
 

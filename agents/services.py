@@ -6,11 +6,15 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Max
 
 from accounts import audit
 from agents import access, fallbacks
+from agents.charges import charged_info
 from agents.models import Agent, AgentVersion, slug_validator
 from agents.parameters import parameter_problems
+from agents.tools.choice import checked_limits, checked_tools
+from llm.features import TOOLS
 from llm.models import ProviderAccount
 from tenants import limits
 
@@ -20,14 +24,15 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters; what is left out stays as it is. Returns "created",
-    "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan allows.
+    fields: name, description, instructions, parameters, tools, limits; what is left out stays as it is. Returns
+    "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
     if fallbacks.NAME in (wanted.get("parameters") or {}):
         kept = fallbacks.fallbacks_checked(wanted["parameters"][fallbacks.NAME])
         wanted = wanted | {"parameters": wanted["parameters"] | {fallbacks.NAME: kept}}
+    tools, run_limits = checked_tools(wanted.get("tools")), checked_limits(wanted.get("limits"))
     slug_validator(slug)
     if not provider.allows(model):
         raise ValidationError({"model": f"The provider {provider.name!r} does not allow the model {model!r}."})
@@ -49,16 +54,19 @@ def agent_set(
             "model": model,
             "instructions": wanted.get("instructions", current.instructions if current else "") or "",
             "parameters": wanted.get("parameters", current.parameters if current else {}) or {},
+            "tools": tools if "tools" in wanted else current.tools if current else [],
+            "limits": run_limits if "limits" in wanted else current.limits if current else {},
         }
+        if content["tools"] and TOOLS not in charged_info(provider, model).features:
+            raise ValidationError({"tools": f"The model {model} is not known to use tools."})
         same = current is not None and all(getattr(current, key) == value for key, value in content.items())
         if same and not renamed:
             return "unchanged"
         agent.full_clean(exclude=["current"])
         agent.save()
         if not same:
-            version = AgentVersion(
-                agent=agent, number=current.number + 1 if current else 1, created_by=actor, **content
-            )
+            last = agent.versions.aggregate(last=Max("number"))["last"] or 0
+            version = AgentVersion(agent=agent, number=last + 1, created_by=actor, **content)
             version.full_clean()
             version.save(force_insert=True)
             agent.current = version

@@ -15,6 +15,7 @@ from agents.runtime.spec import AgentSpec, Choice
 from chat import client_tools
 from core.errors import PaasError
 from llm.breaker import breaker_for
+from llm.features import TOOLS
 from llm.registry import ChatClient
 from tenants.db import aio
 
@@ -33,10 +34,12 @@ CHANGE_SQL = (
 
 def usable(actor: Actor, spec: AgentSpec, request: TurnRequest) -> tuple[Choice, ...]:
     """The fallbacks that this caller may be answered by, and that can do what is asked."""
-    return tuple(one for one in spec.fallbacks if actor.may_use(spec.slug, one.model) and _can(one, request))
+    return tuple(one for one in spec.fallbacks if actor.may_use(spec.slug, one.model) and _can(one, spec, request))
 
 
-def _can(choice: Choice, request: TurnRequest) -> bool:
+def _can(choice: Choice, spec: AgentSpec, request: TurnRequest) -> bool:
+    if spec.tools and TOOLS not in choice.info.features:
+        return False
     try:
         client_tools.check_model(choice.info, request.messages, request.tools, request.parameters)
     except PaasError:

@@ -13,11 +13,12 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from agents.runtime.events import MESSAGE_COMPLETED, RUN_CANCELLED, RUN_COMPLETED, RUN_FAILED, Event
-from agents.runtime.spec import Transcript
+from agents.runtime.spec import ModelCall, Transcript
 from chat.log import RunLog, encode_events
 from core.errors import PaasError
 from core.ids import uuid7
 from llm.catalog import ModelInfo
+from llm.deltas import UsageReport
 from tenants.db import aio
 from usage.money import Counts, Rates, call_cost
 
@@ -116,21 +117,42 @@ def message_id_for(conversation_id: uuid.UUID | None, continued: Continued | Non
     return uuid7() if conversation_id else None
 
 
-def usage_of(transcript: Transcript, input_estimate: int, info: ModelInfo) -> dict[str, Any]:
+def usage_of(
+    transcript: Transcript, input_estimate: int, info: ModelInfo, earlier: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Tokens and cost: what the vendor reported; what was counted when it never did.
 
     Counted: a delta is a token (vendors send one token a chunk), and the input as estimated, once the
     vendor has begun to answer. A vendor that never answered is assumed to bill nothing. A report that no call
     can have used is not believed: no counter could hold it, and the run has to end.
+    A run with tools has one set of numbers for each call of the model in `calls`, and their sums. earlier: of calls
+    that another process has made for this run.
     """
-    said = (transcript.input_tokens or 0, transcript.output_tokens or 0)
-    cached, reasoning = transcript.cached_tokens, transcript.reasoning_tokens
-    reported = transcript.reported and all(0 <= count <= MOST_TOKENS for count in (*said, cached, reasoning))
-    if reported:
-        tokens_in, tokens_out = said
+    if transcript.model_calls or earlier:
+        own = [usage_of_call(call, info) for call in transcript.model_calls]
+        if not own:
+            own = [usage_of(transcript, input_estimate, info)]
+        return _summed([*(earlier or ()), *own], info)
+    report = None
+    if transcript.input_tokens is not None:
+        report = UsageReport(
+            transcript.input_tokens,
+            transcript.output_tokens or 0,
+            transcript.cached_tokens,
+            transcript.reasoning_tokens,
+        )
+    return usage_of_call(ModelCall(input_estimate, transcript.deltas, report), info)
+
+
+def usage_of_call(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
+    """As `usage_of`, of one call of a model."""
+    counts = call.report
+    if counts is None or any(not 0 <= count <= MOST_TOKENS for count in counts):
+        counts = UsageReport(call.input_estimate if call.deltas else 0, call.deltas, 0, 0)
+        reported = False
     else:
-        tokens_in, tokens_out = (input_estimate if transcript.deltas else 0), transcript.deltas
-        cached = reasoning = 0
+        reported = True
+    tokens_in, tokens_out, cached, reasoning = counts
     cost = cost_of(info, tokens_in, tokens_out, cached, reasoning)
     return {
         "record_id": uuid7(),
@@ -145,6 +167,20 @@ def usage_of(transcript: Transcript, input_estimate: int, info: ModelInfo) -> di
         "reasoning_price": _text(info.reasoning_price),
         "currency": info.currency,
         "cost": _text(cost),
+    } | ({"tool_calls": call.tool_calls} if call.tool_calls else {})
+
+
+def _summed(calls: list[dict[str, Any]], info: ModelInfo) -> dict[str, Any]:
+    """The sums over a run's calls, with the calls. Unpriced, if one of them is."""
+    costs = [call["cost"] for call in calls]
+    names = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+    sums = {name: sum(call[name] for call in calls) for name in names}
+    cost = None if None in costs else sum((Decimal(cost) for cost in costs), Decimal(0))
+    return sums | {
+        "counted": any(call["counted"] for call in calls),
+        "currency": info.currency,
+        "cost": _text(cost),
+        "calls": calls,
     }
 
 

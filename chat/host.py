@@ -24,7 +24,7 @@ from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
-from chat import finish, tasks
+from chat import finish, steps, tasks
 from chat.fallbacks import client_of_run
 from chat.finish import Continued
 from chat.lock import Locks
@@ -235,7 +235,10 @@ class Host:
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
         client = client_of_run(run)
-        run.work = asyncio.create_task(engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append))
+        tools = steps.toolbox_of(run)
+        run.work = asyncio.create_task(
+            engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
+        )
         try:
             await run.work
         except asyncio.CancelledError:

@@ -9,6 +9,7 @@ has, every byte that anybody saw is in it (A71).
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from agents.runtime.events import (
     RUN_STARTED,
     TEXT_DELTA,
     TOOL_DELTA,
+    TOOL_STARTED,
     Event,
     run_started,
 )
@@ -37,6 +39,7 @@ from chat.models import Message, Run
 from core.errors import PaasError
 from llm.catalog import ModelInfo
 from llm.models import ProviderAccount
+from llm.tokens import estimate_tokens
 from tenants import scope
 from tenants.db import aio
 from tenants.scope import TenantRef
@@ -94,7 +97,7 @@ async def end(
 ) -> bool:
     """End a run that this process has taken over: as stopped, or as failed (with `error`, or as interrupted)."""
     try:
-        run, info, continued = await scope.run_in_tenant(tenant, _run_and_model, run_id)
+        run, info, continued, earlier = await scope.run_in_tenant(tenant, _run_and_model, run_id)
     except Run.DoesNotExist:
         await embeddings.end_lost(tenant, run_id, fence)  # those have no run
         return True
@@ -108,9 +111,9 @@ async def end(
         )  # it died before its first word, or all of them are lost
     live.stored = min(live.stored, len(live.events))
     live.relayed = live.released = min(known, len(live.events))
-    outcome = _outcome(
-        run, info, continued, live.events, input_estimate, stopped, error or PaasError("run_interrupted")
-    )
+    outcome = _outcome(run, continued, live.events, stopped, error or PaasError("run_interrupted"))
+    used = finish.usage_of(_since(live.events, earlier), input_estimate, info, earlier)
+    outcome = replace(outcome, usage=used | outcome.usage)
     done = await finish.finish(live, outcome)
     if done:
         await host.writer.flush()
@@ -130,20 +133,19 @@ async def log_of(host: Host, tenant: TenantRef, run: Run, fence: int) -> RunLog:
     return live
 
 
-def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo, Continued | None]:
+def _run_and_model(run_id: uuid.UUID) -> tuple[Run, ModelInfo, Continued | None, list[dict[str, Any]]]:
     run = Run.objects.select_related("version__provider", "agent").get(id=run_id)
     account = run.version.provider
+    held = Reservation.objects.get(run_id=run_id)
     if account is None:  # a built-in agent: what it asked was settled when the run began
-        held = Reservation.objects.get(run_id=run_id)
         info = charged_builtin(held.provider, held.model, run.created_at)
     else:
-        held = Reservation.objects.get(run_id=run_id)
         if (held.provider, held.model) == (account.name, run.version.model) or not held.model:
             asked = account, run.version.model
         else:  # another one stood in, or its account has a new name
             asked = ProviderAccount.objects.filter(name=held.provider).first() or account, held.model
         info = charged_info(*asked, run.created_at)  # as its host would have charged it
-    return run, info, continued_by(run)
+    return run, info, continued_by(run), held.calls
 
 
 def continued_by(run: Run) -> Continued | None:
@@ -174,15 +176,7 @@ async def _events(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> tuple[int
     return stored, events
 
 
-def _outcome(
-    run: Run,
-    info: ModelInfo,
-    continued: Continued | None,
-    events: list[Event],
-    input_estimate: int,
-    stopped: bool,
-    error: PaasError,
-) -> Outcome:
+def _transcript(events: list[Event]) -> Transcript:
     transcript = Transcript()
     for kind, data in events:
         if kind == TEXT_DELTA:
@@ -191,6 +185,19 @@ def _outcome(
             transcript.reasoning.append(data["text"])
     pieces = sum(kind == TOOL_DELTA for kind, _ in events)
     transcript.deltas = len(transcript.text) + len(transcript.reasoning) + pieces
+    return transcript
+
+
+def _since(events: list[Event], earlier: list[dict[str, Any]]) -> Transcript:
+    """What the last call of the model said, which nobody has written down yet; calls of tools are counted too."""
+    last = events[earlier[-1]["upto"] :] if earlier else events
+    found = _transcript(last)
+    found.deltas += sum(estimate_tokens(str(data["arguments"])) + 1 for kind, data in last if kind == TOOL_STARTED)
+    return found
+
+
+def _outcome(run: Run, continued: Continued | None, events: list[Event], stopped: bool, error: PaasError) -> Outcome:
+    transcript = _transcript(events)
     who: dict[str, Any] = {"user_id": run.user_id, "key_id": run.key_id, "agent_id": run.agent_id}
     return Outcome(
         status="cancelled" if stopped else "failed",
@@ -200,6 +207,6 @@ def _outcome(
         reasoning="".join(transcript.reasoning),
         conversation_id=run.conversation_id,
         message_id=finish.message_id_for(run.conversation_id, continued),
-        usage=finish.usage_of(transcript, input_estimate, info) | who,
+        usage=who,
         before=continued.content if continued else "",
     )

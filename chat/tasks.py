@@ -46,9 +46,7 @@ def task_of(turn: Turn, instructions: int) -> dict[str, Any]:
 
     `start_turn` adds what only it knows: history, granted, input_tokens.
     """
-    return {one.name: getattr(turn, one.name) for one in fields(turn) if one.name != "tools"} | {
-        "instructions": instructions
-    }
+    return {one.name: getattr(turn, one.name) for one in fields(turn)} | {"instructions": instructions}
 
 
 def with_history(turn: Turn, instructions: int, history: list[dict[str, Any]] | None, granted: int) -> Turn:

@@ -10,7 +10,6 @@ import asyncio
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -32,10 +31,10 @@ from chat.lock import lock_key
 from chat.log import RunLog
 from chat.queue import MOST_BACKGROUND, MOST_WAITING
 from chat.responses import Kept
+from chat.terms import terms_of
 from core import clock
 from core.errors import PaasError
 from core.ids import uuid7
-from llm.catalog import ModelInfo
 from llm.tokens import estimate_messages
 from tenants import scope
 from tenants.db import aio
@@ -162,7 +161,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    input_tokens = _estimate(asked, request)
+    input_tokens = _estimate(spec, asked, request)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     stand_ins = fallbacks.usable(actor, spec, request)
     fallbacks.check_vendors(spec, stand_ins)
@@ -206,7 +205,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
-        "terms": _terms(spec.info, *(one.info for one in stand_ins)),
+        "terms": terms_of(spec.info, *(one.info for one in stand_ins)),
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
         "task": tasks.task_of(turn, instructions) if elsewhere else None,
@@ -328,10 +327,11 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     return asked
 
 
-def _estimate(asked: list[dict[str, Any]], request: TurnRequest) -> int:
-    """Tokens of what is sent: the messages, the caller's tools, and a schema."""
+def _estimate(spec: AgentSpec, asked: list[dict[str, Any]], request: TurnRequest) -> int:
+    """Tokens of what is sent first: the messages, the tools of agent and caller, and a schema."""
     form = request.parameters.get("response_format")
-    return estimate_messages(asked, (*request.tools, form) if form else request.tools)
+    tools = (*(tool.offer for tool in spec.tools), *request.tools)
+    return estimate_messages(asked, (*tools, form) if form else tools)
 
 
 def _output_limit(spec: AgentSpec, request: TurnRequest, room: int) -> int:
@@ -346,21 +346,6 @@ def _output_limit(spec: AgentSpec, request: TurnRequest, room: int) -> int:
 def _parameters(spec: AgentSpec, request: TurnRequest) -> dict[str, Any]:
     own = {name: value for name, value in spec.parameters.items() if name in PARAMETERS}
     return own | {name: value for name, value in request.parameters.items() if name in PARAMETERS}
-
-
-def _terms(info: ModelInfo, *others: ModelInfo) -> dict[str, str | None]:
-    """The dearest that a token of either kind can become: nobody knows before what will be read from a cache, what
-    will be thought, or whether a model that stands in will answer."""
-    infos = (info, *others)
-    tokens_in = _dearest(info.input_price, *(price for one in infos for price in (one.input_price, one.cached_price)))
-    tokens_out = _dearest(
-        info.output_price, *(price for one in infos for price in (one.output_price, one.reasoning_price))
-    )
-    return {"input_price": tokens_in, "output_price": tokens_out, "currency": info.currency}
-
-
-def _dearest(price: Decimal | None, *others: Decimal | None) -> str | None:
-    return None if price is None else format(max(price, *(one for one in others if one is not None)), "f")
 
 
 def _refusal(code: str, counted: int, quota: dict[str, Any] | None) -> PaasError:

@@ -217,6 +217,20 @@ ERRORS: dict[str, ErrorSpec] = {
     "model_starting": _server(503, "The local model is still starting. Try again in a few seconds."),
     # an agent written in Python
     "agent_failed": _server(500, "The agent has failed. Try again; if it stays, report it.", retryable=False),
+    # an agent's tools, and where a run with tools ends
+    "tool_failed": _server(502, "A tool has failed. Try again.", retryable=True),
+    "too_many_steps": _server(
+        500,
+        "The agent has not come to an answer in as many steps as it may take. Ask for less at once.",
+        retryable=False,
+    ),
+    "too_many_tool_calls": _server(
+        500, "The agent wanted to use its tools more often than it may. Ask for less at once.", retryable=False
+    ),
+    "run_too_long": _server(500, "The agent took longer than it may. Ask for less at once.", retryable=False),
+    "run_token_limit": _server(
+        500, "The agent has used as many tokens as it may for one answer. Ask for less at once.", retryable=False
+    ),
     # ourselves
     "run_interrupted": _server(500, "The server that wrote this answer stopped. What was written is kept; try again."),
     "database_unavailable": _server(503, "The database is not answering. Try again in a few seconds."),

@@ -59,6 +59,8 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "model": (str, True),
         "instructions": (str, False),
         "parameters": (dict, False),
+        "tools": (list, False),
+        "limits": (dict, False),
     },
     "api_keys": {
         "name": (str, True),

@@ -19,6 +19,7 @@ from agents import release_api as releases
 from agents.api import AgentList
 from agents.mcp.api import McpServerApprove, McpServerDetail, McpServerList, McpServerRefresh
 from agents.quota_api import LimitDetail, LimitList, QuotaList
+from agents.tools_api import ToolConfig, ToolDetail, ToolList, ToolTry, ToolUsage
 from chat import api as chat
 from chat import feedback_api as feedback
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
@@ -73,6 +74,12 @@ api = [
     path("quotas", QuotaList.as_view()),
     path("limits", LimitList.as_view()),
     path("limits/<uuid:limit_id>", LimitDetail.as_view()),
+    # tools
+    path("tools", ToolList.as_view()),
+    path("tools/usage", ToolUsage.as_view()),
+    path("tools/config", ToolConfig.as_view()),
+    path("tools/<uuid:tool_id>", ToolDetail.as_view()),
+    path("tools/<uuid:tool_id>/try", ToolTry.as_view()),
     # schedules
     path("schedules", ScheduleList.as_view()),
     path("schedules/<uuid:schedule_id>", ScheduleDetail.as_view()),

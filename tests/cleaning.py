@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from tests.services import Services
 
 _TENANT_TABLES = (
+    "agents_tool",
+    "agents_toolsetting",
+    "agents_tooluse",
+    "agents_toolcall",
     "chat_response",
     "chat_idempotencykey",
     "chat_runtask",

@@ -77,6 +77,11 @@ class Reservation(models.Model):
     overrun = models.BigIntegerField(default=0, db_default=0, help_text="Tokens that it used beyond those held.")
     overrun_told = models.BooleanField(default=False, db_default=False)
     input_estimate = models.BigIntegerField(default=0)
+    calls = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="What a run's earlier calls of its model used.",
+    )
     state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
     host = models.CharField(max_length=60, help_text="The process that holds the lease.")
     fence = models.IntegerField(default=1)

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agents", "0003_builtin")]
+    dependencies = [("agents", "0004_tools")]
 
     operations = [
         migrations.AddField("agent", "draft", models.JSONField(blank=True, editable=False, null=True)),

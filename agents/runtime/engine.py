@@ -8,20 +8,25 @@ Skipping the graph pays: it costs 1.6 ms a run and 100 MB in every process (docs
 from __future__ import annotations
 
 from agents.runtime.spec import Emit, Transcript, Turn
+from agents.tools.toolbox import Toolbox
 from llm.deltas import ModelRequest
 from llm.registry import ChatClient
 
 
-async def run(client: ChatClient, model: str, turn: Turn, transcript: Transcript, emit: Emit) -> None:
+async def run(
+    client: ChatClient, model: str, turn: Turn, transcript: Transcript, emit: Emit, toolbox: Toolbox | None = None
+) -> None:
     """Run `turn` to its end, filling `transcript` and handing each batch of events to `emit`.
+
+    toolbox: the agent's tools; with any, it runs as a graph.
 
     Raises PaasError provider_*; cancelling the task closes the vendor's connection. In both cases the
     transcript holds what had come.
     """
-    if turn.tools:
+    if toolbox is not None and toolbox.tools:
         from agents.runtime.graph import run_graph  # LangChain takes seconds and 100 MB to import
 
-        await run_graph(client, model, turn, transcript, emit)
+        await run_graph(client, model, turn, transcript, emit, toolbox)
         return
     transcript.hands_out = bool(turn.client_tools)
     request = ModelRequest(

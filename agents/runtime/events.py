@@ -83,10 +83,14 @@ class ToolStartedData(TypedDict):
 
 
 class ToolFinishedData(TypedDict):
+    """What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so."""
+
     call_id: str
     name: str
     result: NotRequired[str | None]
     error: NotRequired[str | None]
+    ok: NotRequired[bool]
+    duration_ms: NotRequired[int]
 
 
 class ToolDeltaData(TypedDict):

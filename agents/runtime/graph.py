@@ -1,126 +1,183 @@
 """An agent with tools, as LangChain's `create_agent`; its tokens bypass the graph.
 
 The chat model hands every delta straight to this room's `emit` (design: no token passes through LangGraph,
-which costs 0.4 ms each), and the graph is driven by `ainvoke`. What it returns is only used to see how it ended.
+which costs 0.4 ms each), and the graph is driven by `ainvoke`. What it returns is only used to see how it ended. Tools
+are offered by their schemas and carried out by agents/tools/toolbox.py; LangChain runs the calls of one answer side by
+side and sends the model what came of them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, ToolCallLimitMiddleware, hook_config
+from langchain.agents.middleware import AgentMiddleware, hook_config
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
-from agents.runtime.spec import Emit, Transcript, Turn
-from llm.chat_model import WireChatModel
-from llm.deltas import Delta, Finish, ToolCallDelta, UsageReport
+from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
+from agents.tools.toolbox import Toolbox
+from core.errors import PaasError
+from llm.chat_model import WireChatModel, openai_messages
+from llm.deltas import Delta, Finish, TextDelta, ToolCallDelta, UsageReport
 from llm.registry import ChatClient
+from llm.tokens import estimate_messages
 
-# An agent that goes round in circles ends here (P56).
-MOST_MODEL_CALLS = 25
-MOST_TOOL_CALLS = 20
+UNREADABLE = "__unreadable__"  # in the place of arguments that are no JSON object: what the model wrote
+MOST_DEPTH = 32
 
 
-async def run_graph(client: ChatClient, model: str, turn: Turn, transcript: Transcript, emit: Emit) -> None:
-    """As `engine.run`, with `turn.tools`: asks, calls tools, asks again, until there is an answer.
+async def run_graph(
+    client: ChatClient, model: str, turn: Turn, transcript: Transcript, emit: Emit, toolbox: Toolbox
+) -> None:
+    """As `engine.run`, with tools: asks, calls tools, asks again, until there is an answer.
 
-    The transcript's usage is the sum over all calls; a call whose vendor does not report makes the whole
-    run counted by us. A call of one of the caller's own tools is handed out and ends the turn; what the model
-    asked of the agent's tools in the same breath is not run: it asks again when it goes on.
+    A call of one of the caller's own tools is handed out and ends the turn; what the model asked of the agent's tools
+    in the same breath is not run: it asks again when it goes on. Raises also too_many_steps, too_many_tool_calls,
+    run_too_long, and what `toolbox.extend` raises.
     """
-    totals = _Totals()
-    handed = _Handed(turn.client_tools)
+    loop = _Loop(turn, transcript, emit, toolbox)
     transcript.hands_out = bool(turn.client_tools)
-
-    def on_deltas(batch: Sequence[Delta]) -> None:
-        totals.add(batch)
-        transcript.absorb([delta for delta in batch if handed.shows(delta)], emit)
-
     chat_model = WireChatModel(
         client=client,
         model=model,
         max_tokens=turn.max_output_tokens,
         parameters=turn.parameters,
-        on_deltas=on_deltas,
+        on_deltas=loop.absorb,
     )
-    limits = [
-        ModelCallLimitMiddleware(run_limit=MOST_MODEL_CALLS),
-        ToolCallLimitMiddleware(run_limit=MOST_TOOL_CALLS),
-    ]
-    tools = [*turn.tools, *turn.client_tools]
-    agent = create_agent(chat_model, tools, middleware=[handed, _ToolEvents(emit), *limits])
+    agent = create_agent(chat_model, [*toolbox.offers, *turn.client_tools], middleware=[loop])
+    deadline = asyncio.timeout(toolbox.limits.seconds)
     try:
-        await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * MOST_MODEL_CALLS})
-    finally:
-        totals.settle(transcript)
+        async with deadline:
+            await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise PaasError("run_too_long") from None
     if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
     transcript.finish(emit)
 
 
-class _Totals:
-    """Adds the usage of the run's calls up."""
+class _Loop(AgentMiddleware):  # type: ignore[misc]
+    """What happens between the calls of the model: limits, books, events, and the tools."""
 
-    def __init__(self) -> None:
-        self._calls = 0
-        self._reports: list[UsageReport] = []
-
-    def add(self, batch: Sequence[Delta]) -> None:
-        """Note the end of a call, and what its vendor reported."""
-        self._calls += sum(isinstance(delta, Finish) for delta in batch)
-        self._reports += [delta for delta in batch if isinstance(delta, UsageReport)]
-
-    def settle(self, transcript: Transcript) -> None:
-        """Put the sums into the transcript, when every call was reported."""
-        if self._reports and len(self._reports) >= self._calls:
-            totals = [sum(column) for column in zip(*self._reports, strict=True)]
-            transcript.input_tokens, transcript.output_tokens = totals[0], totals[1]
-            transcript.cached_tokens, transcript.reasoning_tokens = totals[2], totals[3]
-
-
-class _Handed(AgentMiddleware):  # type: ignore[misc]
-    """Knows which calls are of the caller's own tools; the graph ends with the first of them."""
-
-    def __init__(self, client_tools: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, turn: Turn, transcript: Transcript, emit: Emit, toolbox: Toolbox) -> None:
         super().__init__()
-        self._names = {tool["function"]["name"] for tool in client_tools}
+        self._turn = turn
+        self._transcript = transcript
+        self._emit = emit
+        self._toolbox = toolbox
+        self._handed = {tool["function"]["name"] for tool in turn.client_tools}
         self._open: set[int] = set()
+        self._broken = False  # the next text begins a paragraph
+        self._asked_tools = 0
 
-    def shows(self, delta: Delta) -> bool:
-        """Whether a delta is the transcript's: all but usage, which is summed up, and calls of the agent's tools."""
-        if isinstance(delta, Finish):
-            self._open.clear()
-        if not isinstance(delta, ToolCallDelta):
-            return not isinstance(delta, UsageReport)
-        if delta.name in self._names:
-            self._open.add(delta.index)
-        return delta.index in self._open
+    # --- the model --------------------------------------------------------------------------------------------
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        """One call of the model, for as much as is left to write."""
+        calls, limits, turn = self._transcript.model_calls, self._toolbox.limits, self._turn
+        if len(calls) >= limits.steps:
+            raise PaasError("too_many_steps", details={"limit": limits.steps})
+        messages = openai_messages([request.system_message] if request.system_message else [])
+        messages += openai_messages(request.messages)
+        estimate = estimate_messages(messages, (*self._toolbox.offers, *turn.client_tools))
+        granted = turn.max_output_tokens
+        if calls:
+            granted = await self._toolbox.extend(estimate, granted)
+        calls.append(ModelCall(estimate))
+        self._open.clear()
+        self._broken = bool(self._transcript.text)
+        return await handler(request.override(model_settings=request.model_settings | {"max_tokens": granted}))
+
+    def absorb(self, batch: Sequence[Delta]) -> None:
+        """Book a batch of deltas, and put into the transcript all but usage and calls of the agent's tools."""
+        call = self._transcript.model_calls[-1]
+        shown: list[Delta] = []
+        for delta in batch:
+            if isinstance(delta, UsageReport):
+                call.report = delta
+                continue
+            if isinstance(delta, ToolCallDelta):
+                call.deltas += 1
+                if delta.name in self._handed:
+                    self._open.add(delta.index)
+                if delta.index not in self._open:
+                    self._transcript.deltas += 1
+                    continue
+            elif not isinstance(delta, Finish):
+                call.deltas += 1
+                if self._broken and isinstance(delta, TextDelta) and delta.text:
+                    self._broken = False
+                    shown.append(TextDelta("\n\n" + delta.text))
+                    continue
+            shown.append(delta)
+        if shown:
+            self._transcript.absorb(shown, self._emit)
 
     @hook_config(can_jump_to=["end"])  # type: ignore[untyped-decorator]
     async def aafter_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
-        """End where a call is the caller's."""
-        calls = getattr(state["messages"][-1], "tool_calls", [])
-        return {"jump_to": "end"} if any(call["name"] in self._names for call in calls) else None
+        """End where a call is the caller's. Otherwise every call gets an id and arguments that can be sent back."""
+        message = state["messages"][-1]
+        if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
+            return None
+        asked = [*message.tool_calls, *message.invalid_tool_calls]
+        if any(call["name"] in self._handed for call in asked):
+            return {"jump_to": "end"}
+        self._asked_tools += len(asked)
+        self._transcript.model_calls[-1].tool_calls = len(asked)
+        most = self._toolbox.limits.tool_calls
+        if self._asked_tools > most:
+            raise PaasError("too_many_tool_calls", details={"limit": most})
+        used: set[str] = set()
+        calls = []
+        for call in asked:
+            call_id = call["id"] if call["id"] and call["id"] not in used else f"call_{uuid.uuid4().hex[:24]}"
+            used.add(call_id)
+            calls.append(tool_call(name=_clean(call["name"] or ""), args=_readable(call["args"]), id=_clean(call_id)))
+        return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
 
-
-class _ToolEvents(AgentMiddleware):  # type: ignore[misc]
-    """Tells the run's log when a tool starts and ends."""
-
-    def __init__(self, emit: Emit) -> None:
-        super().__init__()
-        self._emit = emit
-
+    # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
-        call = {"call_id": request.tool_call["id"], "name": request.tool_call["name"]}
-        self._emit([(TOOL_STARTED, call | {"arguments": request.tool_call["args"]})])
-        try:
-            answer = await handler(request)
-        except Exception as error:
-            self._emit([(TOOL_FINISHED, call | {"result": None, "error": str(error)})])
-            raise
-        failed = getattr(answer, "status", "success") == "error"
-        text = str(getattr(answer, "content", ""))
-        self._emit([(TOOL_FINISHED, call | {"result": None if failed else text, "error": text if failed else None})])
-        return answer
+        """One call of a tool, with its events. What it says goes to the model, also that it has failed."""
+        asked = request.tool_call
+        call = {"call_id": asked["id"], "name": asked["name"]}
+        self._emit([(TOOL_STARTED, call | {"arguments": asked["args"]})])
+        begun = time.perf_counter()
+        arguments = None if UNREADABLE in asked["args"] else asked["args"]
+        result = await self._toolbox.call(asked["name"], arguments)
+        told = {"result": None, "error": result.text} if result.is_error else {"result": result.text, "error": None}
+        spent = {"ok": not result.is_error, "duration_ms": round((time.perf_counter() - begun) * 1000)}
+        self._emit([(TOOL_FINISHED, call | told | spent)])
+        status = "error" if result.is_error else "success"
+        return ToolMessage(result.text, name=asked["name"], tool_call_id=asked["id"], status=status)
+
+
+def _clean(text: str) -> str:
+    """Text as it can be stored: without NUL and half characters."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _clean_json(value: Any, depth: int = 0) -> Any:
+    """Arguments as they can be stored and sent back. Raises ValueError for what is nested too deeply."""
+    if depth > MOST_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, dict):
+        return {_clean(str(key)): _clean_json(item, depth + 1) for key, item in value.items()}
+    return [_clean_json(item, depth + 1) for item in value] if isinstance(value, list) else value
+
+
+def _readable(given: Any) -> dict[str, Any]:
+    """The arguments of a call, or what the model wrote in their place."""
+    try:
+        found = _clean_json(given) if isinstance(given, dict) else None
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {UNREADABLE: _clean(str(given)[:500])}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_CALLED, TOOL_DELTA, Event
+from agents.tools.spec import BoundTool, RunLimits
 from core.errors import PaasError
 from llm.answer import ToolCall
 from llm.catalog import ModelInfo
@@ -52,26 +53,39 @@ class AgentSpec:
     requests_per_minute: int | None = None  # a limit of the agent's own
     answer: Answer | None = None
     fallbacks: tuple[Choice, ...] = ()  # asked in this order while its own model cannot answer
+    tools: tuple[BoundTool, ...] = ()
+    limits: RunLimits = field(default_factory=RunLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What is asked: messages in OpenAI's chat shape (instructions first), and the most output allowed.
 
-    stream False: the caller wants the answer whole, so the vendor is asked for it whole. tools: LangChain
-    tools; with any, the agent runs as a graph (agents/runtime/graph.py). client_tools: the caller's own, in
-    OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options: what the
-    caller sets for an agent written in Python, as it came.
+    stream False: the caller wants the answer whole, so the vendor is asked for it whole. client_tools: the caller's
+    own, in OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options:
+    what the caller sets for an agent written in Python, as it came.
     """
 
     messages: list[dict[str, Any]]
     max_output_tokens: int
     parameters: dict[str, Any]
     stream: bool = True
-    tools: tuple[Any, ...] = ()
     client_tools: tuple[dict[str, Any], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
+
+
+@dataclass(slots=True)
+class ModelCall:
+    """What one of a run's calls of the model used: as its vendor reported it, or (report None) as it can be counted.
+
+    input_estimate: of what it reads. deltas: pieces of its answer, calls of tools included.
+    """
+
+    input_estimate: int
+    deltas: int = 0
+    report: UsageReport | None = None
+    tool_calls: int = 0
 
 
 @dataclass(slots=True)
@@ -79,6 +93,7 @@ class Transcript:
     """What a run has produced so far; readable at any moment, also when the run is cut short.
 
     hands_out: the caller has tools, so calls are events; without any, a call is an error of the vendor's.
+    model_calls: of a run with tools, one after the other; empty for a run that asks once.
     """
 
     text: list[str] = field(default_factory=list)
@@ -91,6 +106,7 @@ class Transcript:
     deltas: int = 0
     hands_out: bool = False
     calls: dict[int, ToolCall] = field(default_factory=dict)
+    model_calls: list[ModelCall] = field(default_factory=list)
 
     @property
     def content(self) -> str:

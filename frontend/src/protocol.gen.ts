@@ -100,11 +100,16 @@ export interface ToolFinished {
   type: 'tool.finished';
   data: ToolFinishedData;
 }
+/**
+ * What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so.
+ */
 export interface ToolFinishedData {
   call_id: string;
   name: string;
   result?: string | null;
   error?: string | null;
+  ok?: boolean;
+  duration_ms?: number;
 }
 export interface ToolDelta {
   v: 1;

@@ -225,6 +225,8 @@ LOCAL_MODEL_NAME = env.text("LOCAL_MODEL_NAME", "")
 # Private hosts or networks that tenants' provider addresses may reach all the same, and public ones they may not.
 EGRESS_ALLOW = env.words("EGRESS_ALLOW")
 EGRESS_DENY = env.words("EGRESS_DENY")
+# Where web searches are asked, with each workspace's own key.
+TAVILY_URL = env.text("TAVILY_URL", "https://api.tavily.com").rstrip("/")
 MAX_MESSAGE_CHARS = 100_000
 # Where runs execute: `web`, in the process that took the request, or `worker`.
 RUN_HOST = env.choice("RUN_HOST", "web", "worker")

@@ -17,6 +17,7 @@ from agents import content, drafts, editing, portable, releases
 from agents.access import agent_for
 from agents.models import Agent, AgentVersion
 from agents.releases import Seen
+from agents.selectors import agent_spec
 from agents.services import agent_set
 from core.errors import PaasError
 from llm.services import provider_create, provider_update
@@ -292,6 +293,22 @@ def test_the_models_that_stand_in_are_named_by_their_account(bound: None, admin:
         assert portable.agent_document(agent_of(slug))["parameters"]["fallbacks"][0]["provider"] == "renamed"
     finally:
         second.delete()
+
+
+def test_tools_and_limits_are_drafted_and_released(bound: None, admin: Any, slug: str) -> None:
+    said = draft(admin, slug, tools=["calculator", {"name": "clock", "settings": {"timezone": "Asia/Shanghai"}}])
+    assert said.content["tools"][0] == {"name": "calculator", "settings": {}}
+    draft(admin, slug, limits={"steps": 3})
+    releases.agent_publish(actor=admin, slug=slug)
+    spec = agent_spec(slug)
+    assert spec is not None
+    assert ([tool.spec.name for tool in spec.tools], spec.limits.steps) == (["calculator", "clock"], 3)
+    for field, value in (("tools", ["nowhere"]), ("tools", ["clock", "clock"]), ("limits", {"steps": 0})):
+        error = refused(lambda field=field, value=value: draft(admin, slug, **{field: value}))
+        assert set(error.details["fields"]) == {field}
+    document = portable.agent_document(agent_of(slug))
+    assert document["limits"] == {"steps": 3}
+    assert portable.agent_import(actor=admin, document=document).what == "unchanged"
 
 
 def test_a_model_that_its_account_does_not_allow_is_not_published(bound: None, admin: Any, slug: str) -> None:

@@ -156,3 +156,37 @@ def test_a_model_that_the_account_does_not_allow(slug: str, provider: ProviderAc
         put(slug, provider, "third")
     assert put(slug, provider, "other") == "updated"
     assert agent_spec(slug) is not None
+
+
+def test_tools_and_limits_of_a_version(slug: str, provider: ProviderAccount) -> None:
+    put(
+        slug,
+        provider,
+        tools=["calculator", {"name": "clock", "settings": {"timezone": "Asia/Shanghai"}}],
+        limits={"steps": 3},
+    )
+    assert put(slug, provider, instructions="Be brief.") == "updated"
+    current = Agent.objects.select_related("current").get(slug=slug).current
+    assert current is not None
+    assert [tool["name"] for tool in current.tools] == ["calculator", "clock"]
+    spec = agent_spec(slug)
+    assert spec is not None
+    assert (spec.limits.steps, spec.limits.tool_calls) == (3, 20)
+    assert spec.tools[1].settings == {"timezone": "Asia/Shanghai"}
+    bad: list[Any] = [
+        "calculator",
+        [1],
+        ["nowhere"],
+        ["clock", "clock"],
+        [{"name": "clock", "settings": 1}],
+        [{"x": 1}],
+    ]
+    for tools in bad:
+        with pytest.raises(ValidationError):
+            put(slug, provider, tools=tools)
+    for limits in ({"steps": 0}, {"steps": True}, {"x": 1}, [1]):
+        with pytest.raises(ValidationError):
+            put(slug, provider, limits=limits)
+    provider_update(provider, actor="test", models={"m": {"features": []}})
+    with pytest.raises(ValidationError, match="not known to use tools"):
+        put(slug, provider, tools=["clock"])

@@ -116,6 +116,12 @@ TENANT: dict[str, Access] = {
     "/i18n/setlang/": public("POST"),
     "/api/v1/me": api(GET=ANY, PATCH=PERSON),
     "/api/v1/agents": api(GET=CHAT_READ, POST=AGENTS_MANAGE),
+    # tools
+    "/api/v1/tools": api(GET=CHAT_READ, POST=AGENTS_MANAGE),
+    "/api/v1/tools/<uuid:tool_id>": api(GET=AGENTS_MANAGE, PATCH=AGENTS_MANAGE, DELETE=AGENTS_MANAGE),
+    "/api/v1/tools/<uuid:tool_id>/try": api(POST=AGENTS_MANAGE),
+    "/api/v1/tools/usage": api(GET=USAGE_READ),
+    "/api/v1/tools/config": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
     "/api/v1/conversations": api(GET=CHAT_READ),
     "/api/v1/conversations/<uuid:conversation_id>": api(
         GET=CHAT_READ, PATCH=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"

@@ -53,6 +53,12 @@ ROUTES: dict[str, Declared] = {
     "/i18n/setlang/": Declared("public", ("POST",), page=True),
     "/api/v1/me": Declared("own", ("GET", "PATCH")),
     "/api/v1/agents": Declared("own", ("GET", "POST")),
+    # tools
+    "/api/v1/tools": Declared("own", ("GET", "POST")),
+    "/api/v1/tools/<uuid:tool_id>": Declared("by_id", ("GET", "PATCH", "DELETE"), {"tool_id": "tool"}, of_tenant=True),
+    "/api/v1/tools/<uuid:tool_id>/try": Declared("by_id", ("POST",), {"tool_id": "tool"}, of_tenant=True),
+    "/api/v1/tools/usage": Declared("own"),
+    "/api/v1/tools/config": Declared("own", ("GET", "PUT")),
     "/api/v1/conversations": Declared("own"),
     "/api/v1/conversations/<uuid:conversation_id>": Declared(
         "by_id", ("GET", "PATCH", "DELETE"), {"conversation_id": "conversation"}, {"title": "stolen"}

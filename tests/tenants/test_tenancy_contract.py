@@ -170,7 +170,9 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
 
 
 def someone(tenant: Any) -> dict[str, str]:
-    """A person of acme, an invitation that waits, and a token that is none."""
+    """A person of acme, an invitation that waits, a tool, and a token that is none."""
+    from agents.models import Tool
+
     with scope.bind(tenant):
         owner = actor_of_user(User.objects.get(email="owner@acme.test").pk)
         assert owner is not None
@@ -185,6 +187,7 @@ def someone(tenant: Any) -> dict[str, str]:
             "invitation": str(made.pk),
             "invitation_link": uuid.uuid4().hex,
             "limit": str(limit.pk),
+            "tool": str(Tool.objects.create(name="owners", description="x", url="https://example.com/").pk),
         }
 
 

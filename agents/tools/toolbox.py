@@ -1,0 +1,119 @@
+"""Carries out a model's calls of an agent's tools, whatever the tools do (A57, P56).
+
+A call that names no tool, does not fit, fails, takes too long or gives back junk is told to the model in a sentence,
+and the run goes on. Nothing of a tool's own exceptions is told: they may hold secrets (P52).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from agents.tools.arguments import problem_with
+from agents.tools.journal import Journal
+from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult
+from core import cancelling
+from core.errors import PaasError
+
+log = structlog.get_logger(__name__)
+
+MOST_RESULT_CHARS = 16_000
+CUT = "\n[Cut here: the result has {count:,} characters.]"
+# (an estimate of what the next call of the model reads, the most it may write) -> how much it may write. Raises
+# PaasError where nothing is left.
+Extend = Callable[[int, int], Awaitable[int]]
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """The tools of one run. extend: asked before every call of the model but the first. journal: where each call is
+    written down."""
+
+    tools: tuple[BoundTool, ...]
+    context: ToolContext
+    limits: RunLimits
+    extend: Extend
+    journal: Journal | None = None
+
+    @property
+    def offers(self) -> list[dict[str, Any]]:
+        """The tools as a model is offered them."""
+        return [tool.offer for tool in self.tools]
+
+    async def call(self, name: str, arguments: Any) -> ToolResult:
+        """What the tool says. Raises nothing of the tool's; database_unavailable, when it cannot be written down."""
+        tool = next((one for one in self.tools if one.spec.name == name), None)
+        if tool is None:
+            return _error(f"There is no tool {name[:64]!r}. The tools are: {', '.join(self._names)}.")
+        if not isinstance(arguments, dict):
+            return _error("The arguments are not a JSON object. Call the tool again with one.")
+        if problem := problem_with(arguments, tool.spec.parameters):
+            return _error(f"The arguments do not fit: {problem}")
+        if self.journal is None:
+            return _bounded(await self._carried_out(tool, arguments))
+        call_id, refused = await self.journal.begin(self.context, tool.spec)
+        if refused:
+            return _error(refused)
+        begun = time.perf_counter()
+        result = _bounded(await self._carried_out(tool, arguments))
+        spent = round((time.perf_counter() - begun) * 1000)
+        await self.journal.end(self.context, call_id, ok=not result.is_error, milliseconds=spent)
+        return result
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [tool.spec.name for tool in self.tools]
+
+    async def _carried_out(self, tool: BoundTool, arguments: dict[str, Any]) -> Any:
+        context = replace(self.context, settings=tool.settings)
+        seconds = self.limits.tool_seconds
+        # A task of its own: one that does not end when it is cancelled keeps the run waiting for a moment only.
+        work = asyncio.create_task(self._called(tool, context, arguments))
+        try:
+            done, _ = await asyncio.wait({work}, timeout=seconds)
+        except asyncio.CancelledError:
+            cancelling.cancel([work])
+            await asyncio.wait({work}, timeout=0.5)
+            raise
+        if not done:
+            cancelling.cancel([work])
+            work.add_done_callback(_looked_at)
+            return _error(f"The tool took more than {seconds} seconds and was stopped.")
+        if work.cancelled():
+            return _error("The tool stopped by itself.")
+        error = work.exception()
+        if error is None:
+            return work.result()
+        if isinstance(error, PaasError):
+            return _error(error.message)
+        log.error("a tool has failed", tool=tool.spec.name, exc_info=error)
+        return _error("The tool has failed.")
+
+    async def _called(self, tool: BoundTool, context: ToolContext, arguments: dict[str, Any]) -> Any:
+        return await tool.spec.call(context, arguments)
+
+
+def _looked_at(work: asyncio.Future[Any]) -> None:
+    if not work.cancelled():
+        work.exception()
+
+
+def _error(sentence: str) -> ToolResult:
+    return ToolResult(sentence, is_error=True)
+
+
+def _bounded(result: Any) -> ToolResult:
+    """A result that can be stored, sent and read: text without NUL and half characters, cut at MOST_RESULT_CHARS."""
+    if not isinstance(result, ToolResult) or not isinstance(result.text, str):
+        return _error("The tool gave back something that is not a text.")
+    kept = (
+        result.text[:MOST_RESULT_CHARS].encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    )
+    if len(result.text) > MOST_RESULT_CHARS:
+        kept += CUT.format(count=len(result.text))
+    return ToolResult(kept, is_error=result.is_error)

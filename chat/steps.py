@@ -1,0 +1,67 @@
+"""Between the calls of the model of one run: what they used is written down, what the next one may use is held.
+
+So a run never uses more than what is held for it, however often it calls its model, and when its process dies, what
+was used is known (chat/recovery.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from psycopg.types.json import Jsonb
+
+from agents.tools.journal import Journal
+from agents.tools.spec import ToolContext
+from agents.tools.toolbox import Toolbox
+from chat.finish import usage_of_call
+from chat.terms import terms_of
+from core.errors import PaasError
+from tenants.db import aio
+from usage.standings import refusal
+
+if TYPE_CHECKING:
+    from chat.host import LiveRun
+
+STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
+
+
+def toolbox_of(run: LiveRun) -> Toolbox | None:
+    """The tools of a run that executes here; None for an agent that has none."""
+    spec = run.spec
+    if not spec.tools:
+        return None
+    context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
+
+    async def extend(estimate: int, wanted: int) -> int:
+        return await _extend(run, estimate, wanted)
+
+    return Toolbox(spec.tools, context, spec.limits, extend, Journal())
+
+
+async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:
+    """How much the next call may write. Raises quota_exceeded, run_token_limit, run_interrupted."""
+    used = [usage_of_call(call, run.spec.info) for call in run.transcript.model_calls]
+    events = len(run.log.events)
+    calls = [call | {"upto": events} for call in used]
+    row = await aio.database().fetch_one(
+        run.log.tenant,
+        STEP_SQL,
+        [
+            run.log.run_id,
+            run.log.fence,
+            estimate,
+            wanted,
+            run.spec.limits.tokens,
+            Jsonb(calls, dumps=orjson.dumps),
+            Jsonb(terms_of(run.spec.info)),
+        ],
+    )
+    answer: dict[str, Any] | None = row[0] if row is not None else None
+    if answer is None:
+        raise PaasError("run_interrupted")
+    if answer.get("code") == "quota_exceeded":
+        raise refusal("quota_exceeded", answer.get("limit"), estimate)
+    if "code" in answer:
+        raise PaasError(answer["code"])
+    return int(answer["granted"])
