@@ -43,7 +43,9 @@ def fall_behind(admin: psycopg.Connection[Any], schema: str) -> None:
         executor = MigrationExecutor(connection)
         executor.migrate([("chat", "0001_initial")])
     for (function,) in admin.execute(
-        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace", [schema]
+        # `tool_...` are those of the room of agents.
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace AND proname !~ '^tool_'",
+        [schema],
     ).fetchall():
         admin.execute(f"DROP FUNCTION {function}".encode())
     for table, column in (("conversation", "config"), ("conversation", "meta"), ("message", "meta")):  # of 0007

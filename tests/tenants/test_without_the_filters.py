@@ -61,7 +61,7 @@ def without_filters(stack: ExitStack) -> None:
             found = found.filter(tenant_id=None)
         return found.first()
 
-    stack.enter_context(patch.object(chats, "_own", lambda actor: Q()))
+    stack.enter_context(patch.object(chats, "own_rows", lambda actor: Q()))
     stack.enter_context(patch.object(people, "Membership", AnyMembership))
     stack.enter_context(patch.object(SessionStore, "_get_session_from_db", any_session))
 
