@@ -37,16 +37,21 @@ def admin(services: Services) -> Iterator[psycopg.Connection[Any]]:
         yield connected
 
 
+def functions_of_chat(admin: psycopg.Connection[Any], schema: str) -> list[str]:
+    """With their arguments. `tool_...` are those of the room of agents."""
+    found = admin.execute(
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace AND proname !~ '^tool_'",
+        [schema],
+    )
+    return [function for (function,) in found.fetchall()]
+
+
 def fall_behind(admin: psycopg.Connection[Any], schema: str) -> None:
     """Take a schema's chat room back to its first migration, as if it had been made by a release of old."""
     with scope.owner(schema):
         executor = MigrationExecutor(connection)
         executor.migrate([("chat", "0001_initial")])
-    for (function,) in admin.execute(
-        # `tool_...` are those of the room of agents.
-        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace AND proname !~ '^tool_'",
-        [schema],
-    ).fetchall():
+    for function in functions_of_chat(admin, schema):
         admin.execute(f"DROP FUNCTION {function}".encode())
     for table, column in (("conversation", "config"), ("conversation", "meta"), ("message", "meta")):  # of 0007
         admin.execute(f"ALTER TABLE {schema}.chat_{table} DROP COLUMN IF EXISTS {column}".encode())
@@ -130,8 +135,7 @@ def test_a_migration_that_fails_leaves_its_schema_as_it_was(platform: Platform, 
     with pytest.raises(Exception, match="already exists"):
         run()
     connections.close_all()
-    functions = "SELECT proname FROM pg_proc WHERE pronamespace = %s::regnamespace"
-    assert admin.execute(functions, [schema]).fetchall() == [("finish_turn",)]
+    assert functions_of_chat(admin, schema) == [f"{schema}.finish_turn(jsonb,bytea)"]
     admin.execute(f"DROP FUNCTION {schema}.finish_turn(jsonb, bytea)".encode())
     assert run() == [f"migrating {schema}"]
     assert drift(platform) == []
