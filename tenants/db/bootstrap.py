@@ -40,9 +40,7 @@ def initialise(admin_url: str, app_url: str, owner_url: str) -> list[str]:
                 )
             )
             done.append(f"database {name}")
-        with psycopg.connect(
-            admin_url, dbname=name, autocommit=True
-        ) as inside:  # still locked
+        with psycopg.connect(admin_url, dbname=name, autocommit=True) as inside:  # still locked
             _contents(inside, name)
     return done
 
