@@ -85,6 +85,6 @@ async def test_an_account_from_its_key_to_its_end(site: Site, db: Platform, stan
     def audited() -> list[Any]:
         with scope.bind(db.acme):
             rows = AuditEvent.objects.filter(action="provider.tested").values_list("data__result", flat=True)
-            return list(rows.order_by("at"))
+            return list(rows.order_by("seq"))
 
     assert in_thread(audited)[-4:] == ["provider_auth_failed", "ok", "model_not_found", "ok"]
