@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -113,7 +112,7 @@ def _known(
     run = Run.objects.get(id=run_id)
     task = RunTask.objects.filter(run_id=run_id).values_list("task", flat=True).first()
     actor: Actor | None = None
-    with suppress(PaasError):  # the tenant is suspended: _refusal says so
+    if tenant.status == "active":  # else _refusal says why not, and no key is judged
         if run.user_id is not None:
             actor = actor_of_user(run.user_id)
         elif run.key_id is not None:
