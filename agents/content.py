@@ -110,8 +110,9 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
             found["provider"] = [f"The provider {account.name!r} is switched off."]
         elif not account.allows(content.get("model", "")):
             found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
-        if content.get("tools") and TOOLS not in charged_info(account, content.get("model", "")).features:
-            found["tools"] = [f"The model {content.get('model', '')!r} is not known to use tools."]
+        if TOOLS not in charged_info(account, content.get("model", "")).features:
+            refused = [f"The model {content.get('model', '')!r} is not known to use tools."]
+            found |= {name: refused for name in ("tools", "memory") if content.get(name)}
     return found
 
 

@@ -24,7 +24,7 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters, tools, limits; what is left out stays as it is. Returns
+    fields: name, description, instructions, parameters, tools, limits, memory; what is left out stays as it is. Returns
     "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan has.
     """
     wanted = fields or {}
@@ -56,9 +56,11 @@ def agent_set(
             "parameters": wanted.get("parameters", current.parameters if current else {}) or {},
             "tools": tools if "tools" in wanted else current.tools if current else [],
             "limits": run_limits if "limits" in wanted else current.limits if current else {},
+            "memory": wanted.get("memory", current.memory if current else False),
         }
-        if content["tools"] and TOOLS not in charged_info(provider, model).features:
-            raise ValidationError({"tools": f"The model {model} is not known to use tools."})
+        if (content["tools"] or content["memory"]) and TOOLS not in charged_info(provider, model).features:
+            field = "tools" if content["tools"] else "memory"
+            raise ValidationError({field: f"The model {model} is not known to use tools."})
         same = current is not None and all(getattr(current, key) == value for key, value in content.items())
         if same and not renamed:
             return "unchanged"

@@ -10,6 +10,7 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from agents.runtime.spec import Turn
+from agents.tools import memory
 from tenants.db import aio
 from tenants.scope import TenantRef
 
@@ -44,7 +45,7 @@ def lease_seconds(background: bool) -> int:
 def task_of(turn: Turn, instructions: int) -> dict[str, Any]:
     """A turn whose history is not known yet, as JSON. instructions: how many of its messages come before the history.
 
-    `start_turn` adds what only it knows: history, granted, input_tokens.
+    `start_turn` adds what only it knows: history, granted, input_tokens; and memories, for a person who is remembered.
     """
     return {one.name: getattr(turn, one.name) for one in fields(turn)} | {"instructions": instructions}
 
@@ -55,11 +56,28 @@ def with_history(turn: Turn, instructions: int, history: list[dict[str, Any]] | 
     return replace(turn, messages=messages, max_output_tokens=granted)
 
 
+def with_memories(turn: Turn, instructions: int, memories: list[dict[str, Any]] | None) -> tuple[Turn, int]:
+    """(The turn with what its agent noted about who asks, how many of its messages come before the history now).
+
+    memories: as `memories_for` found them; None: the person has switched memory off.
+    """
+    if memories is None:
+        return replace(turn, memory=False), instructions
+    if not memories:
+        return turn, instructions
+    first = turn.messages[0]["content"] + "\n\n" if instructions else ""
+    told = {"role": "system", "content": first + memory.told(memories)}
+    tainted = any(one["tainted"] for one in memories)
+    return replace(turn, messages=[told, *turn.messages[instructions:]], tainted=tainted), 1
+
+
 def turn_of(task: dict[str, Any]) -> Turn:
     """The turn of a stored task."""
     names = {one.name for one in fields(Turn)}
-    turn = Turn(**{name: value for name, value in task.items() if name in names})
-    return with_history(turn, task["instructions"], task["history"], task["granted"])
+    turn, instructions = Turn(**{name: value for name, value in task.items() if name in names}), task["instructions"]
+    if "memories" in task:
+        turn, instructions = with_memories(turn, instructions, task["memories"])
+    return with_history(turn, instructions, task["history"], task["granted"])
 
 
 async def store(tenant: TenantRef, run_id: uuid.UUID, turn: Turn, input_tokens: int) -> None:

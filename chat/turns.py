@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
@@ -23,6 +23,7 @@ from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Turn
+from agents.tools.memory import BUDGET_TOKENS, MEMORY_TOOLS
 from chat import client_tools, fallbacks, host, idempotency, images, recovery, selectors, tasks
 from chat.finish import Continued
 from chat.host import LEASE_SECONDS, LiveRun
@@ -40,7 +41,11 @@ from tenants import scope
 from tenants.db import aio
 from usage.standings import Standing, refusal, standing_of
 
-START_SQL = "SELECT code, granted, input_tokens, message, history, quota FROM start_turn(%s)"
+START_SQL = "SELECT code, granted, input_tokens, message, history, quota, NULL FROM start_turn(%s)"
+# The same for a person whom the agent may remember.
+REMEMBERING_SQL = (
+    "SELECT code, granted, input_tokens, message, history, quota, memories FROM start_turn_with_memory(%s)"
+)
 KEY_SQL = "SELECT code, started FROM turn_of_key(%s, %s, %s)"
 BEGUN = ("ok", "queued")
 CANCEL_SQL = (
@@ -161,7 +166,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
     asked = _asked(spec, request)
-    input_tokens = _estimate(spec, asked, request)
+    remembers = spec.memory and actor.user_id is not None
+    input_tokens = _estimate(spec, asked, request, remembers)
     context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
     stand_ins = fallbacks.usable(actor, spec, request)
     fallbacks.check_vendors(spec, stand_ins)
@@ -176,6 +182,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         client_tools=request.tools,
         options=request.options,
         fallbacks=tuple(one.key for one in stand_ins),
+        memory=remembers,
     )
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
@@ -210,6 +217,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "background": request.background,
         "task": tasks.task_of(turn, instructions) if elsewhere else None,
         "idempotency": _key(request),
+        "memory_budget": BUDGET_TOKENS if remembers else None,
     }
     lock = lock_key(actor.tenant, actor.user_id or actor.key_id, conversation_id) if conversation_id else ""
     if lock and not new and not await here.locks.take(lock, run_id):
@@ -217,14 +225,15 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     asked_at = asyncio.get_running_loop().time()
     code = ""
     try:
-        code, granted, counted, stored_message, history, quota = await _start(actor, start)
+        begun = await _start(actor, start)
+        code = begun.code
     finally:
         if lock and not new and code not in BEGUN:
             await here.locks.release(lock, run_id)
     if code == "replayed":
-        return await _replayed(actor, request, code, history)
+        return await _replayed(actor, request, code, begun.history)
     if code not in BEGUN:
-        raise _refusal(code, counted, quota)
+        raise _refusal(code, begun.input_tokens, begun.quota)
 
     status, log = "queued" if code == "queued" else "running", None
     if elsewhere:
@@ -232,16 +241,27 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     else:
         log = here.new_log(actor, run_id, asked_at, shown_live=stream)
         log.lock = lock
-        turn = tasks.with_history(turn, instructions, history, granted)
-        continued = Continued(request.continues, history[-1]["content"]) if request.continues else None
-        run = LiveRun(log, actor, spec, turn, conversation_id, counted, continued)
-        run.queued = code == "queued"
+        run = _live_run(log, actor, spec, request, turn, begun)
+        run.conversation_id = conversation_id
         here.execute(run)
-    tightest = standing_of(quota) if quota else None
-    answered = stored_message if conversational else None
+    tightest = standing_of(begun.quota) if begun.quota else None
+    answered = begun.message if conversational else None
+    counted = begun.input_tokens
     return StartedTurn(
         run_id, spec, log, conversation_id, answered, title, counted, status, tightest=tightest, asked_as=request.agent
     )
+
+
+def _live_run(log: RunLog, actor: Actor, spec: AgentSpec, request: TurnRequest, turn: Turn, begun: _Begun) -> LiveRun:
+    """The run as this process executes it, with all that the database knew."""
+    instructions, history = 1 if spec.instructions else 0, begun.history
+    if turn.memory:
+        turn, instructions = tasks.with_memories(turn, instructions, begun.memories)
+    turn = tasks.with_history(turn, instructions, history, begun.granted)
+    continued = Continued(request.continues, history[-1]["content"]) if request.continues and history else None
+    run = LiveRun(log, actor, spec, turn, None, begun.input_tokens, continued)
+    run.queued = begun.code == "queued"
+    return run
 
 
 async def _own_agent(actor: Actor, request: TurnRequest) -> str:
@@ -254,16 +274,30 @@ async def _own_agent(actor: Actor, request: TurnRequest) -> str:
     return await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, conversation)
 
 
-async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
+class _Begun(NamedTuple):
+    """What the database says of a turn's start: `start_turn` in chat/migrations/0004_runs.sql, and the memories of
+    `start_turn_with_memory`."""
+
+    code: str
+    granted: int
+    input_tokens: int
+    message: uuid.UUID | None
+    history: Any
+    quota: dict[str, Any] | None
+    memories: list[dict[str, Any]] | None
+
+
+async def _start(actor: Actor, start: dict[str, Any]) -> _Begun:
+    sql = START_SQL if start["memory_budget"] is None else REMEMBERING_SQL
     try:
-        row = await aio.database().fetch_one(actor.tenant, START_SQL, [Jsonb(start, dumps=orjson.dumps)])
+        row = await aio.database().fetch_one(actor.tenant, sql, [Jsonb(start, dumps=orjson.dumps)])
     except psycopg.errors.UniqueViolation:
         raise PaasError("run_in_progress") from None  # two at the same moment: the index let one through
     except psycopg.errors.UntranslatableCharacter:
         raise PaasError("validation_failed", "Text with NUL characters cannot be stored.") from None
     if row is None:
         raise PaasError("internal_error")
-    return row
+    return _Begun(*row)
 
 
 def _key(request: TurnRequest) -> dict[str, str] | None:
@@ -327,10 +361,11 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     return asked
 
 
-def _estimate(spec: AgentSpec, asked: list[dict[str, Any]], request: TurnRequest) -> int:
+def _estimate(spec: AgentSpec, asked: list[dict[str, Any]], request: TurnRequest, remembers: bool) -> int:
     """Tokens of what is sent first: the messages, the tools of agent and caller, and a schema."""
     form = request.parameters.get("response_format")
-    tools = (*(tool.offer for tool in spec.tools), *request.tools)
+    own = spec.tools + MEMORY_TOOLS if remembers else spec.tools
+    tools = (*(tool.offer for tool in own), *request.tools)
     return estimate_messages(asked, (*tools, form) if form else tools)
 
 

@@ -61,6 +61,7 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "parameters": (dict, False),
         "tools": (list, False),
         "limits": (dict, False),
+        "memory": (bool, False),
     },
     "api_keys": {
         "name": (str, True),

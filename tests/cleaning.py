@@ -16,6 +16,8 @@ _TENANT_TABLES = (
     "agents_toolsetting",
     "agents_tooluse",
     "agents_toolcall",
+    "agents_memory",
+    "agents_memorypause",
     "chat_response",
     "chat_idempotencykey",
     "chat_runtask",

@@ -248,6 +248,13 @@ TENANT: dict[str, Access] = {
     "/api/v1/messages/<uuid:message_id>/feedback": api(
         PUT=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
     ),
+    # what agents noted about a person
+    "/api/v1/memories": api(GET=f"{CHAT_READ} {PERSON}", DELETE=f"{CHAT_READ} {PERSON}"),
+    "/api/v1/memories/export": api(GET=f"{CHAT_READ} {PERSON}"),
+    "/api/v1/memories/setting": api(GET=f"{CHAT_READ} {PERSON}", PUT=f"{CHAT_READ} {PERSON}"),
+    "/api/v1/memories/<uuid:memory_id>": api(DELETE=f"{CHAT_READ} {PERSON}"),
+    "/settings/memory/": page(GET=CHAT_READ, POST=CHAT_READ),
+    "/settings/memory/<uuid:memory_id>/delete/": page(POST=CHAT_READ),
     # MCP servers
     "/api/v1/mcp-servers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/api/v1/mcp-servers/<uuid:server_id>": api(GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS),

@@ -243,6 +243,13 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/messages/<uuid:message_id>/feedback": Declared(
         "by_id", ("PUT", "DELETE"), {"message_id": "answer"}, {"rating": "down"}
     ),
+    # what agents noted about a person
+    "/api/v1/memories": Declared("own", ("GET", "DELETE"), people=True),
+    "/api/v1/memories/export": Declared("own", people=True),
+    "/api/v1/memories/setting": Declared("own", ("GET", "PUT"), body={"enabled": True}, people=True),
+    "/api/v1/memories/<uuid:memory_id>": Declared("by_id", ("DELETE",), {"memory_id": "memory"}, people=True),
+    "/settings/memory/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/memory/<uuid:memory_id>/delete/": Declared("by_id", ("POST",), {"memory_id": "memory"}, page=True),
     # MCP servers
     "/api/v1/mcp-servers": Declared("own", ("GET", "POST")),
     "/api/v1/mcp-servers/<uuid:server_id>": Declared(

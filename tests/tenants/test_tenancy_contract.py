@@ -149,6 +149,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
+            "memory": in_thread(lambda: owners_memory(db.acme)),
             **made,
         },
         owner,
@@ -200,6 +201,16 @@ def owners_schedule(tenant: Any) -> str:
         assert actor is not None
         fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
         return str(schedule_create(actor=actor, fields=fields).pk)
+
+
+def owners_memory(tenant: Any) -> str:
+    """What an agent noted about acme's owner."""
+    from agents.models import Agent, Memory
+
+    with scope.bind(tenant):
+        owner = User.objects.get(email="owner@acme.test").pk
+        agent = Agent.objects.get(slug="assistant")
+        return str(Memory.objects.create(user_id=owner, agent=agent, text=MARK, run_id=uuid.uuid4()).pk)
 
 
 def owners_links(tenant: Any) -> dict[str, str]:
