@@ -105,6 +105,7 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         tools=bound_tools(version.tools),
         limits=RunLimits(**version.limits),
         memory=version.memory,
+        output_schema=version.output_schema,
     )
 
 

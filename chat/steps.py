@@ -29,10 +29,10 @@ STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
 
 
 def toolbox_of(run: LiveRun) -> Toolbox | None:
-    """The tools of a run that executes here; None for an agent that has none."""
+    """The tools of a run that executes here; None for an agent that asks its model once."""
     spec = run.spec
     tools = tools_of(spec, run.turn)
-    if not tools:
+    if not tools and not run.turn.output_schema:
         return None
     state = RunState(tainted=run.turn.tainted)
     context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug, agent_id=spec.agent_id, state=state)

@@ -22,10 +22,11 @@ from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
-from agents.runtime.spec import AgentSpec, Turn
+from agents.runtime.spec import AgentSpec, Choice, Turn
 from agents.tools.memory import BUDGET_TOKENS, MEMORY_TOOLS
 from chat import client_tools, fallbacks, host, idempotency, images, recovery, selectors, tasks
 from chat.finish import Continued
+from chat.forms import form_of, without_form
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.idempotency import REPLAYED
 from chat.lock import lock_key
@@ -157,6 +158,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here.check_capacity()
     _check_message(request)
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
+    request = without_form(spec, request)
     client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
     await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
@@ -165,25 +167,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     new = conversational and request.conversation_id is None
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
-    asked = _asked(spec, request)
-    remembers = spec.memory and actor.user_id is not None
-    input_tokens = _estimate(spec, asked, request, remembers)
-    context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
-    stand_ins = fallbacks.usable(actor, spec, request)
-    fallbacks.check_vendors(spec, stand_ins)
-    output_tokens = _output_limit(spec, request, context - input_tokens)
-    stream = request.stream or conversational
-    instructions = 1 if spec.instructions else 0
-    turn = Turn(
-        messages=asked,
-        max_output_tokens=output_tokens,
-        parameters=_parameters(spec, request),
-        stream=stream,
-        client_tools=request.tools,
-        options=request.options,
-        fallbacks=tuple(one.key for one in stand_ins),
-        memory=remembers,
-    )
+    prepared = _prepared(actor, spec, request)
+    turn = prepared.turn
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
     start = {
@@ -204,20 +189,20 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "door": request.door,
         "input": images.stored(request.messages) if request.response is None else None,  # a response keeps its own
         "response": asdict(request.response) if request.response else None,
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "history_budget": context - input_tokens - output_tokens,
+        "input_tokens": prepared.input_tokens,
+        "output_tokens": turn.max_output_tokens,
+        "history_budget": prepared.history_budget,
         "host": tasks.WORKER if elsewhere else here.id,
         "lease_seconds": tasks.lease_seconds(request.background) if elsewhere else LEASE_SECONDS,
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
-        "terms": terms_of(spec.info, *(one.info for one in stand_ins)),
+        "terms": terms_of(spec.info, *(one.info for one in prepared.stand_ins)),
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
-        "task": tasks.task_of(turn, instructions) if elsewhere else None,
+        "task": tasks.task_of(turn) if elsewhere else None,
         "idempotency": _key(request),
-        "memory_budget": BUDGET_TOKENS if remembers else None,
+        "memory_budget": BUDGET_TOKENS if turn.memory else None,
     }
     lock = lock_key(actor.tenant, actor.user_id or actor.key_id, conversation_id) if conversation_id else ""
     if lock and not new and not await here.locks.take(lock, run_id):
@@ -239,7 +224,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     if elsewhere:
         await here.offer()
     else:
-        log = here.new_log(actor, run_id, asked_at, shown_live=stream)
+        log = here.new_log(actor, run_id, asked_at, shown_live=turn.stream)
         log.lock = lock
         run = _live_run(log, actor, spec, request, turn, begun)
         run.conversation_id = conversation_id
@@ -252,12 +237,50 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A turn as far as it is known before the database is asked. history_budget: the room for what was said before."""
+
+    turn: Turn
+    input_tokens: int
+    history_budget: int
+    stand_ins: tuple[Choice, ...]
+
+
+def _prepared(actor: Actor, spec: AgentSpec, request: TurnRequest) -> _Prepared:
+    stand_ins = fallbacks.usable(actor, spec, request)
+    fallbacks.check_vendors(spec, stand_ins)
+    stream = request.stream or request.messages is None
+    form = form_of(spec, request, stand_ins, stream)
+    instructions = "\n\n".join(filter(None, (spec.instructions, form.prompt)))
+    asked = _asked(instructions, request)
+    parameters = _parameters(spec, request) | form.parameters
+    remembers = spec.memory and actor.user_id is not None
+    input_tokens = _estimate(spec, asked, request.tools, parameters.get("response_format"), remembers)
+    context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
+    output_tokens = _output_limit(spec, request, context - input_tokens)
+    turn = Turn(
+        messages=asked,
+        max_output_tokens=output_tokens,
+        parameters=parameters,
+        stream=stream,
+        client_tools=request.tools,
+        options=request.options,
+        fallbacks=tuple(one.key for one in stand_ins),
+        memory=remembers,
+        instructions=1 if instructions else 0,
+        output_schema=form.schema,
+        output_mode=form.mode,
+    )
+    return _Prepared(turn, input_tokens, context - input_tokens - output_tokens, stand_ins)
+
+
 def _live_run(log: RunLog, actor: Actor, spec: AgentSpec, request: TurnRequest, turn: Turn, begun: _Begun) -> LiveRun:
     """The run as this process executes it, with all that the database knew."""
-    instructions, history = 1 if spec.instructions else 0, begun.history
+    history = begun.history
     if turn.memory:
-        turn, instructions = tasks.with_memories(turn, instructions, begun.memories)
-    turn = tasks.with_history(turn, instructions, history, begun.granted)
+        turn = tasks.with_memories(turn, begun.memories)
+    turn = tasks.with_history(turn, history, begun.granted)
     continued = Continued(request.continues, history[-1]["content"]) if request.continues and history else None
     run = LiveRun(log, actor, spec, turn, None, begun.input_tokens, continued)
     run.queued = begun.code == "queued"
@@ -349,9 +372,9 @@ def _check_message(request: TurnRequest) -> None:
         )
 
 
-def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
+def _asked(instructions: str, request: TurnRequest) -> list[dict[str, Any]]:
     """The messages of this turn itself: instructions, then what is new (history comes from the database)."""
-    asked = [{"role": "system", "content": spec.instructions}] if spec.instructions else []
+    asked = [{"role": "system", "content": instructions}] if instructions else []
     if request.messages is not None:
         asked += request.messages
     elif request.continues is not None:
@@ -361,11 +384,12 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     return asked
 
 
-def _estimate(spec: AgentSpec, asked: list[dict[str, Any]], request: TurnRequest, remembers: bool) -> int:
+def _estimate(
+    spec: AgentSpec, asked: list[dict[str, Any]], callers: tuple[dict[str, Any], ...], form: Any, remembers: bool
+) -> int:
     """Tokens of what is sent first: the messages, the tools of agent and caller, and a schema."""
-    form = request.parameters.get("response_format")
     own = spec.tools + MEMORY_TOOLS if remembers else spec.tools
-    tools = (*(tool.offer for tool in own), *request.tools)
+    tools = (*(tool.offer for tool in own), *callers)
     return estimate_messages(asked, (*tools, form) if form else tools)
 
 

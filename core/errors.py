@@ -227,6 +227,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_tool_calls": _server(
         500, "The agent wanted to use its tools more often than it may. Ask for less at once.", retryable=False
     ),
+    "answer_not_in_schema": _server(
+        502,
+        "The model's answer does not have the form that this agent answers in, also after it was asked again. What it "
+        "said is kept. Try again, or ask for less at once.",
+    ),
     "run_too_long": _server(500, "The agent took longer than it may. Ask for less at once.", retryable=False),
     "run_token_limit": _server(
         500, "The agent has used as many tokens as it may for one answer. Ask for less at once.", retryable=False

@@ -62,6 +62,7 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "tools": (list, False),
         "limits": (dict, False),
         "memory": (bool, False),
+        "output_schema": (dict, False),
     },
     "api_keys": {
         "name": (str, True),

@@ -72,6 +72,7 @@ LONG = (
         "tests/agents/test_graph.py",
         "tests/chat/test_tools.py",
         "tests/chat/test_memory.py",
+        "tests/chat/test_structured.py",
         "tests/llm/test_chat_model.py",
         "tests/sdk/",
     ),

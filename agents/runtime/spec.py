@@ -56,6 +56,7 @@ class AgentSpec:
     tools: tuple[BoundTool, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
     memory: bool = False  # it may note things about people (agents/tools/memory.py)
+    output_schema: dict[str, Any] = field(default_factory=dict)  # what its answers fit; {} is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Turn:
     stream False: the caller wants the answer whole, so the vendor is asked for it whole. client_tools: the caller's
     own, in OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options:
     what the caller sets for an agent written in Python, as it came. memory: it may note things about who asks.
-    tainted: what it is told of that may be somebody else's word.
+    tainted: what it is told of that may be somebody else's word. instructions: how many of the messages come before
+    the history. output_schema, output_mode: see agents/runtime/structured.py.
     """
 
     messages: list[dict[str, Any]]
@@ -77,6 +79,9 @@ class Turn:
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
     memory: bool = False
     tainted: bool = False
+    instructions: int = 0
+    output_schema: dict[str, Any] = field(default_factory=dict)
+    output_mode: str = "live"
 
 
 @dataclass(slots=True)
