@@ -35,7 +35,15 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     if not tools and not run.turn.output_schema:
         return None
     state = RunState(tainted=run.turn.tainted)
-    context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug, agent_id=spec.agent_id, state=state)
+    context = ToolContext(
+        run.log.tenant,
+        run.actor,
+        run.log.run_id,
+        spec.slug,
+        agent_id=spec.agent_id,
+        conversation_id=run.conversation_id,
+        state=state,
+    )
 
     async def extend(estimate: int, wanted: int) -> int:
         return await _extend(run, estimate, wanted)

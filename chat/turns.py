@@ -24,7 +24,7 @@ from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
 from agents.runtime.spec import AgentSpec, Choice, Turn
 from agents.tools.memory import BUDGET_TOKENS, MEMORY_TOOLS
-from chat import client_tools, fallbacks, host, idempotency, images, recovery, selectors, tasks
+from chat import client_tools, fallbacks, files, host, idempotency, images, recovery, selectors, tasks
 from chat.finish import Continued
 from chat.forms import form_of, without_form
 from chat.host import LEASE_SECONDS, LiveRun
@@ -95,6 +95,7 @@ class TurnRequest:
     background: bool = False  # a worker does it, and whoever asked does not wait for it
     idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
     response: Kept | None = None  # of /v1/responses, which needs `messages`
+    files: tuple[uuid.UUID, ...] = ()  # of the conversation, that `message` comes with (chat/files.py)
 
     @property
     def answers_again(self) -> bool:
@@ -157,8 +158,9 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here = host.current()
     here.check_capacity()
     _check_message(request)
+    key = _key(request)  # of the request as it was asked
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
-    request = without_form(spec, request)
+    request = await files.named_in(actor, spec, without_form(spec, request))
     client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
     await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
@@ -201,7 +203,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
         "task": tasks.task_of(turn) if elsewhere else None,
-        "idempotency": _key(request),
+        "idempotency": key,
         "memory_budget": BUDGET_TOKENS if turn.memory else None,
     }
     lock = lock_key(actor.tenant, actor.user_id or actor.key_id, conversation_id) if conversation_id else ""

@@ -23,6 +23,7 @@ from agents.quota_api import LimitDetail, LimitList, QuotaList
 from agents.tools_api import ToolConfig, ToolDetail, ToolList, ToolTry, ToolUsage
 from chat import api as chat
 from chat import feedback_api as feedback
+from chat import file_api as files
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from llm.api import ProviderDetail as ModelProvider
 from llm.api import ProviderKinds, ProviderModels, ProviderTest
@@ -64,6 +65,8 @@ api = [
     path("conversations/<uuid:conversation_id>/restore", chat.ConversationRestore.as_view()),
     path("conversations/<uuid:conversation_id>/messages", chat.ConversationMessages.as_view()),
     path("conversations/<uuid:conversation_id>/active", chat.ConversationActive.as_view()),
+    path("conversations/<uuid:conversation_id>/files", files.FileList.as_view()),
+    path("conversations/<uuid:conversation_id>/files/<uuid:file_id>", files.FileDetail.as_view()),
     path("ws-ticket", chat.WebsocketTicket.as_view()),
     # model providers
     path("providers", ModelProviders.as_view()),

@@ -48,6 +48,8 @@ SENTENCES: dict[str, str | Promise] = {
     "agent.restored": _("%(actor)s restored the agent %(target)s"),
     "memory.cleared": _("%(actor)s deleted %(count)s notes of agents about them"),
     "memory.switched": _("%(actor)s switched memory on or off for themselves"),
+    "file.added": _("%(actor)s put %(count)s files into a conversation"),
+    "file.deleted": _("%(actor)s deleted a file of a conversation"),
     "limit.set": _("%(actor)s set a limit for %(target)s: %(amount)s %(currency)s, %(metric)s"),
     "limit.removed": _("%(actor)s removed a limit of %(target)s: %(metric)s"),
     "usage.overrun": _("A model provider reported %(overrun)s tokens more than were held for a run"),

@@ -24,6 +24,7 @@ _TENANT_TABLES = (
     "chat_letin",
     "chat_runsegment",
     "chat_feedback",
+    "chat_conversationfile",
     "chat_message",
     "chat_run",
     "chat_conversation",

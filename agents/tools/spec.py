@@ -39,6 +39,7 @@ class ToolContext:
     agent_slug: str
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     agent_id: uuid.UUID | None = None
+    conversation_id: uuid.UUID | None = None
     state: RunState = field(default_factory=RunState)
 
 

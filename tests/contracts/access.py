@@ -122,12 +122,16 @@ TENANT: dict[str, Access] = {
     "/api/v1/tools/<uuid:tool_id>/try": api(POST=AGENTS_MANAGE),
     "/api/v1/tools/usage": api(GET=USAGE_READ),
     "/api/v1/tools/config": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
-    "/api/v1/conversations": api(GET=CHAT_READ),
+    "/api/v1/conversations": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ} {AGENTS_EXECUTE}"),
     "/api/v1/conversations/<uuid:conversation_id>": api(
         GET=CHAT_READ, PATCH=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
     ),
     "/api/v1/conversations/<uuid:conversation_id>/restore": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
     "/api/v1/conversations/<uuid:conversation_id>/messages": api(GET=CHAT_READ),
+    "/api/v1/conversations/<uuid:conversation_id>/files": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/api/v1/conversations/<uuid:conversation_id>/files/<uuid:file_id>": api(
+        GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"
+    ),
     "/api/v1/ws-ticket": api(POST=ANY),
     "/api/v1/audit": api(GET=ADMIN_AUDIT),
     "/api/v1/audit/export": api(GET=ADMIN_AUDIT),

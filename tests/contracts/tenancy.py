@@ -59,7 +59,7 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/tools/<uuid:tool_id>/try": Declared("by_id", ("POST",), {"tool_id": "tool"}, of_tenant=True),
     "/api/v1/tools/usage": Declared("own"),
     "/api/v1/tools/config": Declared("own", ("GET", "PUT")),
-    "/api/v1/conversations": Declared("own"),
+    "/api/v1/conversations": Declared("own", ("GET", "POST")),
     "/api/v1/conversations/<uuid:conversation_id>": Declared(
         "by_id", ("GET", "PATCH", "DELETE"), {"conversation_id": "conversation"}, {"title": "stolen"}
     ),
@@ -67,6 +67,12 @@ ROUTES: dict[str, Declared] = {
         "by_id", ("POST",), {"conversation_id": "deleted_conversation"}
     ),
     "/api/v1/conversations/<uuid:conversation_id>/messages": Declared("by_id", ids={"conversation_id": "conversation"}),
+    "/api/v1/conversations/<uuid:conversation_id>/files": Declared(
+        "by_id", ("GET", "POST"), {"conversation_id": "conversation"}
+    ),
+    "/api/v1/conversations/<uuid:conversation_id>/files/<uuid:file_id>": Declared(
+        "by_id", ("GET", "DELETE"), {"conversation_id": "conversation", "file_id": "file"}
+    ),
     "/api/v1/ws-ticket": Declared("own", ("POST",)),
     "/api/v1/audit": Declared("own"),
     "/api/v1/audit/export": Declared("own"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -149,6 +150,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
+            "file": in_thread(lambda: owners_file(db.acme, conversations[0])),
             "memory": in_thread(lambda: owners_memory(db.acme)),
             **made,
         },
@@ -201,6 +203,17 @@ def owners_schedule(tenant: Any) -> str:
         assert actor is not None
         fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
         return str(schedule_create(actor=actor, fields=fields).pk)
+
+
+def owners_file(tenant: Any, conversation: str) -> str:
+    """A file in a conversation of acme's owner."""
+    from chat.files import Upload, files_add
+
+    with scope.bind(tenant):
+        actor = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert actor is not None
+        upload = Upload(f"{MARK}.txt", len(MARK), io.BytesIO(MARK.encode()))
+        return str(files_add(actor=actor, conversation_id=uuid.UUID(conversation), uploads=[upload])[0].pk)
 
 
 def owners_memory(tenant: Any) -> str:
