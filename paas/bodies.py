@@ -36,18 +36,14 @@ class BoundedBodies:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > most:
-                raise error
-            return message
+            # As if the client had left: that is how Django lets go of what it has taken so far.
+            return {"type": "http.disconnect"} if size > most else message
 
         async def watched(message: Any) -> None:
             nonlocal started
             started = True
             await send(message)
 
-        try:
-            await self.app(connection, counted, watched)
-        except PaasError as raised:
-            if raised is not error or started:
-                raise
+        await self.app(connection, counted, watched)
+        if size > most and not started:
             await refuse(connection, receive, send, error)

@@ -73,6 +73,7 @@ LONG = (
         "tests/chat/test_tools.py",
         "tests/chat/test_memory.py",
         "tests/chat/test_structured.py",
+        "tests/chat/test_files.py",
         "tests/llm/test_chat_model.py",
         "tests/sdk/",
     ),

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from django.core.files.storage import default_storage
 from yarl import URL
 
 from accounts import codes
@@ -138,6 +139,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     ScriptedModel.enqueue([MARK, gate, "end"])
     async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
         live = (await answer.json())["run"]["id"]
+    acme_file = in_thread(lambda: owners_file(db.acme, conversations[0]))
     yield Acme(
         {
             "conversation": conversations[0],
@@ -150,7 +152,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
-            "file": in_thread(lambda: owners_file(db.acme, conversations[0])),
+            "file": acme_file,
             "memory": in_thread(lambda: owners_memory(db.acme)),
             **made,
         },
@@ -167,6 +169,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Schedule.objects.all().delete()
             ProviderAccount.objects.filter(name=MARK).delete()
             McpServer.objects.all().delete()
+            default_storage.delete(f"{db.acme.id}/{acme_file}")
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
