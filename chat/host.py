@@ -24,6 +24,7 @@ from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
+from agents.runtime.trace import Trace
 from chat import finish, steps, tasks
 from chat.fallbacks import client_of_run
 from chat.finish import Continued
@@ -63,6 +64,7 @@ class LiveRun:
     input_estimate: int
     continued: Continued | None = None
     transcript: Transcript = field(default_factory=Transcript)
+    trace: Trace | None = None  # of a run that calls tools
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
     queued: bool = False  # it waits until the database lets it in
@@ -236,6 +238,9 @@ class Host:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
         client = client_of_run(run)
         tools = steps.toolbox_of(run)
+        if tools is not None:
+            run.trace = run.trace or Trace()
+            run.transcript.follow(run.trace.at(""))
         run.work = asyncio.create_task(
             engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
         )
