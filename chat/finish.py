@@ -98,7 +98,7 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
     status = "cancelled" if stopped else "failed" if error else "completed"
     reason = {"cancelled": "cancelled", "failed": "error"}.get(status, run.transcript.finish_reason)
     actor, spec, trace = run.actor, run.spec, run.trace
-    usage = usage_of(run.transcript, run.input_estimate, spec.info)
+    usage = usage_of(run.transcript, run.input_estimate, spec.info, run.earlier)
     if trace is not None:
         trace.end_all(error.code if error else status)
     who = {"user_id": actor.user_id, "key_id": actor.key_id, "agent_id": spec.agent_id}
@@ -113,7 +113,7 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
         usage=usage | who,
         before=run.continued.content if run.continued else "",
         trace=trace.document() if trace else None,
-        tainted=trace is not None and any(step.tainted for step in trace.steps),
+        tainted=run.tainted,
     )
 
 

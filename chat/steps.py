@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from psycopg.types.json import Jsonb
 
+from agents.tools.gate import Gate, tainting
 from agents.tools.journal import Journal
 from agents.tools.spec import ToolContext
 from agents.tools.toolbox import Toolbox
@@ -23,6 +24,7 @@ from usage.standings import refusal
 if TYPE_CHECKING:
     from chat.host import LiveRun
 
+TAINT_SQL = "SELECT run_taint(%s)"
 STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
 
 
@@ -31,19 +33,35 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     spec = run.spec
     if not spec.tools:
         return None
-    context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
+    tenant, run_id = run.log.tenant, run.log.run_id
+    context = ToolContext(tenant, run.actor, run_id, spec.slug)
+
+    async def begins_tainted() -> bool:
+        if tainting(run.turn.messages):
+            return True
+        row = await aio.database().fetch_one(tenant, TAINT_SQL, [run_id])
+        return row is None or bool(row[0])
+
+    run.gate = Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, tainted=run.tainted)
 
     async def extend(estimate: int, wanted: int) -> int:
         return await _extend(run, estimate, wanted)
 
-    return Toolbox(spec.tools, context, spec.limits, extend, Journal())
+    return Toolbox(spec.tools, context, spec.limits, extend, Journal(), run.gate)
+
+
+def calls_of(run: LiveRun) -> list[dict[str, Any]]:
+    """What the run's calls of models have used, those of before it waited first, as usage_step and usage_park keep it.
+
+    upto: how many events of its log they account for. Only when no call is being answered.
+    """
+    own = [usage_of_call(call, run.spec.info) for call in run.transcript.model_calls]
+    events = len(run.log.events)
+    return [call | {"upto": events} for call in (*run.earlier, *own)]
 
 
 async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:
     """How much the next call may write. Raises quota_exceeded, run_token_limit, run_interrupted."""
-    used = [usage_of_call(call, run.spec.info) for call in run.transcript.model_calls]
-    events = len(run.log.events)
-    calls = [call | {"upto": events} for call in used]
     row = await aio.database().fetch_one(
         run.log.tenant,
         STEP_SQL,
@@ -53,7 +71,7 @@ async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:
             estimate,
             wanted,
             run.spec.limits.tokens,
-            Jsonb(calls, dumps=orjson.dumps),
+            Jsonb(calls_of(run), dumps=orjson.dumps),
             Jsonb(terms_of(run.spec.info)),
         ],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_CALLED, TOOL_DELTA, Event
@@ -57,6 +57,11 @@ class AgentSpec:
     tools: tuple[BoundTool, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
 
+    def answered_by(self, choice: Choice) -> AgentSpec:
+        """The same agent with another model."""
+        name = choice.provider_name
+        return replace(self, provider=choice.provider, provider_name=name, model=choice.model, info=choice.info)
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -74,6 +79,7 @@ class Turn:
     client_tools: tuple[dict[str, Any], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
+    may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ import structlog
 
 from agents.runtime.trace import Step
 from agents.tools.arguments import problem_with
+from agents.tools.gate import Gate
 from agents.tools.journal import Journal
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from core import cancelling
@@ -35,13 +36,14 @@ Extend = Callable[[int, int], Awaitable[int]]
 @dataclass(frozen=True)
 class Toolbox:
     """The tools of one run. extend: asked before every call of the model but the first. journal: where each call is
-    written down."""
+    written down. gate: what says which calls wait for a person; without one, none does."""
 
     tools: tuple[BoundTool, ...]
     context: ToolContext
     limits: RunLimits
     extend: Extend
     journal: Journal | None = None
+    gate: Gate | None = None
 
     @property
     def offers(self) -> list[dict[str, Any]]:
@@ -54,7 +56,7 @@ class Toolbox:
 
     async def call(self, step: Step) -> ToolResult:
         """What the tool says to the call of `step`. Raises nothing of the tool's; database_unavailable, when it cannot
-        be written down."""
+        be written down; AwaitsApproval."""
         name, arguments = step.name, step.input
         tool = next((one for one in self.tools if one.spec.name == name), None)
         if tool is None:
@@ -65,6 +67,8 @@ class Toolbox:
             return _error(f"The arguments do not fit: {problem}")
         if step.sent and tool.spec.effect != "read":
             return _error(UNKNOWN)
+        if self.gate is not None and (refused := await self.gate.refusal(tool, step)):
+            return _error(refused)
         if self.journal is None:
             return await self._made(tool, step)
         call_id, refused = await self.journal.begin(self.context, tool.spec)
@@ -78,7 +82,10 @@ class Toolbox:
 
     async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
         step.sent, step.tainted = True, tool.spec.tainted
-        return _bounded(await self._carried_out(tool, step.input))
+        result = _bounded(await self._carried_out(tool, step.input))
+        if step.tainted and self.gate is not None:
+            self.gate.taint()
+        return result
 
     @property
     def _names(self) -> Sequence[str]:
