@@ -145,8 +145,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         elif kind == "run.cancel":
             await turns.cancel_turn(self.actor, protocol.parse_uuid(str(frame.get("run_id"))))
         elif kind == "approval.decide":
-            verdict = approvals.verdict_of(protocol.parse_uuid(str(frame.get("approval_id"))), frame)
-            view = await approvals.decide(self.actor, verdict)
+            approvals.require_person(self.actor)
+            view = await approvals.answer(self.actor, protocol.parse_uuid(str(frame.get("approval_id"))), frame)
             await self._put({"type": "approval.answered", "ref": frame.get("ref"), "approval": view})
         else:
             raise PaasError("validation_failed", f"There is no frame of the type {str(kind)[:40]!r}.")
