@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -68,13 +67,7 @@ def client_of_run(run: LiveRun) -> ChatClient:
         params = [choice.provider_name, choice.model, run.log.run_id, run.log.fence]
         if await aio.database().fetch_one(run.log.tenant, CHANGE_SQL, params) is None:
             raise PaasError("run_interrupted")
-        run.spec = replace(
-            spec,
-            provider=choice.provider,
-            provider_name=choice.provider_name,
-            model=choice.model,
-            info=choice.info,
-        )
+        run.spec = spec.answered_by(choice)
         run.log.append([model_changed(choice.model, error.code)])
         log.info("another model answers", run=str(run.log.run_id), model=choice.model, error=error.code)
 

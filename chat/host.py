@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -24,7 +25,9 @@ from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
-from chat import finish, steps, tasks
+from agents.runtime.trace import Trace
+from agents.tools.gate import AwaitsApproval, Decision, Gate
+from chat import finish, parking, steps, tasks
 from chat.fallbacks import client_of_run
 from chat.finish import Continued
 from chat.lock import Locks
@@ -63,12 +66,24 @@ class LiveRun:
     input_estimate: int
     continued: Continued | None = None
     transcript: Transcript = field(default_factory=Transcript)
+    trace: Trace | None = None  # of a run that calls tools
+    gate: Gate | None = None
+    decisions: dict[str, Decision] = field(default_factory=dict)  # on what it has waited for
+    earlier: list[dict[str, Any]] = field(default_factory=list)  # what its calls used before it waited
+    resumed: bool = False  # it has waited for a person, and goes on
+    waits: bool = False  # it cannot go on without a person
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
     queued: bool = False  # it waits until the database lets it in
     stored: bool = False  # what it is to do is in the database, until it begins
     background: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # it was let in, or stopped
+
+    @property
+    def tainted(self) -> bool:
+        """Whether it has read something from outside."""
+        known = self.gate is not None and self.gate.tainted
+        return known or (self.trace is not None and any(step.tainted for step in self.trace.steps))
 
     def stop(self, code: str) -> None:
         """Cancel the model call, or the waiting for it; the run then ends with `code`."""
@@ -197,9 +212,13 @@ class Host:
                     run.stop("moved")
                     run.log.move()
             if run.stop_code != "moved":
-                run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
+                if not run.resumed:
+                    run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
                 error = error or await self._work(run)
             if run.stop_code == "moved":
+                return
+            # Also in a process that stops: who waits for a person is not interrupted.
+            if run.waits and run.stop_code != "cancelled" and await parking.park(run, self.writer) != "stopped":
                 return
             await finish.finish(run.log, finish.outcome_of(run, error))
         except Exception:
@@ -222,7 +241,8 @@ class Host:
 
     async def _wait_for_place(self, run: LiveRun) -> bool:
         """Whether the run has got one of this process's places; not, when it was stopped or has waited too long."""
-        run.log.append([run_queued(self.places.waiting + 1)])
+        if not run.resumed:
+            run.log.append([run_queued(self.places.waiting + 1)])
         place = self.places.ask(run.log.tenant.id)
         run.changed.clear()
         changed = asyncio.create_task(run.changed.wait())
@@ -236,6 +256,11 @@ class Host:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
         client = client_of_run(run)
         tools = steps.toolbox_of(run)
+        if tools is not None:
+            run.trace = run.trace or Trace()
+            run.trace.start()
+            if run.transcript.steps is None:
+                run.transcript.follow(run.trace.at(""))
         run.work = asyncio.create_task(
             engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
         )
@@ -245,6 +270,8 @@ class Host:
             if run.stop_code in ("cancelled", "moved"):
                 return None
             return PaasError(run.stop_code or "run_interrupted")
+        except AwaitsApproval:
+            run.waits = True
         except PaasError as error:
             return error
         except Exception as error:

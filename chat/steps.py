@@ -12,6 +12,7 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from agents.runtime.spec import AgentSpec, Turn
+from agents.tools.gate import Gate, tainting
 from agents.tools.journal import Journal
 from agents.tools.memory import MEMORY_TOOLS
 from agents.tools.spec import BoundTool, RunState, ToolContext
@@ -25,6 +26,7 @@ from usage.standings import refusal
 if TYPE_CHECKING:
     from chat.host import LiveRun
 
+TAINT_SQL = "SELECT run_taint(%s)"
 STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
 
 
@@ -34,21 +36,30 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     tools = tools_of(spec, run.turn)
     if not tools and not run.turn.output_schema:
         return None
-    state = RunState(tainted=run.turn.tainted)
+    tenant, run_id = run.log.tenant, run.log.run_id
+    state = RunState(tainted=run.turn.tainted or run.tainted)
     context = ToolContext(
-        run.log.tenant,
+        tenant,
         run.actor,
-        run.log.run_id,
+        run_id,
         spec.slug,
         agent_id=spec.agent_id,
         conversation_id=run.conversation_id,
         state=state,
     )
 
+    async def begins_tainted() -> bool:
+        if tainting(run.turn.messages):
+            return True
+        row = await aio.database().fetch_one(tenant, TAINT_SQL, [run_id])
+        return row is None or bool(row[0])
+
+    run.gate = Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, state)
+
     async def extend(estimate: int, wanted: int) -> int:
         return await _extend(run, estimate, wanted)
 
-    return Toolbox(tools, context, spec.limits, extend, Journal())
+    return Toolbox(tools, context, spec.limits, extend, Journal(), run.gate)
 
 
 def tools_of(spec: AgentSpec, turn: Turn) -> tuple[BoundTool, ...]:
@@ -59,11 +70,18 @@ def tools_of(spec: AgentSpec, turn: Turn) -> tuple[BoundTool, ...]:
     return tuple(one for one in spec.tools if one.spec.name not in taken) + MEMORY_TOOLS
 
 
+def calls_of(run: LiveRun) -> list[dict[str, Any]]:
+    """What the run's calls of models have used, those of before it waited first, as usage_step and usage_park keep it.
+
+    upto: how many events of its log they account for. Only when no call is being answered.
+    """
+    own = [usage_of_call(call, run.spec.info) for call in run.transcript.model_calls]
+    events = len(run.log.events)
+    return [call | {"upto": events} for call in (*run.earlier, *own)]
+
+
 async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:
     """How much the next call may write. Raises quota_exceeded, run_token_limit, run_interrupted."""
-    used = [usage_of_call(call, run.spec.info) for call in run.transcript.model_calls]
-    events = len(run.log.events)
-    calls = [call | {"upto": events} for call in used]
     row = await aio.database().fetch_one(
         run.log.tenant,
         STEP_SQL,
@@ -73,7 +91,7 @@ async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:
             estimate,
             wanted,
             run.spec.limits.tokens,
-            Jsonb(calls, dumps=orjson.dumps),
+            Jsonb(calls_of(run), dumps=orjson.dumps),
             Jsonb(terms_of(run.spec.info)),
         ],
     )

@@ -58,6 +58,8 @@ DEFAULT_CONTEXT_TOKENS = 8192
 ROOT = uuid.UUID(int=0)  # as a parent: no message
 # Vendors differ in what they make of a last message that is the model's own; this one they all understand.
 CONTINUE = "Continue your last message exactly where it stops. Repeat nothing of it and add no introduction."
+# Doors whose protocol has no way to say that a call waits for a person; there such calls are refused to the model.
+ANSWERS_AT_ONCE = frozenset({"openai", "responses", "phase1", "mcp"})
 # Parameters of a request that reach the model: of sampling, and what chat/client_tools.py checks.
 PARAMETERS = (
     *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking"),
@@ -273,6 +275,7 @@ def _prepared(actor: Actor, spec: AgentSpec, request: TurnRequest) -> _Prepared:
         instructions=1 if instructions else 0,
         output_schema=form.schema,
         output_mode=form.mode,
+        may_wait=request.door not in ANSWERS_AT_ONCE,
     )
     return _Prepared(turn, input_tokens, context - input_tokens - output_tokens, stand_ins)
 
@@ -450,7 +453,7 @@ async def cancel_turn(actor: Actor, run_id: uuid.UUID) -> None:
         return
     await scope.run_in_tenant(actor.tenant, selectors.run_for, actor, run_id)
     row = await aio.database().fetch_one(actor.tenant, CANCEL_SQL, [run_id])
-    if row is not None and row[0] == tasks.WORKER:
+    if row is not None and row[0] in (tasks.WORKER, tasks.APPROVAL):
         await recovery.end_unclaimed(here, actor.tenant, run_id)  # nobody has it who could be told
     elif row is not None:
         try:

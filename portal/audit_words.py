@@ -50,6 +50,8 @@ SENTENCES: dict[str, str | Promise] = {
     "memory.switched": _("%(actor)s switched memory on or off for themselves"),
     "file.added": _("%(actor)s put %(count)s files into a conversation"),
     "file.deleted": _("%(actor)s deleted a file of a conversation"),
+    "approval.approved": _("%(actor)s approved a call of %(tool)s with the arguments %(arguments_hash)s: %(note)s"),
+    "approval.denied": _("%(actor)s denied a call of %(tool)s with the arguments %(arguments_hash)s: %(note)s"),
     "limit.set": _("%(actor)s set a limit for %(target)s: %(amount)s %(currency)s, %(metric)s"),
     "limit.removed": _("%(actor)s removed a limit of %(target)s: %(metric)s"),
     "usage.overrun": _("A model provider reported %(overrun)s tokens more than were held for a run"),

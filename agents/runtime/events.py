@@ -12,6 +12,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from agents.tools.spec import Effect
+
 VERSION = 1
 
 RUN_QUEUED = "run.queued"
@@ -24,6 +26,8 @@ TOOL_STARTED = "tool.started"
 TOOL_FINISHED = "tool.finished"
 TOOL_DELTA = "tool.delta"
 TOOL_CALLED = "tool.called"
+APPROVAL_REQUESTED = "approval.requested"
+APPROVAL_DECIDED = "approval.decided"
 MESSAGE_COMPLETED = "message.completed"
 RUN_COMPLETED = "run.completed"
 RUN_FAILED = "run.failed"
@@ -84,13 +88,20 @@ class TextDiscardedData(TypedDict):
 
 
 class ToolStartedData(TypedDict):
+    """path: of the member of a team that calls it; without it, the run's own agent does."""
+
     call_id: str
     name: str
     arguments: dict[str, Any]
+    effect: NotRequired[Effect]
+    path: NotRequired[str]
 
 
 class ToolFinishedData(TypedDict):
-    """What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so."""
+    """What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so.
+
+    tainted: it comes from outside, and from here on tools that write or ask hosts outside wait for a person.
+    """
 
     call_id: str
     name: str
@@ -98,6 +109,9 @@ class ToolFinishedData(TypedDict):
     error: NotRequired[str | None]
     ok: NotRequired[bool]
     duration_ms: NotRequired[int]
+    effect: NotRequired[Effect]
+    tainted: NotRequired[bool]
+    path: NotRequired[str]
 
 
 class ToolDeltaData(TypedDict):
@@ -117,6 +131,34 @@ class ToolCalledData(TypedDict):
     call_id: str
     name: str
     arguments: str
+
+
+class ApprovalRequestedData(TypedDict):
+    """A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
+
+    reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen.
+    """
+
+    approval_id: str
+    call_id: str
+    name: str
+    effect: Effect
+    arguments: dict[str, Any]
+    arguments_hash: str
+    reason: Literal["tainted", "policy"]
+    expires_at: str
+    path: NotRequired[str]
+
+
+class ApprovalDecidedData(TypedDict):
+    """by: the person who decided; null when it expired, or when the run has ended before."""
+
+    approval_id: str
+    call_id: str
+    decision: Literal["approved", "denied", "expired"]
+    by: str | None
+    note: str
+    path: NotRequired[str]
 
 
 class MessageCompletedData(TypedDict):
@@ -152,6 +194,8 @@ DATA_TYPES: dict[str, type] = {
     TOOL_FINISHED: ToolFinishedData,
     TOOL_DELTA: ToolDeltaData,
     TOOL_CALLED: ToolCalledData,
+    APPROVAL_REQUESTED: ApprovalRequestedData,
+    APPROVAL_DECIDED: ApprovalDecidedData,
     MESSAGE_COMPLETED: MessageCompletedData,
     RUN_COMPLETED: RunCompletedData,
     RUN_FAILED: RunFailedData,
@@ -176,3 +220,8 @@ def run_started(
     conversation = str(conversation_id) if conversation_id else None
     data = {"agent": {"slug": slug, "name": name}, "model": model, "conversation_id": conversation}
     return RUN_STARTED, data | ({"continues": str(continues)} if continues else {})
+
+
+def approval_decided(call: dict[str, Any], decision: str, by: str | None, note: str) -> Event:
+    """What was decided on a call. call: approval_id, call_id, and path where it has one."""
+    return APPROVAL_DECIDED, call | {"decision": decision, "by": by, "note": note}

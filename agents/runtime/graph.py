@@ -22,6 +22,8 @@ from langchain_core.messages.tool import tool_call
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
 from agents.runtime.structured import Shown, again, misfit, not_in_schema
+from agents.runtime.trace import Step, Steps, Trace, said
+from agents.tools.gate import AwaitsApproval
 from agents.tools.toolbox import Toolbox
 from core.errors import PaasError
 from llm.chat_model import WireChatModel, openai_messages
@@ -40,9 +42,10 @@ async def run_graph(
 
     A call of one of the caller's own tools is handed out and ends the turn; what the model asked of the agent's tools
     in the same breath is not run: it asks again when it goes on. Raises also too_many_steps, too_many_tool_calls,
-    run_too_long, and what `toolbox.extend` raises.
+    run_too_long, what `toolbox.extend` raises, and AwaitsApproval once every other call of an answer has ended.
     """
-    loop = _Loop(turn, transcript, emit, toolbox)
+    steps = transcript.steps or Trace().at("")
+    loop = _Loop(turn, transcript, emit, toolbox, steps)
     transcript.hands_out = bool(turn.client_tools)
     chat_model = WireChatModel(
         client=client,
@@ -52,7 +55,7 @@ async def run_graph(
         on_deltas=loop.absorb,
     )
     agent = create_agent(chat_model, [*toolbox.offers, *turn.client_tools], middleware=[loop])
-    deadline = asyncio.timeout(toolbox.limits.seconds)
+    deadline = asyncio.timeout(max(0.0, toolbox.limits.seconds - steps.trace.spent_ms / 1000))
     try:
         async with deadline:
             await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
@@ -69,8 +72,10 @@ async def run_graph(
 class _Loop(AgentMiddleware):  # type: ignore[misc]
     """What happens between the calls of the model: limits, books, events, and the tools."""
 
-    def __init__(self, turn: Turn, transcript: Transcript, emit: Emit, toolbox: Toolbox) -> None:
+    def __init__(self, turn: Turn, transcript: Transcript, emit: Emit, toolbox: Toolbox, steps: Steps) -> None:
         super().__init__()
+        self._steps = steps
+        self._step: Step | None = None  # of the model's call that was made last
         self._turn = turn
         self._transcript = transcript
         self._emit = emit
@@ -82,26 +87,36 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._no_answer = ""  # why what was said last is no part of the answer
         self._again = False  # a second answer was asked for
         self._asked_tools = 0
+        self._running = 0  # calls of the last answer that have neither ended nor wait for a person
+        self._settled = asyncio.Event()
 
     # --- the model --------------------------------------------------------------------------------------------
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         """One call of the model, for as much as is left to write."""
         calls, limits, turn = self._transcript.model_calls, self._toolbox.limits, self._turn
-        if len(calls) >= limits.steps:
+        if self._steps.answers >= limits.steps:
             raise PaasError("too_many_steps", details={"limit": limits.steps})
+        first = not self._steps.answers
+        self._step = step = self._steps.model(request.model.model, len(request.messages))
+        if step.done:
+            return _answer(step)
         messages = openai_messages([request.system_message] if request.system_message else [])
         messages += openai_messages(request.messages)
         estimate = estimate_messages(messages, (*self._toolbox.offers, *turn.client_tools))
         granted = turn.max_output_tokens
-        if calls:
-            granted = await self._toolbox.extend(estimate, granted)
-        if self._no_answer:
-            self.shown.discard(self._no_answer)
-            self._no_answer = ""
-        calls.append(ModelCall(estimate))
-        self._open.clear()
-        self._broken = bool(self._transcript.text)
-        return await handler(request.override(model_settings=request.model_settings | {"max_tokens": granted}))
+        try:
+            if not first:
+                granted = await self._toolbox.extend(estimate, granted)
+            if self._no_answer:
+                self.shown.discard(self._no_answer)
+                self._no_answer = ""
+            calls.append(ModelCall(estimate, step=step))
+            self._open.clear()
+            self._broken = bool(self._transcript.text)
+            return await handler(request.override(model_settings=request.model_settings | {"max_tokens": granted}))
+        except PaasError as error:
+            self._steps.end(step, error.code, ok=False)
+            raise
 
     def absorb(self, batch: Sequence[Delta]) -> None:
         """Book a batch of deltas, and put into the transcript all but usage and calls of the agent's tools."""
@@ -133,13 +148,16 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         """End where a call is the caller's. Otherwise every call gets an id and arguments that can be sent back."""
         message = state["messages"][-1]
         if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
+            self._answered(message, [])
             return self._checked()
         asked = [*message.tool_calls, *message.invalid_tool_calls]
         if any(call["name"] in self._handed for call in asked):
+            self._answered(message, message.tool_calls)
             return {"jump_to": "end"}
         self._no_answer = "The agent went on to use its tools." if self._turn.output_schema else ""
         self._asked_tools += len(asked)
-        self._transcript.model_calls[-1].tool_calls = len(asked)
+        if self._step is not None and not self._step.done:
+            self._transcript.model_calls[-1].tool_calls = len(asked)
         most = self._toolbox.limits.tool_calls
         if self._asked_tools > most:
             raise PaasError("too_many_tool_calls", details={"limit": most})
@@ -149,6 +167,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
             call_id = call["id"] if call["id"] and call["id"] not in used else f"call_{uuid.uuid4().hex[:24]}"
             used.add(call_id)
             calls.append(tool_call(name=_clean(call["name"] or ""), args=_readable(call["args"]), id=_clean(call_id)))
+        self._answered(message, calls)
+        self._running = len(calls)
+        self._settled.clear()
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
 
     def _checked(self) -> dict[str, Any] | None:
@@ -156,26 +177,65 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         problem = misfit(self._transcript, self._turn) if self._turn.output_schema else None
         if problem is None:
             return None
-        no_more = len(self._transcript.model_calls) >= self._toolbox.limits.steps
-        if self._again or no_more or self._turn.output_mode == "once":
+        if self._again or self._steps.answers >= self._toolbox.limits.steps or self._turn.output_mode == "once":
             raise not_in_schema(problem)
         self._no_answer, self._again = problem, True
         return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
+
+    def _answered(self, message: AIMessage, calls: list[Any]) -> None:
+        """Write down what the model has said, with the calls as they are carried out."""
+        if self._step is None or self._step.done:
+            return
+        thought = message.additional_kwargs.get("reasoning_content", "")
+        self._steps.end(
+            self._step, said(_clean(str(message.text)), _clean(thought), self._transcript.finish_reason, calls)
+        )
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         """One call of a tool, with its events. What it says goes to the model, also that it has failed."""
         asked = request.tool_call
-        call = {"call_id": asked["id"], "name": asked["name"]}
-        self._emit([(TOOL_STARTED, call | {"arguments": asked["args"]})])
-        begun = time.perf_counter()
         arguments = None if UNREADABLE in asked["args"] else asked["args"]
-        result = await self._toolbox.call(asked["name"], arguments)
+        spec = self._toolbox.named(asked["name"])
+        step = self._steps.tool(asked["id"], asked["name"], arguments, spec.effect if spec else "")
+        try:
+            if not step.done:
+                await self._call(step, asked)
+        except AwaitsApproval:
+            self._leave()
+            await self._settled.wait()  # what the others do is not lost
+            raise
+        self._leave()
+        status = "success" if step.ok else "error"
+        return ToolMessage(step.output, name=asked["name"], tool_call_id=asked["id"], status=status)
+
+    def _leave(self) -> None:
+        self._running -= 1
+        if self._running <= 0:
+            self._settled.set()
+
+    async def _call(self, step: Step, asked: Any) -> None:
+        about = ({"effect": step.effect} if step.effect else {}) | ({"path": step.path} if step.path else {})
+        call = {"call_id": asked["id"], "name": asked["name"]}
+        if not step.again:
+            self._emit([(TOOL_STARTED, call | {"arguments": asked["args"]} | about)])
+        begun = time.perf_counter()
+        result = await self._toolbox.call(step)
+        self._steps.end(step, result.text, ok=not result.is_error)
         told = {"result": None, "error": result.text} if result.is_error else {"result": result.text, "error": None}
         spent = {"ok": not result.is_error, "duration_ms": round((time.perf_counter() - begun) * 1000)}
-        self._emit([(TOOL_FINISHED, call | told | spent)])
-        status = "error" if result.is_error else "success"
-        return ToolMessage(result.text, name=asked["name"], tool_call_id=asked["id"], status=status)
+        self._emit([(TOOL_FINISHED, call | told | spent | about | ({"tainted": True} if step.tainted else {}))])
+
+
+def _answer(step: Step) -> AIMessage:
+    """What the model has said in a step of before the run waited. Raises what it had failed with."""
+    if not step.ok:
+        raise PaasError(step.output)
+    calls = [tool_call(name=one["name"], args=one["args"], id=one["id"]) for one in step.output["tool_calls"]]
+    thought = step.output["reasoning"]
+    return AIMessage(
+        step.output["text"], tool_calls=calls, additional_kwargs={"reasoning_content": thought} if thought else {}
+    )
 
 
 def _clean(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_CALLED, TOOL_DELTA, Event
+from agents.runtime.trace import Step, Steps
 from agents.tools.spec import BoundTool, RunLimits
 from core.errors import PaasError
 from llm.answer import ToolCall
@@ -58,6 +59,11 @@ class AgentSpec:
     memory: bool = False  # it may note things about people (agents/tools/memory.py)
     output_schema: dict[str, Any] = field(default_factory=dict)  # what its answers fit; {} is none
 
+    def answered_by(self, choice: Choice) -> AgentSpec:
+        """The same agent with another model."""
+        name = choice.provider_name
+        return replace(self, provider=choice.provider, provider_name=name, model=choice.model, info=choice.info)
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -82,19 +88,23 @@ class Turn:
     instructions: int = 0
     output_schema: dict[str, Any] = field(default_factory=dict)
     output_mode: str = "live"
+    may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
 
 
 @dataclass(slots=True)
 class ModelCall:
     """What one of a run's calls of the model used: as its vendor reported it, or (report None) as it can be counted.
 
-    input_estimate: of what it reads. deltas: pieces of its answer, calls of tools included.
+    input_estimate: of what it reads. deltas: pieces of its answer, calls of tools included. step: of the run's trace.
+    booked: what it used, once it has ended and was written down; that never changes any more.
     """
 
     input_estimate: int
     deltas: int = 0
     report: UsageReport | None = None
     tool_calls: int = 0
+    step: Step | None = None
+    booked: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -102,7 +112,8 @@ class Transcript:
     """What a run has produced so far; readable at any moment, also when the run is cut short.
 
     hands_out: the caller has tools, so calls are events; without any, a call is an error of the vendor's.
-    model_calls: of a run with tools, one after the other; empty for a run that asks once.
+    model_calls: of a run with tools, one after the other; empty for a run that asks once. steps: where it is written
+    down what was asked and called; None for a run that only asks once.
     """
 
     text: list[str] = field(default_factory=list)
@@ -116,6 +127,19 @@ class Transcript:
     hands_out: bool = False
     calls: dict[int, ToolCall] = field(default_factory=dict)
     model_calls: list[ModelCall] = field(default_factory=list)
+    steps: Steps | None = None
+
+    def follow(self, steps: Steps) -> None:
+        """Write `steps`, beginning with what those of before the run waited have said."""
+        self.steps = steps
+        for step in steps.recorded():
+            if step.ok:
+                said = step.output
+                if said["text"]:
+                    self.text.append(("\n\n" if self.text else "") + said["text"])
+                if said["reasoning"]:
+                    self.reasoning.append(said["reasoning"])
+                self.finish_reason = said["finish_reason"]
 
     @property
     def content(self) -> str:

@@ -17,6 +17,7 @@ import orjson
 
 from agents.runtime.events import TEXT_DELTA, TEXT_DISCARDED, Event
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
+from agents.runtime.trace import Trace, said
 from agents.tools.arguments import problem_with
 from agents.tools.toolbox import Extend
 from core.errors import PaasError
@@ -61,16 +62,23 @@ async def run_structured(
     last answer in the transcript, and what `extend` raises."""
     shown, messages, granted = Shown(turn, transcript, emit), list(turn.messages), turn.max_output_tokens
     transcript.hands_out = bool(turn.client_tools)
+    steps = transcript.steps or Trace().at("")
     reason, asked = "", False
     while True:
         estimate = estimate_messages(messages, turn.client_tools)
         if asked:
             granted = await extend(estimate, turn.max_output_tokens)
             shown.discard(reason)
-        call = ModelCall(estimate)
+        step = steps.model(model, len(messages))
+        call = ModelCall(estimate, step=step)
         transcript.model_calls.append(call)
         request = ModelRequest(model, messages, granted, turn.parameters, list(turn.client_tools) or None)
-        await _asked(client, request, turn.stream, transcript, shown, call)
+        try:
+            await _asked(client, request, turn.stream, transcript, shown, call)
+        except PaasError as error:
+            steps.end(step, error.code, ok=False)
+            raise
+        steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
         problem = None if transcript.calls else misfit(transcript, turn)
         if problem is None:
             break

@@ -14,9 +14,11 @@ from typing import Any
 
 import structlog
 
+from agents.runtime.trace import Step
 from agents.tools.arguments import problem_with
+from agents.tools.gate import Gate
 from agents.tools.journal import Journal
-from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult
+from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from core import cancelling
 from core.errors import PaasError
 
@@ -24,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 MOST_RESULT_CHARS = 16_000
 CUT = "\n[Cut here: the result has {count:,} characters.]"
+# What was begun before the run waited and has no end (P48).
+UNKNOWN = "This call was begun before, and nobody knows what came of it. It was not made again."
 # (an estimate of what the next call of the model reads, the most it may write) -> how much it may write. Raises
 # PaasError where nothing is left.
 Extend = Callable[[int, int], Awaitable[int]]
@@ -32,21 +36,28 @@ Extend = Callable[[int, int], Awaitable[int]]
 @dataclass(frozen=True)
 class Toolbox:
     """The tools of one run. extend: asked before every call of the model but the first. journal: where each call is
-    written down."""
+    written down. gate: what says which calls wait for a person; without one, none does."""
 
     tools: tuple[BoundTool, ...]
     context: ToolContext
     limits: RunLimits
     extend: Extend
     journal: Journal | None = None
+    gate: Gate | None = None
 
     @property
     def offers(self) -> list[dict[str, Any]]:
         """The tools as a model is offered them."""
         return [tool.offer for tool in self.tools]
 
-    async def call(self, name: str, arguments: Any) -> ToolResult:
-        """What the tool says. Raises nothing of the tool's; database_unavailable, when it cannot be written down."""
+    def named(self, name: str) -> ToolSpec | None:
+        """The tool of that name."""
+        return next((one.spec for one in self.tools if one.spec.name == name), None)
+
+    async def call(self, step: Step) -> ToolResult:
+        """What the tool says to the call of `step`. Raises nothing of the tool's; database_unavailable, when it cannot
+        be written down; AwaitsApproval."""
+        name, arguments = step.name, step.input
         tool = next((one for one in self.tools if one.spec.name == name), None)
         if tool is None:
             return _error(f"There is no tool {name[:64]!r}. The tools are: {', '.join(self._names)}.")
@@ -54,15 +65,26 @@ class Toolbox:
             return _error("The arguments are not a JSON object. Call the tool again with one.")
         if problem := problem_with(arguments, tool.spec.parameters):
             return _error(f"The arguments do not fit: {problem}")
+        if step.sent and tool.spec.effect != "read":
+            return _error(UNKNOWN)
+        if self.gate is not None and (refused := await self.gate.refusal(tool, step)):
+            return _error(refused)
         if self.journal is None:
-            return _bounded(await self._carried_out(tool, arguments))
+            return await self._made(tool, step)
         call_id, refused = await self.journal.begin(self.context, tool.spec)
         if refused:
             return _error(refused)
         begun = time.perf_counter()
-        result = _bounded(await self._carried_out(tool, arguments))
+        result = await self._made(tool, step)
         spent = round((time.perf_counter() - begun) * 1000)
         await self.journal.end(self.context, call_id, ok=not result.is_error, milliseconds=spent)
+        return result
+
+    async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
+        step.sent, step.tainted = True, tool.spec.tainted
+        result = _bounded(await self._carried_out(tool, step.input))
+        # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
+        self.context.state.tainted = self.context.state.tainted or step.tainted
         return result
 
     @property
@@ -87,8 +109,6 @@ class Toolbox:
         if work.cancelled():
             return _error("The tool stopped by itself.")
         error = work.exception()
-        # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
-        self.context.state.tainted = self.context.state.tainted or tool.spec.tainted
         if error is None:
             return work.result()
         if isinstance(error, PaasError):

@@ -65,9 +65,15 @@ async def test_the_tool_runs_and_every_token_is_an_event() -> None:
         ["It ", "is 5.", Finish("stop"), UsageReport(20, 3, 4, 0)],
     )
     assert [kind for kind, _ in events] == ["text.delta", "tool.started", "tool.finished", "text.delta", "text.delta"]
-    assert events[1][1] == {"call_id": "call-1", "name": "calculator", "arguments": {"expression": "2+3"}}
+    assert events[1][1] == {
+        "call_id": "call-1",
+        "name": "calculator",
+        "arguments": {"expression": "2+3"},
+        "effect": "read",
+    }
     assert events[2][1].pop("duration_ms") < 1000
-    assert events[2][1] == {"call_id": "call-1", "name": "calculator", "ok": True, "result": "5", "error": None}
+    about = {"call_id": "call-1", "name": "calculator", "effect": "read"}
+    assert events[2][1] == about | {"ok": True, "result": "5", "error": None}
     assert transcript.content == "Well.\n\nIt is 5."
     assert transcript.finish_reason == "stop"
     assert [(one.report[:3], one.tool_calls) for one in transcript.model_calls if one.report] == [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agents.runtime.trace import Trace
 from agents.tools.arguments import problem_with
 from agents.tools.calculator import CALCULATOR, calculate
 from agents.tools.clock import CLOCK
@@ -22,7 +23,8 @@ async def call(spec: ToolSpec, arguments: Any, **limits: Any) -> ToolResult:
     async def extend(estimate: int, wanted: int) -> int:
         return wanted
 
-    return await Toolbox((BoundTool(spec),), CONTEXT, RunLimits(**limits), extend).call(spec.name, arguments)
+    step = Trace().at("").tool("c", spec.name, arguments)
+    return await Toolbox((BoundTool(spec),), CONTEXT, RunLimits(**limits), extend).call(step)
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,9 @@ DOORS: dict[str, Declared] = {
     "/api/v1/runs": Declared("own", ("POST",)),
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
+    "/api/v1/runs/<run>/trace": Declared("by_id", ids={"run": "run"}),
+    "/api/v1/approvals": Declared("own"),
+    "/api/v1/approvals/<approval>": Declared("by_id", ("GET", "POST"), {"approval": "approval"}, of_tenant=True),
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
     # MCP
     "/mcp": Declared("own", ("POST",)),
@@ -298,14 +301,15 @@ DOORS: dict[str, Declared] = {
 }
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
-    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/mcp"},
+    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/api/v1/approvals", "/mcp"},
     "chat/transports/mcp.py": set(),
+    "chat/transports/approvals.py": {"/api/v1/approvals", "/api/v1/approvals/([0-9a-fA-F-]{36})"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/responses.py": {
         "/v1/responses", "/v1/responses/([^/]+)(/cancel|/input_items)?", "/cancel", "/input_items"
     },
     "chat/transports/sse.py": {
-        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?", "/cancel", "/events"
+        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel|/trace)?", "/cancel", "/events", "/trace"
     },
     "chat/transports/phase1.py": {
         "/api/v1/chat/completions", "/api/v1/chat/history", "/api/v1/agents", "/api/v1/agents/([^/]+)(/execute)?",
@@ -318,6 +322,7 @@ FRAMES: dict[str, tuple[str, str] | None] = {
     "run.follow": ("run_id", "live_run"),
     "run.unfollow": ("run_id", "live_run"),
     "run.cancel": ("run_id", "live_run"),
+    "approval.decide": ("approval_id", "approval"),
     "ping": None,
 }
 
