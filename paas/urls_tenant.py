@@ -17,7 +17,13 @@ from accounts.members_api import (
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents import release_api as releases
 from agents.api import AgentList
-from agents.mcp.api import McpServerApprove, McpServerDetail, McpServerList, McpServerRefresh
+from agents.mcp.api import (
+    McpServerApprove,
+    McpServerConnection,
+    McpServerDetail,
+    McpServerList,
+    McpServerRefresh,
+)
 from agents.quota_api import LimitDetail, LimitList, QuotaList
 from agents.tools_api import ToolConfig, ToolDetail, ToolList, ToolTry, ToolUsage
 from chat import api as chat
@@ -37,6 +43,7 @@ from portal import (
     keys,
     limits,
     login_code,
+    mcp_callback,
     members,
     model_providers,
     oidc,
@@ -90,6 +97,7 @@ api = [
     path("mcp-servers/<uuid:server_id>", McpServerDetail.as_view()),
     path("mcp-servers/<uuid:server_id>/refresh", McpServerRefresh.as_view()),
     path("mcp-servers/<uuid:server_id>/approve", McpServerApprove.as_view()),
+    path("mcp-servers/<uuid:server_id>/connection", McpServerConnection.as_view()),
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
@@ -150,6 +158,7 @@ urlpatterns = [
     path("settings/providers/", model_providers.index),
     path("settings/providers/new/", model_providers.add),
     path("settings/providers/<uuid:provider_id>/", model_providers.edit),
+    path("settings/mcp-servers/callback/", mcp_callback.callback),
     path("settings/sign-in/", identity_pages.providers),
     path("settings/sign-in/new/", identity_pages.add),
     path("settings/sign-in/<uuid:provider_id>/", identity_pages.edit),

@@ -16,6 +16,8 @@ _TENANT_TABLES = (
     "agents_toolsetting",
     "agents_tooluse",
     "agents_toolcall",
+    "agents_mcpconnection",
+    "agents_mcpserver",
     "chat_response",
     "chat_idempotencykey",
     "chat_runtask",

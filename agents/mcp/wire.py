@@ -32,6 +32,16 @@ VERSION = "2025-11-25"
 EVENT_END = re.compile(rb"\r?\n\r?\n")
 
 
+class Unauthorized(PaasError):
+    """The server let us not in. challenge: its `WWW-Authenticate`, "" where it sent none."""
+
+    def __init__(self, challenge: str) -> None:
+        super().__init__(
+            "provider_auth_failed", "The MCP server refused the secret. Enter it again, or connect the server."
+        )
+        self.challenge = challenge
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A server as it is dialled. headers: with the secret."""
@@ -91,7 +101,7 @@ class McpSession:
         url, body = self._target.url, orjson.dumps(message)
         async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
             if answer.status in (401, 403):
-                raise PaasError("provider_auth_failed", "The MCP server refused the secret. Enter it again.")
+                raise Unauthorized(answer.headers.get("WWW-Authenticate", ""))
             if answer.status >= 300:
                 raise _bad(f"It answered with status {answer.status}.")
             if session := answer.headers.get("Mcp-Session-Id"):
