@@ -210,6 +210,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "provider_not_configured": _server(
         503, "This agent has no working model provider. Ask an administrator to set one.", retryable=False
     ),
+    "provider_not_in_plan": ErrorSpec(
+        403,
+        "The plan of this workspace does not include this model provider. Choose another one, or ask for another plan.",
+        "permission_error",
+    ),
     "provider_auth_failed": _server(
         502, "The model provider refused our key. Ask an administrator to check it.", retryable=False
     ),

@@ -372,6 +372,7 @@ CONSOLE_MODELS = {
     "procrastinate.procrastinatejob",
     "tenants.limit",
     "tenants.plan",
+    "tenants.platformprovider",
     "tenants.tenant",
     "usage.invoice",
     "usage.ledgerhead",

@@ -259,7 +259,6 @@ ROUTES: dict[str, Declared] = {
     ),
     # Whose it is, says its state, which tests/agents/test_mcp_oauth.py brings from everywhere.
     "/settings/mcp-servers/callback/": Declared("public", page=True),
-    "/settings/mcp-servers/callback/": Declared("own", page=True),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {
