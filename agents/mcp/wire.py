@@ -154,9 +154,9 @@ async def opened(target: Target, seconds: float = SECONDS) -> AsyncIterator[McpS
     Raises provider_address_forbidden, provider_timeout, provider_unavailable, provider_bad_response,
     provider_auth_failed.
     """
-    if URL(target.url).scheme != "https" and not is_allow_listed(URL(target.url)):
-        raise PaasError("provider_address_forbidden", "The address of an MCP server must begin with https://.")
     try:
+        if URL(target.url).scheme != "https" and not is_allow_listed(URL(target.url)):
+            raise PaasError("provider_address_forbidden", "The address of an MCP server must begin with https://.")
         async with (
             asyncio.timeout(seconds),
             ClientSession(
