@@ -145,6 +145,36 @@ async def test_redirects_lead_nowhere_either(canary: Canary, monkeypatch: pytest
     assert canary.connections == 0
 
 
+class Answers(ToLoopback):
+    """The next list of addresses for each look-up, whatever is asked."""
+
+    def __init__(self, *lists: list[str]) -> None:
+        self.lists = list(lists)
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        return [_result(host, one, port) for one in self.lists.pop(0)]
+
+
+MANY = [f"93.184.215.{number}" for number in range(1, 50)]
+
+
+async def test_names_with_many_addresses_and_names_that_change(canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A56, A60, P49: one private address among fifty refuses the name; what was public, gone or failing the last time
+    helps nothing now."""
+    for place in (0, 25, 49):
+        monkeypatch.setattr(egress, "ThreadedResolver", lambda: Answers([*MANY[:place], "127.0.0.1", *MANY[place:]]))  # noqa: B023
+        for sink in SINKS:
+            await sessions.close()
+            assert await let_through(sink, [f"https://wild.example:{canary.port}/"]) == []
+    for sink in SINKS:
+        await sessions.close()
+        answers = Answers([], ["10.0.0.1"], ["127.0.0.1"], ["::1"], ["127.0.0.1", *MANY])
+        monkeypatch.setattr(egress, "ThreadedResolver", lambda: answers)  # noqa: B023
+        assert await let_through(sink, [f"https://changing.example:{canary.port}/"] * 5) == []
+        assert answers.lists == [], "each connection asks anew"
+    assert canary.connections == 0
+
+
 @pytest.mark.parametrize("name", ["agents.test", "acme.agents.test", "ACME.agents.test.", "a.b.agents.test"])
 async def test_our_own_names_are_not_asked_wherever_they_lead(
     canary: Canary, monkeypatch: pytest.MonkeyPatch, name: str
