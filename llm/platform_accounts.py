@@ -20,7 +20,7 @@ from accounts import audit
 from core import crypto
 from core.errors import PaasError
 from llm.models import ProviderAccount
-from llm.registry import PROVIDERS, ProviderRef
+from llm.registry import ProviderRef
 from tenants import limits, scope
 from tenants.models import Plan, PlatformProvider
 
@@ -145,8 +145,6 @@ def _check(account: PlatformProvider) -> None:
     # Encrypting and comparing names are the tenant's row's; here nothing is stored.
     like.clean_fields(exclude=["id", "api_key"])
     like.clean()
-    if account.kind not in PROVIDERS:
-        raise ValidationError({"kind": "There is no such kind."})
     unknown = set(account.plans) - set(Plan.objects.values_list("slug", flat=True))
     if unknown:
         raise ValidationError({"plans": f"There is no plan {', '.join(sorted(unknown))}."})

@@ -34,6 +34,7 @@ from tenants import resolve, scope
 STATE, STATE_SECONDS = "mcp_oauth_state", 600
 CALLBACK = "/settings/mcp-servers/callback/"
 LONGEST_ANSWER = 4096  # of one parameter
+TOKENS = ("access_token", "refresh_token", "expires_at", "version", "refreshing_until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ def connection_begin(*, server: McpServer, actor: Actor, browser: str, wish: Wis
     scope.release()  # no connection waits for somebody else's server
     plan = asyncio.run(_planned(server.url, found, name, back, wish))
     with transaction.atomic():
-        McpServer.objects.select_for_update().get(pk=server.pk)
+        # The address may have been changed meanwhile; then this is another server's.
+        if not McpServer.objects.select_for_update().filter(pk=server.pk, url=server.url).first():
+            raise PaasError("connection_state")
         connection = _prepared(server, plan, back)
         audit.record(
             "mcp_server.connecting",
@@ -98,7 +101,6 @@ def connection_begin(*, server: McpServer, actor: Actor, browser: str, wish: Wis
         seconds=STATE_SECONDS,
         tenant_id=actor.tenant.id,
         server=str(server.id),
-        user=None,
         person=str(actor.user_id),
         browser=browser,
         issuer=connection.issuer,
@@ -156,13 +158,16 @@ def _prepared(server: McpServer, plan: _Plan, back: str) -> McpConnection:
     """The connection as planned. Tokens that it has are kept only if they are from the same client and place."""
     found = McpConnection.objects.filter(server=server).first() or McpConnection(server=server)
     same = (found.issuer, found.client_id, found.resource) == (plan.server.issuer, plan.client.id, plan.resource)
+    kept = () if found._state.adding or not same else TOKENS
     if not same:
         _emptied(found)
     found.issuer, found.server_data = plan.server.issuer, plan.server.as_data()
     found.resource, found.scope, found.redirect_uri = plan.resource, plan.scope, back
     found.client_id, found.client_secret, found.client_method = plan.client.id, plan.client.secret, plan.client.method
     found.typed = plan.typed
-    found.save()
+    # Not the tokens: somebody may be renewing them.
+    fields = [one.name for one in found._meta.concrete_fields if one.name not in kept and not one.primary_key]
+    found.save(update_fields=None if found._state.adding else fields)
     return found
 
 

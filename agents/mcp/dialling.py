@@ -45,12 +45,14 @@ async def using(
     if not server.connected:
         async with wire.opened(wire.Target(server.url, server.headers), seconds) as session:
             return await work(session)
-    token = await token_for(tenant, server.id)
+    token = await token_for(tenant, server.id, server.url)
     try:
         async with wire.opened(_target(server, token), seconds) as session:
             return await work(session)
-    except wire.Unauthorized:
-        token = await token_for(tenant, server.id, spent=token)
+    except wire.Unauthorized as error:
+        if error.status != 401:  # it knows the token, and does not allow this
+            raise
+        token = await token_for(tenant, server.id, server.url, spent=token)
     async with wire.opened(_target(server, token), seconds) as session:
         return await work(session)
 

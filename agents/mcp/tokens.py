@@ -42,15 +42,16 @@ class _Found:
 _renewing: set[asyncio.Task[str]] = set()  # a task that nobody refers to may vanish
 
 
-async def token_for(tenant: TenantRef, server_id: uuid.UUID, *, spent: str = "") -> str:
-    """An access token for a server. spent: one that the server has just refused, so not that one.
+async def token_for(tenant: TenantRef, server_id: uuid.UUID, url: str, *, spent: str = "") -> str:
+    """An access token for a server at this address, and at no other. spent: one that the server has just refused, so
+    not that one.
 
     Raises provider_auth_failed when somebody has to connect it again, provider_unavailable, provider_timeout.
     """
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
-                found = await scope.run_in_tenant(tenant, _looked_up, server_id, spent)
+                found = await scope.run_in_tenant(tenant, _looked_up, server_id, url, spent)
                 if found.token:
                     return found.token
                 if found.claimed is not None:
@@ -66,8 +67,9 @@ async def token_for(tenant: TenantRef, server_id: uuid.UUID, *, spent: str = "")
         ) from None
 
 
-def _looked_up(server_id: uuid.UUID, spent: str) -> _Found:
-    row = McpConnection.objects.filter(server_id=server_id).first()
+def _looked_up(server_id: uuid.UUID, url: str, spent: str) -> _Found:
+    # A run that began before the address was changed does not take the new server's token to the old one.
+    row = McpConnection.objects.filter(server_id=server_id, server__url=url).first()
     if row is None or not row.access_token:
         raise PaasError("provider_auth_failed", AGAIN)
     ends = row.expires_at is not None and row.expires_at < clock.now() + timedelta(seconds=EARLY_SECONDS)

@@ -33,13 +33,13 @@ EVENT_END = re.compile(rb"\r?\n\r?\n")
 
 
 class Unauthorized(PaasError):
-    """The server let us not in. challenge: its `WWW-Authenticate`, "" where it sent none."""
+    """The server did not let us in. status: 401 or 403. challenge: its `WWW-Authenticate`, "" where it sent none."""
 
-    def __init__(self, challenge: str) -> None:
+    def __init__(self, status: int, challenge: str) -> None:
         super().__init__(
             "provider_auth_failed", "The MCP server refused the secret. Enter it again, or connect the server."
         )
-        self.challenge = challenge
+        self.status, self.challenge = status, challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class McpSession:
         url, body = self._target.url, orjson.dumps(message)
         async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
             if answer.status in (401, 403):
-                raise Unauthorized(answer.headers.get("WWW-Authenticate", ""))
+                raise Unauthorized(answer.status, answer.headers.get("WWW-Authenticate", ""))
             if answer.status >= 300:
                 raise _bad(f"It answered with status {answer.status}.")
             if session := answer.headers.get("Mcp-Session-Id"):

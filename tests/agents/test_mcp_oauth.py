@@ -192,6 +192,8 @@ async def test_a_client_of_ones_own_is_for_its_authorization_server(db: Any, doo
     assert told["authorization_url"].endswith("&scope=read")
     assert await opened(admin, authority.approve(told["authorization_url"])) == (200, "connected")
     before = row(db)
+    assert (await begun(admin, server.pk))[0] == 200
+    assert row(db).access_token == before.access_token != "", "to begin again takes nothing away"
 
     async with Authority() as other:
         settings.EGRESS_ALLOW.append(f"127.0.0.1:{other.port}")
@@ -306,11 +308,13 @@ async def test_documents_stand_where_the_specifications_say(authority: Authority
 async def test_one_renews_and_the_others_wait(db: Any, authority: Authority) -> None:
     """T6: eight ask at once; the refresh token, good once, is spent once. Whoever is stopped loses nothing."""
     server = connected(db, authority)
-    asked = [asyncio.create_task(tokens.token_for(db.acme, server.pk)) for _ in range(8)]
+    asked = [asyncio.create_task(tokens.token_for(db.acme, server.pk, authority.resource)) for _ in range(8)]
     found = await asyncio.gather(*asked)
     assert (set(found), authority.asked["/token"], authority.reused) == (authority.access, 1, 0)
-    assert await tokens.token_for(db.acme, server.pk) == found[0]
-    again = await asyncio.gather(*(tokens.token_for(db.acme, server.pk, spent=found[0]) for _ in range(4)))
+    assert await tokens.token_for(db.acme, server.pk, authority.resource) == found[0]
+    again = await asyncio.gather(
+        *(tokens.token_for(db.acme, server.pk, authority.resource, spent=found[0]) for _ in range(4))
+    )
     assert (len(set(again)), again[0] in authority.access, authority.asked["/token"]) == (1, True, 2)
 
     gate, right = asyncio.Event(), authority._token
@@ -320,13 +324,17 @@ async def test_one_renews_and_the_others_wait(db: Any, authority: Authority) -> 
         return await right(request)
 
     authority.instead["/token"] = slow
-    stopped = asyncio.create_task(tokens.token_for(db.acme, server.pk, spent=again[0]))
+    stopped = asyncio.create_task(tokens.token_for(db.acme, server.pk, authority.resource, spent=again[0]))
     while authority.asked["/token"] < 3:
         await asyncio.sleep(0)
     stopped.cancel()
     gate.set()
     await asyncio.gather(*tokens._renewing)
-    assert await tokens.token_for(db.acme, server.pk, spent=again[0]) == row(db).access_token != again[0]
+    assert (
+        await tokens.token_for(db.acme, server.pk, authority.resource, spent=again[0])
+        == row(db).access_token
+        != again[0]
+    )
     assert (authority.asked["/token"], authority.reused) == (3, 0)
 
 
@@ -335,14 +343,14 @@ async def test_what_becomes_of_a_renewal_that_fails(db: Any, authority: Authorit
     authority.instead["/token"] = _adapted(answering(503))
     for _ in range(2):  # the claim is given back, so the second one asks again
         with pytest.raises(PaasError) as error:
-            await tokens.token_for(db.acme, server.pk)
+            await tokens.token_for(db.acme, server.pk, authority.resource)
         assert error.value.code == "provider_unavailable"
     assert (authority.asked["/token"], row(db).refresh_token) == (2, "refresh-0")
     authority.instead.clear()
     authority.refresh.clear()
     for _ in range(2):
         with pytest.raises(PaasError, match="connect the MCP server again"):
-            await tokens.token_for(db.acme, server.pk)
+            await tokens.token_for(db.acme, server.pk, authority.resource)
     assert (authority.asked["/token"], authority.reused, row(db).refresh_token) == (3, 1, ""), "refused once is enough"
     assert len(events("mcp_server.connection_lost", db.acme)) == 1
 
@@ -359,15 +367,16 @@ async def test_a_claim_whose_process_died_lapses(
     in_thread(lambda: claim("2999-01-01T00:00:00Z"))
     monkeypatch.setattr(tokens, "WAIT_SECONDS", 0.3)
     with pytest.raises(PaasError) as error:
-        await tokens.token_for(db.acme, server.pk)
+        await tokens.token_for(db.acme, server.pk, authority.resource)
     assert (error.value.code, authority.asked["/token"]) == ("provider_timeout", 0)
     in_thread(lambda: claim("2001-01-01T00:00:00Z"))
-    assert await tokens.token_for(db.acme, server.pk) in authority.access
+    assert await tokens.token_for(db.acme, server.pk, authority.resource) in authority.access
 
 
-async def test_nothing_of_globex_renews_it(db: Any, authority: Authority) -> None:
-    """T4: tokens are per tenant and server."""
+async def test_another_tenant_and_another_address_get_no_token(db: Any, authority: Authority) -> None:
+    """T4, P51: tokens are per tenant and server, and for the address for which somebody agreed."""
     server = connected(db, authority)
-    with pytest.raises(PaasError) as error:
-        await tokens.token_for(db.globex, server.pk)
-    assert (error.value.code, authority.asked["/token"]) == ("provider_auth_failed", 0)
+    for tenant, url in ((db.globex, authority.resource), (db.acme, "https://elsewhere.example/mcp")):
+        with pytest.raises(PaasError) as error:
+            await tokens.token_for(tenant, server.pk, url)
+        assert (error.value.code, authority.asked["/token"]) == ("provider_auth_failed", 0)

@@ -136,7 +136,7 @@ async def test_a_server_made_with_the_sdk_is_connected(db: Any, actor: Any, monk
 
         found = await scope.run_in_tenant(db.acme, finish)
         assert [one["name"] for one in await using(db.acme, found, wire.McpSession.tools)] == ["double"]
-        first = await tokens.token_for(db.acme, server.pk)
+        first = await tokens.token_for(db.acme, server.pk, url)
         del people.kept[first]
         assert [one["name"] for one in await using(db.acme, found, wire.McpSession.tools)] == ["double"], "renewed"
         assert await scope.run_in_tenant(db.acme, lambda: connections.connection_end(server=server, actor=admin.label))
