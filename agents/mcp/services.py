@@ -91,7 +91,14 @@ def server_refresh(*, server: McpServer, actor: str) -> list[str]:
         kept = McpServer.objects.filter(pk=server.pk, url=server.url).update(tools=found, seen_at=clock.now())
         if kept:
             changed = [one["name"] for one in found if pins.state_of(one, server.approved) == "changed"]
-            audit.record("mcp_server.refreshed", actor=actor, target=str(server.id), tools=len(found), changed=changed)
+            audit.record(
+                "mcp_server.refreshed",
+                actor=actor,
+                target=str(server.id),
+                name=server.name,
+                tools=len(found),
+                changed=changed,
+            )
     server.refresh_from_db()
     return left_out
 

@@ -18,6 +18,7 @@ from agents.tools.search import WEB_SEARCH
 from agents.tools.spec import ToolSpec
 from core import clock
 
+ORDER = ("platform", "http", "mcp")
 NEEDS_KEY = frozenset({WEB_SEARCH.name})
 """Tools of the platform that ask a service under the workspace's own key."""
 
@@ -66,15 +67,17 @@ class Use:
 
 
 def tool_lines() -> list[ToolLine]:
-    """Every tool that an agent can be given, and all that the workspace has built, also those that are off."""
+    """Every tool that an agent can be given, and all that the workspace has built, also those that are off: first the
+    platform's, then those of its own, then those of MCP servers."""
     said = {one.name: one for one in ToolSetting.objects.all()}
     own = {one.name: one for one in Tool.objects.all()}
     specs = tools_named()
     specs |= {name: http_tool(one).spec() for name, one in own.items() if name not in specs}
-    return [
+    lines = [
         ToolLine(spec, said.get(name) or ToolSetting(name=name), own.get(name) if name not in BUILTIN else None)
         for name, spec in specs.items()
     ]
+    return sorted(lines, key=lambda line: (ORDER.index(line.source), line.spec.name))
 
 
 def tool_line(name: str) -> ToolLine | None:
