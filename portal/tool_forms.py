@@ -164,7 +164,7 @@ class ArgumentsForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
-        for name, text in found.items():
+        for name, text in list(found.items()):  # add_error takes them out
             if text and self._kinds[name] != "string":
                 try:
                     json.loads(text)
