@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.policies import ADMIN_SETTINGS
 from agents.mcp import pins, services
-from agents.mentions import agents_with_tool
+from agents.mentions import agents_with_tools
 from agents.models import McpServer
 from core.errors import PaasError
 from portal.access import actor_of, page, sentence
@@ -202,6 +202,7 @@ def _explain(form: ServerForm, error: ValidationError) -> None:
 
 def _shown(request: HttpRequest, server: McpServer | None, form: ServerForm) -> HttpResponse:
     tools = [_seen(server, one) for one in server.tools] if server else []
+    given = agents_with_tools() if tools else {}
     context = {
         "page_name": "mcp",
         "server": server,
@@ -209,7 +210,7 @@ def _shown(request: HttpRequest, server: McpServer | None, form: ServerForm) -> 
         "tools": tools,
         "effects": [(name, EFFECTS[name]) for name in services.EFFECTS],
         "gone": sorted(set(server.approved) - {one["name"] for one in server.tools}) if server else [],
-        "mentions": [(one.offered_as, found) for one in tools if (found := agents_with_tool(one.offered_as))],
+        "mentions": [(one.offered_as, given[one.offered_as]) for one in tools if one.offered_as in given],
     }
     return render(request, "portal/mcp_server.html", context, status=400 if form.errors else 200)
 
