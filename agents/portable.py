@@ -101,7 +101,7 @@ def _read(actor: Actor, document: Any) -> tuple[str, Content]:
     """(slug, fields as agents.content takes them) of a document that is right from end to end."""
     actor.require(AGENTS_MANAGE)
     if not isinstance(document, dict):
-        raise PaasError("validation_failed", "An agent's document is an object.")
+        raise PaasError("validation_failed", gettext("An agent's document is an object."))
     faults: Faults = {}
     given, known = document.get("format"), {"format", "slug", *SHOWN, *FIELDS}
     if given != FORMAT:

@@ -106,9 +106,15 @@ def _shown(
         "faults": faults_shown(content.faults_of(draft.content)),
         "models": suggestions(form.accounts),
         "theirs": theirs,  # None: nobody has overtaken this person
-        "failures": {code: gettext(spec.message) for code, spec in ERRORS.items()},
+        "failures": _failures(),
     }
     return render(request, "portal/agent.html", context, status=status)
+
+
+def _failures() -> dict[str, str]:
+    """What errors of the live test are called where that is not English: there, their own words say more."""
+    told = {code: gettext(spec.message) for code, spec in ERRORS.items()}
+    return {code: text for code, text in told.items() if text != ERRORS[code].message}
 
 
 @require_POST

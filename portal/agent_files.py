@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts.policies import AGENTS_MANAGE
 from agents import content, editing, portable
 from core.errors import PaasError
-from portal.access import actor_of, page
+from portal.access import actor_of, page, sentence
 from portal.agent_forms import explain
 from portal.agent_words import changes_shown
 from portal.agents import address
@@ -90,7 +90,7 @@ def take_in(request: HttpRequest) -> HttpResponse:
         except PaasError as error:
             if error.code == "permission_denied":
                 raise
-            explain_import(form, error)
+            _explain(form, error)
         else:
             if "sure" in request.POST:
                 return _taken_in(request, done)
@@ -103,7 +103,7 @@ def take_in(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/agent_import.html", context, status=400 if form.errors else 200)
 
 
-def explain_import(form: ImportForm, error: PaasError) -> None:
+def _explain(form: ImportForm, error: PaasError) -> None:
     """Above the form, each field by its name in the file."""
     faults = error.details.get("fields")
     if error.code == "already_exists":
@@ -113,7 +113,7 @@ def explain_import(form: ImportForm, error: PaasError) -> None:
         for name, sentences in faults.items():
             form.add_error(None, f"{name}: {' '.join(map(str, sentences))}")
     elif faults is None:
-        form.add_error(None, error.message)
+        form.add_error(None, error.message if error.code == "validation_failed" else sentence(error))
     else:
         explain(form, error)
 

@@ -38,7 +38,7 @@ def tool_save(tool: Tool, *, actor: str, fields: dict[str, Any]) -> Tool:
 
     Who changes the host enters the secret again, so that it cannot be sent to an address that another chooses (A58).
     """
-    if fields.get("name") in BUILTIN:
+    if str(fields.get("name")) in BUILTIN:
         raise PaasError("already_exists", details={"param": "name"})
     created = tool._state.adding
     before = _host(tool.url)

@@ -138,7 +138,8 @@
       method: 'POST', body: new FormData(draft), headers: { Accept: 'application/json' },
     });
     const body = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Refused(body.problem ?? body.error?.message ?? words.failed);
+    // Who is signed out meanwhile is led to another page, which is no JSON.
+    if (!response.ok || !body.revision) throw new Refused(body.problem ?? words.failed);
     draft.elements.revision.value = body.revision;
   };
 
