@@ -19,6 +19,7 @@ from django.utils.translation import gettext
 from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
+from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
 from agents.tools.choice import checked_limits, checked_tools
 from llm.features import TOOLS
@@ -78,7 +79,7 @@ def taken(asked: Content) -> tuple[Content, Faults]:
             ]
         else:
             wanted["provider"] = str(account.pk)
-    for name, check in (("tools", checked_tools), ("limits", checked_limits)):
+    for name, check in (("tools", checked_tools), ("limits", checked_limits), ("output_schema", checked_schema)):
         if name in wanted and name not in faults:
             try:
                 wanted[name] = check(wanted[name])
@@ -116,8 +117,9 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
                 gettext("The provider %(name)r does not allow the model %(model)r.")
                 % {"name": account.name, "model": model}
             ]
-        if content.get("tools") and TOOLS not in charged_info(account, model).features:
-            found["tools"] = [gettext("The model %(model)r is not known to use tools.") % {"model": model}]
+        if TOOLS not in charged_info(account, model).features:
+            refused = [gettext("The model %(model)r is not known to use tools.") % {"model": model}]
+            found |= {name: refused for name in ("tools", "memory") if content.get(name)}
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,13 @@ class ModelInput(forms.TextInput):
 
     def __init__(self) -> None:
         super().__init__(attrs={**NOT_SENT, "list": "models", "data-model": ""})
+
+
+class SchemaField(forms.JSONField):
+    """JSON to read and write by hand; empty is none."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return json.dumps(value, ensure_ascii=False, indent=2) if isinstance(value, dict) else value
 
 
 class NewAgentForm(forms.Form):
@@ -137,6 +145,17 @@ class DraftForm(forms.Form):
         required=False,
     )
     tools = forms.MultipleChoiceField(label=_("Tools"), widget=forms.CheckboxSelectMultiple, required=False)
+    memory = forms.BooleanField(
+        label=_("It notes things about a person and remembers them"),
+        required=False,
+        help_text=_("People see what was noted, and can delete it or switch it off. The model has to know tools."),
+    )
+    output_schema = SchemaField(
+        label=_("Form of the answer"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "class": "mono"}),
+        help_text=_("A JSON schema of an object, which every answer then fits. Empty: free text."),
+    )
     timezone = forms.ChoiceField(
         label=_("Time zone of the clock"), required=False, help_text=_("Where the model names none.")
     )
@@ -220,6 +239,8 @@ class DraftForm(forms.Form):
             "instructions": _text(data["instructions"]),
             "parameters": self._parameters(),
             "tools": self._tools(),
+            "memory": data["memory"],
+            "output_schema": data["output_schema"] or {},
             "limits": {name: data[f"limit_{name}"] for name in BOUNDS if data[f"limit_{name}"] is not None},
         }
 
@@ -257,7 +278,7 @@ class PublishForm(forms.Form):
     """What is said of a version; what the person has seen of draft and published version goes along."""
 
     note = forms.CharField(
-        label=_("Note"),
+        label=_("Note on this version"),
         max_length=MOST_NOTE_CHARS,
         required=False,
         help_text=_("What is new, for those who look at the versions later."),
@@ -284,6 +305,7 @@ def explain(form: forms.Form, error: PaasError) -> None:
 def _initial(said: Content) -> dict[str, Any]:
     found: dict[str, Any] = {name: said[name] for name in ("name", "description", "model", "instructions")}
     found["provider"] = said["provider"] or ""
+    found |= {"memory": said["memory"], "output_schema": said["output_schema"] or ""}
     parameters = said["parameters"] or {}
     found |= {name: parameters.get(name) for name in (*NUMBERS, "max_tokens", "seed")}
     stop, thinking = parameters.get("stop") or [], parameters.get("thinking")

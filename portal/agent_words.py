@@ -34,6 +34,8 @@ LABELS: dict[str, str | Promise] = {
     "thinking": _("Thinking"),
     FALLBACKS: _("Models that stand in"),
     "tools": _("Tools"),
+    "memory": _("Memory"),
+    "output_schema": _("Form of the answer"),
     "limits": _("Limits of a run"),
     "steps": _("Calls of the model"),
     "tool_calls": _("Calls of tools"),
@@ -41,6 +43,9 @@ LABELS: dict[str, str | Promise] = {
     "tokens": _("Tokens"),
     "tool_seconds": _("Seconds of one call of a tool"),
 }
+
+FLAT = ("parameters", "limits")
+"""Fields whose own entries are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def changes_shown(changes: Iterable[dict[str, Any]]) -> list[Change]:
         name = change["field"]
         if "diff" in change:
             found.append(Change(label(name), lines=diff_lines(change["diff"])))
-        elif isinstance(change["from"], dict) and isinstance(change["to"], dict):
+        elif name in FLAT:
             found += _inside(change["from"], change["to"])
         else:
             found.append(Change(label(name), _text(change["from"]), _text(change["to"])))
@@ -106,9 +111,7 @@ def _text(value: Any) -> str:
         return gettext("yes") if value else gettext("no")
     if isinstance(value, list):
         return "\n".join(_entry(one) for one in value)
-    if isinstance(value, dict):
-        return "\n".join(f"{label(name)}: {_text(one)}" for name, one in value.items())
-    return str(value)
+    return json.dumps(value, ensure_ascii=False, indent=2) if isinstance(value, dict) else str(value)
 
 
 def _entry(value: Any) -> str:

@@ -11,6 +11,7 @@ from agents.tools.settings import ToolLine
 PLATFORM: dict[str, str | Promise] = {
     "calculator": _("Calculates arithmetic expressions."),
     "clock": _("Tells date, weekday and time in any time zone."),
+    "read_file": _("Reads the files of the conversation."),
     "web_page": _("Reads the text of a public web page."),
     "web_search": _("Searches the web with Tavily, under your own key."),
 }

@@ -16,11 +16,12 @@ from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, hook_config
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
+from agents.runtime.structured import Shown, again, misfit, not_in_schema
 from agents.tools.toolbox import Toolbox
 from core.errors import PaasError
 from llm.chat_model import WireChatModel, openai_messages
@@ -59,6 +60,7 @@ async def run_graph(
         if not deadline.expired():
             raise
         raise PaasError("run_too_long") from None
+    loop.shown.release()
     if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
     transcript.finish(emit)
@@ -76,6 +78,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._handed = {tool["function"]["name"] for tool in turn.client_tools}
         self._open: set[int] = set()
         self._broken = False  # the next text begins a paragraph
+        self.shown = Shown(turn, transcript, emit)
+        self._no_answer = ""  # why what was said last is no part of the answer
+        self._again = False  # a second answer was asked for
         self._asked_tools = 0
 
     # --- the model --------------------------------------------------------------------------------------------
@@ -90,6 +95,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         granted = turn.max_output_tokens
         if calls:
             granted = await self._toolbox.extend(estimate, granted)
+        if self._no_answer:
+            self.shown.discard(self._no_answer)
+            self._no_answer = ""
         calls.append(ModelCall(estimate))
         self._open.clear()
         self._broken = bool(self._transcript.text)
@@ -118,17 +126,18 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
                     continue
             shown.append(delta)
         if shown:
-            self._transcript.absorb(shown, self._emit)
+            self._transcript.absorb(shown, self.shown.emit)
 
-    @hook_config(can_jump_to=["end"])  # type: ignore[untyped-decorator]
+    @hook_config(can_jump_to=["end", "model"])  # type: ignore[untyped-decorator]
     async def aafter_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """End where a call is the caller's. Otherwise every call gets an id and arguments that can be sent back."""
         message = state["messages"][-1]
         if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
-            return None
+            return self._checked()
         asked = [*message.tool_calls, *message.invalid_tool_calls]
         if any(call["name"] in self._handed for call in asked):
             return {"jump_to": "end"}
+        self._no_answer = "The agent went on to use its tools." if self._turn.output_schema else ""
         self._asked_tools += len(asked)
         self._transcript.model_calls[-1].tool_calls = len(asked)
         most = self._toolbox.limits.tool_calls
@@ -141,6 +150,17 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
             used.add(call_id)
             calls.append(tool_call(name=_clean(call["name"] or ""), args=_readable(call["args"]), id=_clean(call_id)))
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
+
+    def _checked(self) -> dict[str, Any] | None:
+        """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
+        problem = misfit(self._transcript, self._turn) if self._turn.output_schema else None
+        if problem is None:
+            return None
+        no_more = len(self._transcript.model_calls) >= self._toolbox.limits.steps
+        if self._again or no_more or self._turn.output_mode == "once":
+            raise not_in_schema(problem)
+        self._no_answer, self._again = problem, True
+        return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:

@@ -14,6 +14,7 @@ from accounts import audit
 from agents import access
 from agents.models import Tool
 from agents.tools.http import HEADER, PLACE, RESERVED, SECRET
+from agents.tools.memory import MEMORY_TOOLS
 from agents.tools.registry import BUILTIN
 from core.errors import PaasError
 from tenants.egress import address_problem
@@ -38,7 +39,7 @@ def tool_save(tool: Tool, *, actor: str, fields: dict[str, Any]) -> Tool:
 
     Who changes the host enters the secret again, so that it cannot be sent to an address that another chooses (A58).
     """
-    if str(fields.get("name")) in BUILTIN:
+    if str(fields.get("name")) in {*BUILTIN, *(one.spec.name for one in MEMORY_TOOLS)}:
         raise PaasError("already_exists", details={"param": "name"})
     created = tool._state.adding
     before = _host(tool.url)

@@ -87,6 +87,8 @@ class Toolbox:
         if work.cancelled():
             return _error("The tool stopped by itself.")
         error = work.exception()
+        # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
+        self.context.state.tainted = self.context.state.tainted or tool.spec.tainted
         if error is None:
             return work.result()
         if isinstance(error, PaasError):

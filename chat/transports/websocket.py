@@ -70,6 +70,9 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
             actor = await self._identify()
             await rates.admit(actor, "stream")
         except PaasError as error:
+            if error.code == "origin_forbidden":
+                await self.close()  # before it is accepted: 403 (A26); our own pages' SSE door says why
+                return
             # Accepting first is the only way to give a browser the code and the reason.
             await self.accept()
             code = TOO_MANY if error.status == 429 else CLOSE_CODES.get(error.status, TRY_LATER)
@@ -201,6 +204,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
                 "message": error.message,
                 "retry_after": error.retry_after,
             }
+            | ({"details": error.details} if error.details else {})
         )
 
     async def _put(self, frame: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ async def test_from_a_template_to_a_version_and_back(admin: Person, db: Platform
     asked = {
         "instructions": "Be brief.\r\nBe kind.", "temperature": "0.5", "stop": "END\r\nSTOP", "thinking": "disabled",
         "tools": ["clock"], "timezone": "Asia/Shanghai", "limit_steps": "3", "fallback_provider_0": "scripted",
-        "fallback_model_0": "other",
+        "fallback_model_0": "other", "memory": "on", "output_schema": '{"type": "object", "properties": {"a": {}}}',
     }  # fmt: skip
     _, page = await admin.post(DESK, **form_of(page, **asked))
     assert "The draft was saved." in page
@@ -82,6 +82,7 @@ async def test_from_a_template_to_a_version_and_back(admin: Person, db: Platform
     assert (said["instructions"], said["limits"]) == ("Be brief.\nBe kind.", {"steps": 3})
     assert said["tools"] == [{"name": "clock", "settings": {"timezone": "Asia/Shanghai"}}]
     assert said["parameters"]["stop"] == ["END", "STOP"]
+    assert (said["memory"], said["output_schema"]["properties"]) == (True, {"a": {}})
     assert said["parameters"]["thinking"] == {"type": "disabled"}
     assert [one["model"] for one in said["parameters"]["fallbacks"]] == ["other"]
 
@@ -140,6 +141,8 @@ async def test_what_is_wrong_stands_at_its_field(admin: Person, db: Platform) ->
         ({"fallback_provider_0": "scripted"}, "Name the model"),
         ({"provider": "nowhere"}, "Select a valid choice"),
         ({"tools": ["nowhere"]}, "Select a valid choice"),
+        ({"output_schema": "{"}, "Enter a valid JSON"),
+        ({"output_schema": "[1]"}, "This is to be an object"),
     ):
         status, page = await admin.post(DESK, **form | change)
         assert status == 400
