@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext
 
 from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
@@ -74,7 +75,9 @@ def taken(asked: Content) -> tuple[Content, Faults]:
     if wanted.get("provider") and "provider" not in faults:
         account = provider_named(wanted["provider"])
         if account is None:
-            faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
+            faults["provider"] = [
+                gettext("There is no provider %(name)r in this workspace.") % {"name": wanted["provider"][:100]}
+            ]
         else:
             wanted["provider"] = str(account.pk)
     for name, check in (("tools", checked_tools), ("limits", checked_limits), ("output_schema", checked_schema)):
@@ -107,15 +110,18 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
     if "parameters" in judged and (problems := parameter_problems(content.get("parameters") or {})):
         found["parameters"] = problems
     if names is None and content.get("provider") and "provider" not in found:
-        account = ProviderAccount.objects.get(pk=content["provider"])
+        account, model = ProviderAccount.objects.get(pk=content["provider"]), content.get("model", "")
         if account.of_platform:
-            found |= _platform_faults(account, content.get("model", ""))
+            found |= _platform_faults(account, model)
         elif not account.enabled:
-            found["provider"] = [f"The provider {account.name!r} is switched off."]
-        elif not account.allows(content.get("model", "")):
-            found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
-        if TOOLS not in charged_info(account, content.get("model", "")).features:
-            refused = [f"The model {content.get('model', '')!r} is not known to use tools."]
+            found["provider"] = [gettext("The provider %(name)r is switched off.") % {"name": account.name}]
+        elif not account.allows(model):
+            found["model"] = [
+                gettext("The provider %(name)r does not allow the model %(model)r.")
+                % {"name": account.name, "model": model}
+            ]
+        if TOOLS not in charged_info(account, model).features:
+            refused = [gettext("The model %(model)r is not known to use tools.") % {"model": model}]
             found |= {name: refused for name in ("tools", "memory") if content.get(name)}
     return found
 

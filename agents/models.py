@@ -118,7 +118,8 @@ class McpServer(models.Model):
     """An MCP server of the tenant's. Make and change it with agents.mcp.services.
 
     secret: the whole value of `header`. tools: as last seen, each with name, description, parameters and hash.
-    approved: a tool's name -> the hash and the effect that somebody agreed to; another hash is not offered (P51).
+    approved: a tool's name -> the hash and the effect that somebody agreed to, with the description and parameters that
+    they read; another hash is not offered (P51).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -6,10 +6,13 @@ agents.content. A provider is found by its name, or, where there is none of that
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts.actors import Actor
 from accounts.policies import AGENTS_MANAGE
@@ -45,6 +48,17 @@ def agent_document(agent: Agent, which: str = "") -> Content:
     account = ProviderAccount.objects.filter(pk=said["provider"]).first() if said["provider"] else None
     provider = {"name": account.name, "kind": account.kind} if account else None
     return {"format": FORMAT, "slug": agent.slug} | content.shown(said) | {"provider": provider}
+
+
+def document_of(text: str) -> Any:
+    """The document in a file, YAML or JSON. Raises validation_failed for what is neither, or is more than JSON says."""
+    try:
+        # References could make a small file a huge document.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise PaasError("validation_failed", gettext("The file has YAML references, which no agent's file has."))
+        return json.loads(json.dumps(yaml.safe_load(text), allow_nan=False))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        raise PaasError("validation_failed", gettext("This is not an agent's file: it is no YAML or JSON.")) from None
 
 
 class _DryRun(Exception):
@@ -87,7 +101,7 @@ def _read(actor: Actor, document: Any) -> tuple[str, Content]:
     """(slug, fields as agents.content takes them) of a document that is right from end to end."""
     actor.require(AGENTS_MANAGE)
     if not isinstance(document, dict):
-        raise PaasError("validation_failed", "An agent's document is an object.")
+        raise PaasError("validation_failed", gettext("An agent's document is an object."))
     faults: Faults = {}
     given, known = document.get("format"), {"format", "slug", *SHOWN, *FIELDS}
     if given != FORMAT:

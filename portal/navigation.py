@@ -27,10 +27,13 @@ class Item:
 
 
 WORKSPACE = (
+    Item("agents", _("Agents"), "/settings/agents/", policies.AGENTS_MANAGE),
+    Item("tools", _("Tools"), "/settings/tools/", policies.ADMIN_SETTINGS),
+    Item("mcp", _("MCP servers"), "/settings/mcp/", policies.ADMIN_SETTINGS),
+    Item("providers", _("Model providers"), "/settings/providers/", policies.ADMIN_SETTINGS),
     Item("members", _("Members"), "/settings/members/", policies.ADMIN_MEMBERS),
     Item("keys", _("API keys"), "/settings/keys/", policies.ADMIN_KEYS),
     Item("sign-in", _("Sign-in"), "/settings/sign-in/", policies.ADMIN_SETTINGS),
-    Item("providers", _("Model providers"), "/settings/providers/", policies.ADMIN_SETTINGS),
     Item("limits", _("Limits"), "/settings/limits/", policies.ADMIN_SETTINGS),
     Item("billing", _("Usage and bills"), "/settings/billing/", policies.USAGE_READ),
     Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),

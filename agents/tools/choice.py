@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 from agents.tools.registry import tools_named
 
@@ -45,7 +46,9 @@ def checked_tools(value: Any) -> list[dict[str, Any]]:
         raise ValidationError({"tools": "A tool is named twice."})
     known = tools_named(names)
     if missing := [name for name in names if name not in known]:
-        raise ValidationError({"tools": f"There is no tool {missing[0][:64]!r} in this workspace."})
+        raise ValidationError(
+            {"tools": gettext("There is no tool %(name)r in this workspace.") % {"name": missing[0][:64]}}
+        )
     return found
 
 

@@ -117,6 +117,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             made["provider"] = str(provider_create(name=MARK, kind="scripted", enabled=False, actor="test").pk)
             server = McpServer.objects.create(name="own", url="https://mcp.invalid/mcp", secret=MARK)
             made["mcp_server"] = str(server.pk)
+            made["tool_name"] = "owners"
 
     in_thread(set_up)
     invoice = in_thread(lambda: issued_invoice(db, model=MARK, **free("1.50"))).label
