@@ -28,7 +28,9 @@ async def test_over_the_api(site: Any, api_key: Callable[..., str], ledger: Ledg
         ("egress", True)
     ]
     status, answer = await call(
-        "PUT", "/config", json={"name": "clock", "enabled": False, "calls_per_day": 2, "approval": "always", "api_key": "tvly-canary"}
+        "PUT",
+        "/config",
+        json={"name": "clock", "enabled": False, "calls_per_day": 2, "approval": "always", "api_key": "tvly-canary"},
     )
     told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None, "approval": "always"}
     told |= {"has_api_key": True}
