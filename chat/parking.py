@@ -136,7 +136,7 @@ def resume(run: LiveRun, journal: dict[str, Any]) -> None:
     Run.objects.filter(id=run.log.run_id, status=Run.Status.WAITING).update(status=Run.Status.QUEUED)
     run.queued, run.resumed, run.earlier = True, True, held.calls
     run.trace = Trace.from_journal(journal)
-    run.transcript.follow(run.trace.at(""))
+    run.transcript.follow(run.trace.at(""), last_only=bool(run.turn.output_schema))
     for one in Approval.objects.filter(run_id=run.log.run_id).exclude(status=Approval.Status.PENDING):
         by = str(one.decided_by or "")
         run.decisions[str(one.id)] = Decision(one.status, one.arguments_hash, by, one.note)  # type: ignore[arg-type]
