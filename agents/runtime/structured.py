@@ -67,7 +67,7 @@ async def run_structured(
     while True:
         step = steps.model(model, len(messages))
         if step.done:
-            answer = _recorded(step)
+            answer = recorded(step)
         else:
             estimate, answer = estimate_messages(messages, turn.client_tools), transcript
             if asked:
@@ -89,7 +89,7 @@ async def run_structured(
     transcript.finish(emit)
 
 
-def _recorded(step: Step) -> Transcript:
+def recorded(step: Step) -> Transcript:
     """What was said in a step of before the run waited. Raises what it had failed with."""
     if not step.ok:
         raise PaasError(step.output)
