@@ -76,7 +76,11 @@ async def run_structured(
             call = ModelCall(estimate, step=step)
             transcript.model_calls.append(call)
             request = ModelRequest(model, messages, granted, turn.parameters, list(turn.client_tools) or None)
-            await _asked(client, request, turn.stream, transcript, shown, call)
+            try:
+                await _asked(client, request, turn.stream, transcript, shown, call)
+            except PaasError as error:
+                steps.end(step, error.code, ok=False)
+                raise
             steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
         problem = None if answer.calls else misfit(answer, turn)
         if problem is None:
