@@ -95,5 +95,4 @@ FORGET = ToolSpec(
     effect="write",
     call=_forget,
 )
-# What is noted of tainted reading is told with doubt, and taints whoever is told it: so a note needs no person's word.
-MEMORY_TOOLS = (BoundTool(REMEMBER, approval="never"), BoundTool(FORGET))
+MEMORY_TOOLS = (BoundTool(REMEMBER), BoundTool(FORGET))
