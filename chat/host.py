@@ -260,7 +260,7 @@ class Host:
             run.trace = run.trace or Trace()
             run.trace.start()
             if run.transcript.steps is None:
-                run.transcript.follow(run.trace.at(""))
+                run.transcript.follow(run.trace.at(""), last_only=bool(run.turn.output_schema))
         run.work = asyncio.create_task(
             engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
         )

@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 # A run that no process holds.
 CLAIM_ONE_SQL = (
     "UPDATE public.usage_reservation SET host = %s, fence = fence + 1, lease_until = now() + %s * interval '1 second' "
-    "WHERE run_id = %s AND state = 'held' AND host IN ('worker', 'approval') RETURNING fence, input_estimate"
+    "WHERE run_id = %s AND state = 'held' AND host IN ('worker', 'approval', 'resume') RETURNING fence, input_estimate"
 )
 TAKE_SQL = "SELECT * FROM public.usage_take_expired(%s, %s * interval '1 second', %s)"
 MOST_AT_ONCE = 50

@@ -453,7 +453,7 @@ async def cancel_turn(actor: Actor, run_id: uuid.UUID) -> None:
         return
     await scope.run_in_tenant(actor.tenant, selectors.run_for, actor, run_id)
     row = await aio.database().fetch_one(actor.tenant, CANCEL_SQL, [run_id])
-    if row is not None and row[0] in (tasks.WORKER, tasks.APPROVAL):
+    if row is not None and row[0] in tasks.UNHELD:
         await recovery.end_unclaimed(here, actor.tenant, run_id)  # nobody has it who could be told
     elif row is not None:
         try:

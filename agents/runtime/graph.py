@@ -21,7 +21,7 @@ from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
-from agents.runtime.structured import Shown, again, misfit, not_in_schema
+from agents.runtime.structured import Shown, again, misfit, not_in_schema, recorded
 from agents.runtime.trace import Step, Steps, Trace, said
 from agents.tools.gate import AwaitsApproval
 from agents.tools.toolbox import Toolbox
@@ -76,6 +76,7 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         super().__init__()
         self._steps = steps
         self._step: Step | None = None  # of the model's call that was made last
+        self._replayed = False  # and it was made before the run waited
         self._turn = turn
         self._transcript = transcript
         self._emit = emit
@@ -98,6 +99,7 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
             raise PaasError("too_many_steps", details={"limit": limits.steps})
         first = not self._steps.answers
         self._step = step = self._steps.model(request.model.model, len(request.messages))
+        self._replayed = step.done
         if step.done:
             return _answer(step)
         messages = openai_messages([request.system_message] if request.system_message else [])
@@ -172,16 +174,6 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._settled.clear()
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
 
-    def _checked(self) -> dict[str, Any] | None:
-        """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
-        problem = misfit(self._transcript, self._turn) if self._turn.output_schema else None
-        if problem is None:
-            return None
-        if self._again or self._steps.answers >= self._toolbox.limits.steps or self._turn.output_mode == "once":
-            raise not_in_schema(problem)
-        self._no_answer, self._again = problem, True
-        return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
-
     def _answered(self, message: AIMessage, calls: list[Any]) -> None:
         """Write down what the model has said, with the calls as they are carried out."""
         if self._step is None or self._step.done:
@@ -190,6 +182,18 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._steps.end(
             self._step, said(_clean(str(message.text)), _clean(thought), self._transcript.finish_reason, calls)
         )
+
+    def _checked(self) -> dict[str, Any] | None:
+        """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
+        answer = recorded(self._step) if self._step is not None and self._replayed else self._transcript
+        problem = misfit(answer, self._turn) if self._turn.output_schema else None
+        if problem is None:
+            return None
+        no_more = self._steps.answers >= self._toolbox.limits.steps
+        if self._again or no_more or self._turn.output_mode == "once":
+            raise not_in_schema(problem)
+        self._no_answer, self._again = problem, True
+        return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:

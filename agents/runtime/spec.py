@@ -83,12 +83,12 @@ class Turn:
     client_tools: tuple[dict[str, Any], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
+    may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
     memory: bool = False
     tainted: bool = False
     instructions: int = 0
     output_schema: dict[str, Any] = field(default_factory=dict)
     output_mode: str = "live"
-    may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
 
 
 @dataclass(slots=True)
@@ -129,10 +129,13 @@ class Transcript:
     model_calls: list[ModelCall] = field(default_factory=list)
     steps: Steps | None = None
 
-    def follow(self, steps: Steps) -> None:
-        """Write `steps`, beginning with what those of before the run waited have said."""
+    def follow(self, steps: Steps, *, last_only: bool = False) -> None:
+        """Write `steps`, beginning with what those of before the run waited have said; last_only: each takes the place
+        of the one before, as where an answer is to fit a schema."""
         self.steps = steps
         for step in steps.recorded():
+            if last_only:
+                self.text.clear()
             if step.ok:
                 said = step.output
                 if said["text"]:

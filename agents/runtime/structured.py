@@ -17,7 +17,7 @@ import orjson
 
 from agents.runtime.events import TEXT_DELTA, TEXT_DISCARDED, Event
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
-from agents.runtime.trace import Trace, said
+from agents.runtime.trace import Step, Trace, said
 from agents.tools.arguments import problem_with
 from agents.tools.toolbox import Extend
 from core.errors import PaasError
@@ -65,29 +65,39 @@ async def run_structured(
     steps = transcript.steps or Trace().at("")
     reason, asked = "", False
     while True:
-        estimate = estimate_messages(messages, turn.client_tools)
-        if asked:
-            granted = await extend(estimate, turn.max_output_tokens)
-            shown.discard(reason)
         step = steps.model(model, len(messages))
-        call = ModelCall(estimate, step=step)
-        transcript.model_calls.append(call)
-        request = ModelRequest(model, messages, granted, turn.parameters, list(turn.client_tools) or None)
-        try:
-            await _asked(client, request, turn.stream, transcript, shown, call)
-        except PaasError as error:
-            steps.end(step, error.code, ok=False)
-            raise
-        steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
-        problem = None if transcript.calls else misfit(transcript, turn)
+        if step.done:
+            answer = recorded(step)
+        else:
+            estimate, answer = estimate_messages(messages, turn.client_tools), transcript
+            if asked:
+                granted = await extend(estimate, turn.max_output_tokens)
+                shown.discard(reason)
+            call = ModelCall(estimate, step=step)
+            transcript.model_calls.append(call)
+            request = ModelRequest(model, messages, granted, turn.parameters, list(turn.client_tools) or None)
+            try:
+                await _asked(client, request, turn.stream, transcript, shown, call)
+            except PaasError as error:
+                steps.end(step, error.code, ok=False)
+                raise
+            steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
+        problem = None if answer.calls else misfit(answer, turn)
         if problem is None:
             break
         if asked or turn.output_mode == "once":
             raise not_in_schema(problem)
         reason, asked = problem, True
-        messages = [*messages, {"role": "assistant", "content": transcript.content or "-"}, again(problem)]
+        messages = [*messages, {"role": "assistant", "content": answer.content or "-"}, again(problem)]
     shown.release()
     transcript.finish(emit)
+
+
+def recorded(step: Step) -> Transcript:
+    """What was said in a step of before the run waited. Raises what it had failed with."""
+    if not step.ok:
+        raise PaasError(step.output)
+    return Transcript(text=[step.output["text"]], finish_reason=step.output["finish_reason"])
 
 
 async def _asked(
