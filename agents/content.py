@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import uuid
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -19,6 +20,7 @@ from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
 from agents.parameters import FALLBACKS, parameter_problems
+from agents.teams import checked_team, pinned, supervised
 from agents.tools.choice import checked_limits, checked_tools
 from llm.features import TOOLS
 from llm.models import ProviderAccount
@@ -50,6 +52,11 @@ def attributes_of(content: Content) -> dict[str, Any]:
     return found | {"provider_id": uuid.UUID(provider) if provider else None}
 
 
+def settled(content: Content) -> Content:
+    """Content as it is published: a team with its members' versions."""
+    return content | {"team": pinned(content.get("team") or {})}
+
+
 def shown(content: Content) -> Content:
     """Content for people: the provider by its name, null where it is none of this workspace's any more."""
     provider = ProviderAccount.objects.filter(pk=content["provider"]).first() if content.get("provider") else None
@@ -59,8 +66,8 @@ def shown(content: Content) -> Content:
     return ordered | {"provider": provider.name if provider else None} if "provider" in content else ordered
 
 
-def taken(asked: Content) -> tuple[Content, Faults]:
-    """(what somebody asked for, with the provider by id; what is wrong with it, by field).
+def taken(asked: Content, slug: str = "") -> tuple[Content, Faults]:
+    """(what somebody asked for, with the provider by id; what is wrong with it, by field). slug: of the agent.
 
     Only the fields that are there are judged: a draft may be unfinished.
     """
@@ -75,7 +82,11 @@ def taken(asked: Content) -> tuple[Content, Faults]:
             faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
         else:
             wanted["provider"] = str(account.pk)
-    for name, check in (("tools", checked_tools), ("limits", checked_limits)):
+    for name, check in (
+        ("tools", checked_tools),
+        ("limits", checked_limits),
+        ("team", partial(checked_team, slug=slug)),
+    ):
         if name in wanted and name not in faults:
             try:
                 wanted[name] = check(wanted[name])
@@ -93,26 +104,52 @@ def taken(asked: Content) -> tuple[Content, Faults]:
     return wanted, faults | faults_of(wanted, given)
 
 
-def faults_of(content: Content, names: set[str] | None = None) -> Faults:
-    """What is wrong with these fields (all of them: is it whole?), a list of sentences for each."""
+def faults_of(content: Content, names: set[str] | None = None, slug: str = "") -> Faults:
+    """What is wrong with these fields (all of them: is it whole?), a list of sentences for each. slug: of the agent."""
     judged = set(FIELDS) | set(SHOWN) if names is None else names
     found: Faults = {}
     version = AgentVersion(number=1, **attributes_of(content if names is None else _only(content, judged)))
     others = [one.name for one in AgentVersion._meta.concrete_fields if one.name not in judged]
-    _collect(found, version, others)
+    _collect(found, version, [*others, *version.unasked])
     agent = Agent(slug="x", **{name: content[name] for name in SHOWN if name in content})
     _collect(found, agent, [one.name for one in Agent._meta.concrete_fields if one.name not in judged & set(SHOWN)])
     if "parameters" in judged and (problems := parameter_problems(content.get("parameters") or {})):
         found["parameters"] = problems
-    if names is None and content.get("provider") and "provider" not in found:
-        account = ProviderAccount.objects.get(pk=content["provider"])
-        if not account.enabled:
-            found["provider"] = [f"The provider {account.name!r} is switched off."]
-        elif not account.allows(content.get("model", "")):
-            found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
-        if content.get("tools") and TOOLS not in charged_info(account, content.get("model", "")).features:
-            found["tools"] = [f"The model {content.get('model', '')!r} is not known to use tools."]
+    if names is None:
+        found |= team_faults(content, slug)
+        if content.get("provider") and "provider" not in found and not version.unasked:
+            found |= model_faults(content)
     return found
+
+
+def model_faults(content: Content) -> Faults:
+    """What is wrong with a whole version's own model."""
+    found: Faults = {}
+    account, model = ProviderAccount.objects.get(pk=content["provider"]), content.get("model", "")
+    if not account.enabled:
+        found["provider"] = [f"The provider {account.name!r} is switched off."]
+    elif not account.allows(model):
+        found["model"] = [f"The provider {account.name!r} does not allow the model {model!r}."]
+    if TOOLS not in charged_info(account, model).features:
+        if content.get("tools"):
+            found["tools"] = [f"The model {model!r} is not known to use tools."]
+        elif supervised(content.get("team") or {}):
+            found["model"] = [f"The model {model!r} is not known to use tools, and so cannot be a supervisor."]
+    return found
+
+
+def team_faults(content: Content, slug: str) -> Faults:
+    """What is wrong with a whole version's team."""
+    try:
+        team = checked_team(content.get("team"), slug)
+    except ValidationError as error:
+        return {"team": error.messages}
+    if team and not supervised(team):
+        if content.get("tools"):
+            return {"tools": ["Only a team with a supervisor has tools of its own. Give them to its members."]}
+        if (content.get("parameters") or {}).get(FALLBACKS):
+            return {"parameters": ["Only a team with a supervisor has fallbacks of its own. Give them to its members."]}
+    return {}
 
 
 def differences(before: Content, after: Content) -> list[dict[str, Any]]:

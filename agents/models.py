@@ -48,7 +48,7 @@ class AgentVersion(models.Model):
     built-in agent's, or one that only keeps imported conversations. number: published ones count from 1; 0 is a draft
     as somebody tried it, kept because runs point to it. restores: the version whose content it brought back. tools:
     [{"name", "settings"}], of agents/tools/registry.py. limits: fields of agents.tools.spec.RunLimits; what is left out
-    is its default.
+    is its default. team: of an agent that is one (agents/teams.py); its members are those versions for ever.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -60,6 +60,7 @@ class AgentVersion(models.Model):
     parameters = models.JSONField(default=dict, blank=True)
     tools = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     limits = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    team = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     note = models.CharField(max_length=500, blank=True, default="", db_default="")
     restores = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.CharField(max_length=80, blank=True)
@@ -75,6 +76,11 @@ class AgentVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id} v{self.number}"
+
+    @property
+    def unasked(self) -> list[str]:
+        """The fields that it does without, because no model of its own is asked: of a team without a supervisor."""
+        return ["provider", "model"] if self.team and self.team.get("mode") != "supervisor" else []
 
 
 class McpServer(models.Model):

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
 from llm import features
 from llm.catalog import ModelInfo
@@ -33,6 +34,14 @@ def checked_tools(value: Any) -> tuple[dict[str, Any], ...]:
     if len(set(names)) != len(names):
         raise invalid("tools", "Two tools have the same name.")
     return found
+
+
+def check_agent(spec: AgentSpec, tools: tuple[dict[str, Any], ...]) -> None:
+    """Raises unsupported_parameter where nobody could call the caller's tools: members of a team are not given them."""
+    if tools and not spec.asks:
+        raise unsupported(
+            "tools", "This agent is a team without a supervisor, and only a supervisor can use your tools."
+        )
 
 
 def _tool(tool: Any, where: str) -> dict[str, Any]:

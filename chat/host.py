@@ -24,6 +24,7 @@ from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
+from agents.runtime.team import run_team
 from chat import finish, steps, tasks
 from chat.fallbacks import client_of_run
 from chat.finish import Continued
@@ -32,6 +33,7 @@ from chat.log import LogWriter, RunLog, encode_events
 from chat.places import Places
 from chat.queue import WAIT_SECONDS, RunQueue
 from chat.relay import Relay
+from chat.teams import TeamBacking
 from core import cancelling
 from core.errors import PaasError, from_exception
 from llm import wire
@@ -234,11 +236,12 @@ class Host:
         """The model call; returns the error that ended it, or None. A stop is an error with its code."""
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
-        client = client_of_run(run)
-        tools = steps.toolbox_of(run)
-        run.work = asyncio.create_task(
-            engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
-        )
+        spec, turn, transcript, emit = run.spec, run.turn, run.transcript, run.log.append
+        if spec.team is not None:
+            work = run_team(spec, turn, transcript, emit, TeamBacking(run))
+        else:
+            work = engine.run(client_of_run(run), spec.model, turn, transcript, emit, steps.toolbox_of(run))
+        run.work = asyncio.create_task(work)
         try:
             await run.work
         except asyncio.CancelledError:

@@ -30,7 +30,7 @@ from agents.runtime.events import (
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import embeddings, finish, selectors, tasks
+from chat import embeddings, finish, selectors, tasks, teams
 from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.lock import lock_key
@@ -110,9 +110,13 @@ async def end(
             run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
         )  # it died before its first word, or all of them are lost
     live.stored = min(live.stored, len(live.events))
+    live.events += teams.ends_of_lost(live.events)
     live.relayed = live.released = min(known, len(live.events))
     outcome = _outcome(run, continued, live.events, stopped, error or PaasError("run_interrupted"))
-    used = finish.usage_of(_since(live.events, earlier), input_estimate, info, earlier)
+    if run.version.team:
+        used = finish.usage_of(Transcript(), 0, info, teams.calls_of_lost(earlier, live.events))
+    else:
+        used = finish.usage_of(_since(live.events, earlier), input_estimate, info, earlier)
     outcome = replace(outcome, usage=used | outcome.usage)
     done = await finish.finish(live, outcome)
     if done:

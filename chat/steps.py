@@ -6,11 +6,13 @@ was used is known (chat/recovery.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from psycopg.types.json import Jsonb
 
+from agents.runtime.spec import ModelCall
 from agents.tools.journal import Journal
 from agents.tools.spec import ToolContext
 from agents.tools.toolbox import Toolbox
@@ -33,35 +35,48 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
         return None
     context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
 
-    async def extend(estimate: int, wanted: int) -> int:
-        return await _extend(run, estimate, wanted)
+    async def extend(call: ModelCall, wanted: int) -> int:
+        if not run.transcript.model_calls:
+            return wanted  # start_turn has held the first one
+        events = len(run.log.events)
+        calls = [usage_of_call(one, run.spec.info) | {"upto": events} for one in run.transcript.model_calls]
+        return await step(run, Step(call.input_estimate, wanted, calls, terms_of(run.spec.info)))
 
     return Toolbox(spec.tools, context, spec.limits, extend, Journal())
 
 
-async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:
-    """How much the next call may write. Raises quota_exceeded, run_token_limit, run_interrupted."""
-    used = [usage_of_call(call, run.spec.info) for call in run.transcript.model_calls]
-    events = len(run.log.events)
-    calls = [call | {"upto": events} for call in used]
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a run is about to ask a model: an estimate of what that reads, the most it may write, the run's calls so far
+    and the prices of this one, as public.usage_step takes them."""
+
+    estimate: int
+    wanted: int
+    calls: list[dict[str, Any]]
+    terms: dict[str, Any]
+
+
+async def step(run: LiveRun, asked: Step) -> int:
+    """Hold it; how much it may write. Raises quota_exceeded, model_unpriced, run_token_limit, run_interrupted."""
     row = await aio.database().fetch_one(
         run.log.tenant,
         STEP_SQL,
         [
             run.log.run_id,
             run.log.fence,
-            estimate,
-            wanted,
+            asked.estimate,
+            asked.wanted,
             run.spec.limits.tokens,
-            Jsonb(calls, dumps=orjson.dumps),
-            Jsonb(terms_of(run.spec.info)),
+            Jsonb(asked.calls, dumps=orjson.dumps),
+            Jsonb(asked.terms, dumps=orjson.dumps),
         ],
     )
     answer: dict[str, Any] | None = row[0] if row is not None else None
     if answer is None:
         raise PaasError("run_interrupted")
-    if answer.get("code") == "quota_exceeded":
-        raise refusal("quota_exceeded", answer.get("limit"), estimate)
-    if "code" in answer:
-        raise PaasError(answer["code"])
+    code = answer.get("code")
+    if code in ("quota_exceeded", "model_unpriced"):
+        raise refusal(code, answer.get("limit"), asked.estimate)
+    if code:
+        raise PaasError(code)
     return int(answer["granted"])

@@ -8,7 +8,6 @@ side and sends the model what came of them.
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Sequence
@@ -20,9 +19,9 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
+from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
 from agents.tools.toolbox import Toolbox
-from core.errors import PaasError
 from llm.chat_model import WireChatModel, openai_messages
 from llm.deltas import Delta, Finish, TextDelta, ToolCallDelta, UsageReport
 from llm.registry import ChatClient
@@ -51,14 +50,8 @@ async def run_graph(
         on_deltas=loop.absorb,
     )
     agent = create_agent(chat_model, [*toolbox.offers, *turn.client_tools], middleware=[loop])
-    deadline = asyncio.timeout(toolbox.limits.seconds)
-    try:
-        async with deadline:
-            await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        raise PaasError("run_too_long") from None
+    async with in_time(toolbox.limits):
+        await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
     if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
     transcript.finish(emit)
@@ -76,28 +69,31 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._handed = {tool["function"]["name"] for tool in turn.client_tools}
         self._open: set[int] = set()
         self._broken = False  # the next text begins a paragraph
-        self._asked_tools = 0
+        self._tally = toolbox.tally or Tally(toolbox.limits)
+        self._call = ModelCall(0)  # the one that is being made
+        self._asked = 0  # calls of tools, and which one is which
+        self._numbers: dict[str, int] = {}
 
     # --- the model --------------------------------------------------------------------------------------------
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         """One call of the model, for as much as is left to write."""
-        calls, limits, turn = self._transcript.model_calls, self._toolbox.limits, self._turn
-        if len(calls) >= limits.steps:
-            raise PaasError("too_many_steps", details={"limit": limits.steps})
+        turn = self._turn
+        self._tally.step()
         messages = openai_messages([request.system_message] if request.system_message else [])
         messages += openai_messages(request.messages)
-        estimate = estimate_messages(messages, (*self._toolbox.offers, *turn.client_tools))
-        granted = turn.max_output_tokens
-        if calls:
-            granted = await self._toolbox.extend(estimate, granted)
-        calls.append(ModelCall(estimate))
+        self._call = ModelCall(estimate_messages(messages, (*self._toolbox.offers, *turn.client_tools)))
+        granted = await self._toolbox.extend(self._call, turn.max_output_tokens)
+        self._transcript.model_calls.append(self._call)
         self._open.clear()
         self._broken = bool(self._transcript.text)
-        return await handler(request.override(model_settings=request.model_settings | {"max_tokens": granted}))
+        try:
+            return await handler(request.override(model_settings=request.model_settings | {"max_tokens": granted}))
+        finally:
+            self._call.ended = True
 
     def absorb(self, batch: Sequence[Delta]) -> None:
         """Book a batch of deltas, and put into the transcript all but usage and calls of the agent's tools."""
-        call = self._transcript.model_calls[-1]
+        call = self._call
         shown: list[Delta] = []
         for delta in batch:
             if isinstance(delta, UsageReport):
@@ -129,16 +125,15 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         asked = [*message.tool_calls, *message.invalid_tool_calls]
         if any(call["name"] in self._handed for call in asked):
             return {"jump_to": "end"}
-        self._asked_tools += len(asked)
-        self._transcript.model_calls[-1].tool_calls = len(asked)
-        most = self._toolbox.limits.tool_calls
-        if self._asked_tools > most:
-            raise PaasError("too_many_tool_calls", details={"limit": most})
+        self._call.tool_calls = len(asked)
+        self._tally.tools(len(asked))
         used: set[str] = set()
         calls = []
         for call in asked:
             call_id = call["id"] if call["id"] and call["id"] not in used else f"call_{uuid.uuid4().hex[:24]}"
             used.add(call_id)
+            self._numbers[_clean(call_id)] = self._asked
+            self._asked += 1
             calls.append(tool_call(name=_clean(call["name"] or ""), args=_readable(call["args"]), id=_clean(call_id)))
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
 
@@ -150,7 +145,7 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._emit([(TOOL_STARTED, call | {"arguments": asked["args"]})])
         begun = time.perf_counter()
         arguments = None if UNREADABLE in asked["args"] else asked["args"]
-        result = await self._toolbox.call(asked["name"], arguments)
+        result = await self._toolbox.call(asked["name"], arguments, self._numbers[asked["id"]])
         told = {"result": None, "error": result.text} if result.is_error else {"result": result.text, "error": None}
         spent = {"ok": not result.is_error, "duration_ms": round((time.perf_counter() - begun) * 1000)}
         self._emit([(TOOL_FINISHED, call | told | spent)])

@@ -11,8 +11,8 @@ from agents.tools.registry import tools_named
 MOST_TOOLS = 32
 # name -> (lowest, highest)
 BOUNDS = {
-    "steps": (1, 50),
-    "tool_calls": (0, 200),
+    "steps": (1, 500),  # those of a team count the calls of all its members
+    "tool_calls": (0, 1000),
     "seconds": (1, 1800),
     "tokens": (1, 10_000_000),
     "tool_seconds": (1, 300),

@@ -24,13 +24,17 @@ class ToolResult:
 
 @dataclass(frozen=True)
 class ToolContext:
-    """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it."""
+    """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it.
+
+    number: which of the calls it is that this agent has asked for in this run, from 0.
+    """
 
     tenant: TenantRef
     actor: Actor
     run_id: uuid.UUID
     agent_slug: str
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class ToolSpec:
     name: 1 to 64 letters, digits, _ or -. parameters: a JSON schema of an object. effect: what a call does to the
     world: it reads what is here, changes something, or asks a host outside. tainted: what it returns comes from
     outside, so nobody vouches for it. call: raises PaasError with a sentence for the model, or anything else, which
-    is only logged; it is cancelled when the run is stopped or its time is up.
+    is only logged; it is cancelled when the run is stopped or its time is up. delegates: another agent of the run does
+    it, so it has the run's time and no entry of its own among the calls of tools.
     """
 
     name: str
@@ -49,6 +54,7 @@ class ToolSpec:
     effect: Effect
     call: Callable[[ToolContext, dict[str, Any]], Awaitable[ToolResult]]
     tainted: bool = False
+    delegates: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import Any
 
 import structlog
 
+from agents.runtime.limits import Tally
+from agents.runtime.spec import ModelCall
 from agents.tools.arguments import problem_with
 from agents.tools.journal import Journal
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult
@@ -24,29 +26,32 @@ log = structlog.get_logger(__name__)
 
 MOST_RESULT_CHARS = 16_000
 CUT = "\n[Cut here: the result has {count:,} characters.]"
-# (an estimate of what the next call of the model reads, the most it may write) -> how much it may write. Raises
-# PaasError where nothing is left.
-Extend = Callable[[int, int], Awaitable[int]]
+# (the next call of the model, the most it may write) -> how much it may write. Raises PaasError where nothing is left.
+Extend = Callable[[ModelCall, int], Awaitable[int]]
 
 
 @dataclass(frozen=True)
 class Toolbox:
-    """The tools of one run. extend: asked before every call of the model but the first. journal: where each call is
-    written down."""
+    """The tools of one run. extend: asked before every call of the model. journal: where each call is written down.
+    tally: counts what is done, where others count along."""
 
     tools: tuple[BoundTool, ...]
     context: ToolContext
     limits: RunLimits
     extend: Extend
     journal: Journal | None = None
+    tally: Tally | None = None
 
     @property
     def offers(self) -> list[dict[str, Any]]:
         """The tools as a model is offered them."""
         return [tool.offer for tool in self.tools]
 
-    async def call(self, name: str, arguments: Any) -> ToolResult:
-        """What the tool says. Raises nothing of the tool's; database_unavailable, when it cannot be written down."""
+    async def call(self, name: str, arguments: Any, number: int = 0) -> ToolResult:
+        """What the tool says. Raises nothing of the tool's; database_unavailable, when it cannot be written down.
+
+        number: as in ToolContext.
+        """
         tool = next((one for one in self.tools if one.spec.name == name), None)
         if tool is None:
             return _error(f"There is no tool {name[:64]!r}. The tools are: {', '.join(self._names)}.")
@@ -54,13 +59,13 @@ class Toolbox:
             return _error("The arguments are not a JSON object. Call the tool again with one.")
         if problem := problem_with(arguments, tool.spec.parameters):
             return _error(f"The arguments do not fit: {problem}")
-        if self.journal is None:
-            return _bounded(await self._carried_out(tool, arguments))
+        if self.journal is None or tool.spec.delegates:
+            return _bounded(await self._carried_out(tool, arguments, number))
         call_id, refused = await self.journal.begin(self.context, tool.spec)
         if refused:
             return _error(refused)
         begun = time.perf_counter()
-        result = _bounded(await self._carried_out(tool, arguments))
+        result = _bounded(await self._carried_out(tool, arguments, number))
         spent = round((time.perf_counter() - begun) * 1000)
         await self.journal.end(self.context, call_id, ok=not result.is_error, milliseconds=spent)
         return result
@@ -69,9 +74,9 @@ class Toolbox:
     def _names(self) -> Sequence[str]:
         return [tool.spec.name for tool in self.tools]
 
-    async def _carried_out(self, tool: BoundTool, arguments: dict[str, Any]) -> Any:
-        context = replace(self.context, settings=tool.settings)
-        seconds = self.limits.tool_seconds
+    async def _carried_out(self, tool: BoundTool, arguments: dict[str, Any], number: int) -> Any:
+        context = replace(self.context, settings=tool.settings, number=number)
+        seconds = None if tool.spec.delegates else self.limits.tool_seconds
         # A task of its own: one that does not end when it is cancelled keeps the run waiting for a moment only.
         work = asyncio.create_task(self._called(tool, context, arguments))
         try:
