@@ -43,7 +43,7 @@ def agent_document(agent: Agent, which: str = "") -> Content:
     if not which:
         which = str(agent.current.number) if agent.current else drafts.DRAFT
     shown = {"name": agent.name, "description": agent.description}
-    said = shown | releases.said_by(agent, which, "version")
+    said: Content = shown | releases.said_by(agent, which, "version")
     account = ProviderAccount.objects.filter(pk=said["provider"]).first() if said["provider"] else None
     provider = {"name": account.name, "kind": account.kind} if account else None
     document = content.shown(said) | {"team": unpinned(said["team"]), "provider": provider}

@@ -20,7 +20,6 @@ from llm.catalog import ModelInfo
 from llm.selectors import provider_ref
 from tenants import limits, scope
 
-
 OWN_MODEL = Q(current__provider__isnull=False) | ~Q(current__team={})  # and no agent that only keeps conversations
 UNAVAILABLE = "The agent {slug}, a member of this team, {what}. Ask an administrator to change the team."
 

@@ -1,8 +1,8 @@
 """What a version of an agent says of its team: `{"mode", "members": [{"agent", "role"}], "rounds", "combiner"}`.
 
-An agent is named by its slug or, as one version of it, as `slug@3`. Publishing pins: what is published names versions, so
-that a member's next version changes no team before somebody publishes the team again. Built-in agents have no versions.
-Bound to the tenant.
+An agent is named by its slug or, as one version of it, as `slug@3`. Publishing pins: what is published names versions,
+so that a member's next version changes no team before somebody publishes the team again. Built-in agents have no
+versions. Bound to the tenant.
 """
 
 from __future__ import annotations

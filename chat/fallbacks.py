@@ -54,7 +54,7 @@ def _can(choice: Choice, spec: AgentSpec, request: TurnRequest) -> bool:
 
 def check_vendors(spec: AgentSpec, stand_ins: tuple[Choice, ...]) -> None:
     """Raises provider_unavailable, and when to come back, where each of the models is being left alone by this process:
-    before anything is held or written, for nothing could answer. Members of a team are looked at when they are asked."""
+    before anything is held or written, for nothing could answer. A team's members are looked at when they are asked."""
     if spec.answer is None and spec.asks:
         asked = ((spec.provider, spec.model), *((one.provider, one.model) for one in stand_ins))
         if wait := min(breaker_for(provider, model).wait for provider, model in asked):

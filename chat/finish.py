@@ -54,6 +54,8 @@ class Outcome:
     message_id: uuid.UUID | None
     usage: dict[str, Any]  # as public.usage_settle takes it
     before: str = ""  # what the answer said already, where it was continued; `content` is what came to it
+    trace: dict[str, Any] | None = None  # agents.runtime.trace.Trace.document
+    tainted: bool = False  # something that it read came from outside
 
     @property
     def shown_usage(self) -> dict[str, Any]:
@@ -96,7 +98,10 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
     stopped = run.stop_code == "cancelled"
     status = "cancelled" if stopped else "failed" if error else "completed"
     reason = {"cancelled": "cancelled", "failed": "error"}.get(status, run.transcript.finish_reason)
-    actor, spec = run.actor, run.spec
+    actor, spec, trace = run.actor, run.spec, run.trace
+    usage = usage_of(run.transcript, run.input_estimate, spec.info)
+    if trace is not None:
+        trace.end_all(error.code if error else status)
     who = {"user_id": actor.user_id, "key_id": actor.key_id, "agent_id": spec.agent_id}
     return Outcome(
         status=status,
@@ -106,8 +111,10 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
         reasoning="".join(run.transcript.reasoning),
         conversation_id=run.conversation_id,
         message_id=message_id_for(run.conversation_id, run.continued),
-        usage=usage_of(run.transcript, run.input_estimate, spec.info) | who,
+        usage=usage | who,
         before=run.continued.content if run.continued else "",
+        trace=trace.document() if trace else None,
+        tainted=trace is not None and any(step.tainted for step in trace.steps),
     )
 
 
@@ -146,7 +153,16 @@ def usage_of(
 
 
 def usage_of_call(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
-    """As `usage_of`, of one call of a model: of the one that the call names, else of `info`'s."""
+    """As `usage_of`, of one call of a model that has ended. What was said of it once stays."""
+    if call.booked is None:
+        call.booked = used_by(call, info)
+        if call.step is not None:
+            call.step.usage = call.booked
+    return call.booked
+
+
+def used_by(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
+    """What one call of a model has used so far, at the prices of the model that it names, else at those of `info`."""
     info = call.choice.info if call.choice else info
     counts = call.report
     if counts is None or any(not 0 <= count <= MOST_TOKENS for count in counts):
@@ -229,6 +245,8 @@ async def finish(run: RunLog, outcome: Outcome) -> bool:
             "reasoning": outcome.reasoning,
             "message_status": MESSAGE_STATUS[outcome.status],
             "usage": outcome.usage,
+            "trace": orjson.dumps(outcome.trace).decode() if outcome.trace else None,
+            "tainted": outcome.tainted,
             "shown_usage": outcome.shown_usage,
             "first_seq": run.stored + 1,
             "last_seq": len(run.events),

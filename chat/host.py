@@ -12,9 +12,10 @@ import os
 import socket
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -25,6 +26,7 @@ from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
 from agents.runtime.team import run_team
+from agents.runtime.trace import Trace
 from chat import finish, steps, tasks
 from chat.fallbacks import client_of_run
 from chat.finish import Continued
@@ -65,6 +67,7 @@ class LiveRun:
     input_estimate: int
     continued: Continued | None = None
     transcript: Transcript = field(default_factory=Transcript)
+    trace: Trace | None = None  # of a run that calls tools
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
     queued: bool = False  # it waits until the database lets it in
@@ -237,10 +240,16 @@ class Host:
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
         spec, turn, transcript, emit = run.spec, run.turn, run.transcript, run.log.append
-        if spec.team is not None:
-            work = run_team(spec, turn, transcript, emit, TeamBacking(run))
+        tools = steps.toolbox_of(run)
+        if tools is not None or spec.team is not None:
+            run.trace = run.trace or Trace()
+        work: Coroutine[Any, Any, None]
+        if spec.team is not None and run.trace is not None:
+            work = run_team(spec, turn, transcript, emit, TeamBacking(run, run.trace))
         else:
-            work = engine.run(client_of_run(run), spec.model, turn, transcript, emit, steps.toolbox_of(run))
+            if run.trace is not None:
+                transcript.follow(run.trace.at(""))
+            work = engine.run(client_of_run(run), spec.model, turn, transcript, emit, tools)
         run.work = asyncio.create_task(work)
         try:
             await run.work

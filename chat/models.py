@@ -32,6 +32,9 @@ class Conversation(models.Model):
     leaf_id = models.UUIDField(null=True, help_text="The last message of the path that is shown; null: not linked.")
     config = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     meta = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    tainted = models.BooleanField(
+        default=False, db_default=False, help_text="One of its runs has read something from outside."
+    )
 
     class Meta:
         indexes = [
@@ -116,6 +119,20 @@ class RunTask(models.Model):
 
     def __str__(self) -> str:
         return f"task of {self.run_id}"
+
+
+class RunTrace(models.Model):
+    """The steps of a run that called tools, as far as it has come: agents.runtime.trace.Trace.document as JSON text.
+
+    tainted: something that it read came from outside, so what it says is not to be trusted with acting.
+    """
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, primary_key=True, related_name="trace")
+    tainted = models.BooleanField(default=False)
+    document = models.TextField()
+
+    def __str__(self) -> str:
+        return f"trace of {self.run_id}"
 
 
 class LetIn(models.Model):

@@ -25,6 +25,7 @@ from agents.runtime.events import (
     RUN_STARTED,
     TEXT_DELTA,
     TOOL_DELTA,
+    TOOL_FINISHED,
     TOOL_STARTED,
     Event,
     run_started,
@@ -213,4 +214,5 @@ def _outcome(run: Run, continued: Continued | None, events: list[Event], stopped
         message_id=finish.message_id_for(run.conversation_id, continued),
         usage=who,
         before=continued.content if continued else "",
+        tainted=any(kind == TOOL_FINISHED and data.get("tainted") for kind, data in events),
     )

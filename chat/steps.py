@@ -36,7 +36,7 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
 
     async def extend(call: ModelCall, wanted: int) -> int:
-        if not run.transcript.model_calls:
+        if call.step is None or call.step.index == 0:
             return wanted  # start_turn has held the first one
         events = len(run.log.events)
         calls = [usage_of_call(one, run.spec.info) | {"upto": events} for one in run.transcript.model_calls]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +26,12 @@ from agents.runtime.events import (
 from agents.runtime.python import client_of
 from agents.runtime.spec import Choice, ModelCall
 from agents.runtime.team import STOPPED, Speaker
+from agents.runtime.trace import Trace
 from agents.tools.journal import Journal
 from agents.tools.spec import BoundTool, ToolContext
 from agents.tools.toolbox import Extend, Toolbox
 from chat import fallbacks
-from chat.finish import usage_of_call
+from chat.finish import usage_of_call, used_by
 from chat.steps import Step, step
 from chat.terms import terms_of
 from core.errors import PaasError
@@ -50,8 +50,9 @@ PRICES = ("input_price", "output_price", "cached_price", "reasoning_price")
 class TeamBacking:
     """An `agents.runtime.team.Backing` for a run that executes here."""
 
-    def __init__(self, run: LiveRun) -> None:
+    def __init__(self, run: LiveRun, trace: Trace) -> None:
         self._run = run
+        self.trace = trace
         # Each step writes down all calls so far, so they come one after the other.
         self._stepping = asyncio.Lock()
 
@@ -118,7 +119,7 @@ def ends_of_lost(events: Iterable[Event]) -> list[Event]:
 def _written(call: ModelCall) -> dict[str, Any]:
     """A call as it is written down."""
     place = {"path": call.path, "speaks": call.speaks, "since": call.since, "estimate": call.input_estimate}
-    return usage_of_call(call, UNKNOWN) | place
+    return (usage_of_call if call.ended else used_by)(call, UNKNOWN) | place
 
 
 def _hold(call: ModelCall) -> dict[str, int]:
@@ -142,6 +143,6 @@ def _counted(written: dict[str, Any], events: list[Event]) -> dict[str, Any]:
         elif kind == TOOL_STARTED and path == written["path"]:
             deltas += estimate_tokens(str(data["arguments"])) + 1
     prices = {name: None if written[name] is None else Decimal(written[name]) for name in PRICES}
-    info: ModelInfo = replace(UNKNOWN, currency=written["currency"], **prices)
+    info = ModelInfo(currency=written["currency"], **prices)  # type: ignore[arg-type]
     counted = usage_of_call(ModelCall(written["estimate"], deltas), info)
     return counted | {name: written[name] for name in ("provider", "model")}

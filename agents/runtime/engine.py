@@ -8,7 +8,9 @@ Skipping the graph pays: it costs 1.6 ms a run and 100 MB in every process (docs
 from __future__ import annotations
 
 from agents.runtime.spec import Emit, Transcript, Turn
+from agents.runtime.trace import said
 from agents.tools.toolbox import Toolbox
+from core.errors import PaasError
 from llm.deltas import ModelRequest
 from llm.registry import ChatClient
 
@@ -18,7 +20,8 @@ async def run(
 ) -> None:
     """Run `turn` to its end, filling `transcript` and handing each batch of events to `emit`.
 
-    toolbox: the agent's tools; with any, it runs as a graph.
+    toolbox: the agent's tools; with any, it runs as a graph. What `transcript.steps` has recorded as ended is not
+    asked or called again, and emits nothing.
 
     Raises PaasError provider_*; cancelling the task closes the vendor's connection. In both cases the
     transcript holds what had come.
@@ -29,6 +32,23 @@ async def run(
         await run_graph(client, model, turn, transcript, emit, toolbox)
         return
     transcript.hands_out = bool(turn.client_tools)
+    if (steps := transcript.steps) is None:
+        await _ask(client, model, turn, transcript, emit)
+        return
+    step = steps.model(model, len(turn.messages))
+    if step.done:  # and the transcript has it (Transcript.follow)
+        if not step.ok:
+            raise PaasError(step.output)
+        return
+    try:
+        await _ask(client, model, turn, transcript, emit)
+    except PaasError as error:
+        steps.end(step, error.code, ok=False)
+        raise
+    steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
+
+
+async def _ask(client: ChatClient, model: str, turn: Turn, transcript: Transcript, emit: Emit) -> None:
     request = ModelRequest(
         model=model,
         messages=turn.messages,

@@ -12,6 +12,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from agents.tools.spec import Effect
+
 VERSION = 1
 
 RUN_QUEUED = "run.queued"
@@ -26,6 +28,8 @@ TOOL_CALLED = "tool.called"
 AGENT_STARTED = "agent.started"
 AGENT_DELTA = "agent.delta"
 AGENT_FINISHED = "agent.finished"
+APPROVAL_REQUESTED = "approval.requested"
+APPROVAL_DECIDED = "approval.decided"
 MESSAGE_COMPLETED = "message.completed"
 RUN_COMPLETED = "run.completed"
 RUN_FAILED = "run.failed"
@@ -83,14 +87,20 @@ class DeltaData(TypedDict):
 
 
 class ToolStartedData(TypedDict):
+    """path: of the member of a team that calls it; without it, the run's own agent does."""
+
     call_id: str
     name: str
     arguments: dict[str, Any]
-    path: NotRequired[str]  # of the member of a team that calls it
+    effect: NotRequired[Effect]
+    path: NotRequired[str]
 
 
 class ToolFinishedData(TypedDict):
-    """What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so."""
+    """What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so.
+
+    tainted: it comes from outside, and from here on tools that write or ask hosts outside wait for a person.
+    """
 
     call_id: str
     name: str
@@ -98,6 +108,8 @@ class ToolFinishedData(TypedDict):
     error: NotRequired[str | None]
     ok: NotRequired[bool]
     duration_ms: NotRequired[int]
+    effect: NotRequired[Effect]
+    tainted: NotRequired[bool]
     path: NotRequired[str]
 
 
@@ -121,8 +133,9 @@ class ToolCalledData(TypedDict):
 
 
 class AgentStartedData(TypedDict):
-    """A member of a team begins. path: where in the team it works, and when: "0.research/1.checker" is the second member
-    of a team that is the first member; "r2.0.writer" the first one in the second round. task: what it is to do, cut."""
+    """A member of a team begins. path: where in the team it works, and when: "0.research/1.checker" is the second
+    member of a team that is the first one; "r2.0.writer" the first one in the second round; "3.writer" of a supervisor
+    the one that its third step asked. task: what it is to do, cut."""
 
     path: str
     slug: str
@@ -148,6 +161,34 @@ class AgentFinishedData(TypedDict):
     content: NotRequired[str | None]
     error: NotRequired[str | None]
     duration_ms: int
+
+
+class ApprovalRequestedData(TypedDict):
+    """A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
+
+    reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen.
+    """
+
+    approval_id: str
+    call_id: str
+    name: str
+    effect: Effect
+    arguments: dict[str, Any]
+    arguments_hash: str
+    reason: Literal["tainted", "policy"]
+    expires_at: str
+    path: NotRequired[str]
+
+
+class ApprovalDecidedData(TypedDict):
+    """by: the person who decided; null when it expired, or when the run has ended before."""
+
+    approval_id: str
+    call_id: str
+    decision: Literal["approved", "denied", "expired"]
+    by: str | None
+    note: str
+    path: NotRequired[str]
 
 
 class MessageCompletedData(TypedDict):
@@ -185,6 +226,8 @@ DATA_TYPES: dict[str, type] = {
     AGENT_STARTED: AgentStartedData,
     AGENT_DELTA: AgentDeltaData,
     AGENT_FINISHED: AgentFinishedData,
+    APPROVAL_REQUESTED: ApprovalRequestedData,
+    APPROVAL_DECIDED: ApprovalDecidedData,
     MESSAGE_COMPLETED: MessageCompletedData,
     RUN_COMPLETED: RunCompletedData,
     RUN_FAILED: RunFailedData,

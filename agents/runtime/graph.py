@@ -21,7 +21,9 @@ from langchain_core.messages.tool import tool_call
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
+from agents.runtime.trace import Step, Steps, Trace, said
 from agents.tools.toolbox import Toolbox
+from core.errors import PaasError
 from llm.chat_model import WireChatModel, openai_messages
 from llm.deltas import Delta, Finish, TextDelta, ToolCallDelta, UsageReport
 from llm.registry import ChatClient
@@ -40,7 +42,8 @@ async def run_graph(
     in the same breath is not run: it asks again when it goes on. Raises also too_many_steps, too_many_tool_calls,
     run_too_long, and what `toolbox.extend` raises.
     """
-    loop = _Loop(turn, transcript, emit, toolbox)
+    steps = transcript.steps or Trace().at("")
+    loop = _Loop(turn, transcript, emit, toolbox, steps)
     transcript.hands_out = bool(turn.client_tools)
     chat_model = WireChatModel(
         client=client,
@@ -50,7 +53,7 @@ async def run_graph(
         on_deltas=loop.absorb,
     )
     agent = create_agent(chat_model, [*toolbox.offers, *turn.client_tools], middleware=[loop])
-    async with in_time(toolbox.limits):
+    async with in_time(toolbox.limits, 0 if steps.path else steps.trace.spent_ms):
         await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
     if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
@@ -60,8 +63,10 @@ async def run_graph(
 class _Loop(AgentMiddleware):  # type: ignore[misc]
     """What happens between the calls of the model: limits, books, events, and the tools."""
 
-    def __init__(self, turn: Turn, transcript: Transcript, emit: Emit, toolbox: Toolbox) -> None:
+    def __init__(self, turn: Turn, transcript: Transcript, emit: Emit, toolbox: Toolbox, steps: Steps) -> None:
         super().__init__()
+        self._steps = steps
+        self._step: Step | None = None  # of the model's call that was made last
         self._turn = turn
         self._transcript = transcript
         self._emit = emit
@@ -70,30 +75,35 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._open: set[int] = set()
         self._broken = False  # the next text begins a paragraph
         self._tally = toolbox.tally or Tally(toolbox.limits)
-        self._call = ModelCall(0)  # the one that is being made
-        self._asked = 0  # calls of tools, and which one is which
-        self._numbers: dict[str, int] = {}
+        self._asking = ModelCall(0)  # the one that is being made
 
     # --- the model --------------------------------------------------------------------------------------------
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         """One call of the model, for as much as is left to write."""
         turn = self._turn
         self._tally.step()
+        self._step = step = self._steps.model(request.model.model, len(request.messages))
+        if step.done:
+            return _answer(step)
         messages = openai_messages([request.system_message] if request.system_message else [])
         messages += openai_messages(request.messages)
-        self._call = ModelCall(estimate_messages(messages, (*self._toolbox.offers, *turn.client_tools)))
-        granted = await self._toolbox.extend(self._call, turn.max_output_tokens)
-        self._transcript.model_calls.append(self._call)
-        self._open.clear()
-        self._broken = bool(self._transcript.text)
+        estimate = estimate_messages(messages, (*self._toolbox.offers, *turn.client_tools))
+        self._asking = call = ModelCall(estimate, step=step)
         try:
+            granted = await self._toolbox.extend(call, turn.max_output_tokens)
+            self._transcript.model_calls.append(call)
+            self._open.clear()
+            self._broken = bool(self._transcript.text)
             return await handler(request.override(model_settings=request.model_settings | {"max_tokens": granted}))
+        except PaasError as error:
+            self._steps.end(step, error.code, ok=False)
+            raise
         finally:
-            self._call.ended = True
+            call.ended = True
 
     def absorb(self, batch: Sequence[Delta]) -> None:
         """Book a batch of deltas, and put into the transcript all but usage and calls of the agent's tools."""
-        call = self._call
+        call = self._asking
         shown: list[Delta] = []
         for delta in batch:
             if isinstance(delta, UsageReport):
@@ -121,36 +131,65 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         """End where a call is the caller's. Otherwise every call gets an id and arguments that can be sent back."""
         message = state["messages"][-1]
         if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
+            self._answered(message, [])
             return None
         asked = [*message.tool_calls, *message.invalid_tool_calls]
         if any(call["name"] in self._handed for call in asked):
+            self._answered(message, message.tool_calls)
             return {"jump_to": "end"}
-        self._call.tool_calls = len(asked)
+        if self._step is not None and not self._step.done:
+            self._asking.tool_calls = len(asked)
         self._tally.tools(len(asked))
         used: set[str] = set()
         calls = []
         for call in asked:
             call_id = call["id"] if call["id"] and call["id"] not in used else f"call_{uuid.uuid4().hex[:24]}"
             used.add(call_id)
-            self._numbers[_clean(call_id)] = self._asked
-            self._asked += 1
             calls.append(tool_call(name=_clean(call["name"] or ""), args=_readable(call["args"]), id=_clean(call_id)))
+        self._answered(message, calls)
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
+
+    def _answered(self, message: AIMessage, calls: list[Any]) -> None:
+        """Write down what the model has said, with the calls as they are carried out."""
+        if self._step is None or self._step.done:
+            return
+        thought = message.additional_kwargs.get("reasoning_content", "")
+        self._steps.end(self._step, said(str(message.text), thought, self._transcript.finish_reason, calls))
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         """One call of a tool, with its events. What it says goes to the model, also that it has failed."""
         asked = request.tool_call
-        call = {"call_id": asked["id"], "name": asked["name"]}
-        self._emit([(TOOL_STARTED, call | {"arguments": asked["args"]})])
-        begun = time.perf_counter()
         arguments = None if UNREADABLE in asked["args"] else asked["args"]
-        result = await self._toolbox.call(asked["name"], arguments, self._numbers[asked["id"]])
+        spec = self._toolbox.named(asked["name"])
+        step = self._steps.tool(asked["id"], asked["name"], arguments, spec.effect if spec else "")
+        if not step.done:
+            await self._call(step, asked)
+        status = "success" if step.ok else "error"
+        return ToolMessage(step.output, name=asked["name"], tool_call_id=asked["id"], status=status)
+
+    async def _call(self, step: Step, asked: Any) -> None:
+        about = ({"effect": step.effect} if step.effect else {}) | ({"path": step.path} if step.path else {})
+        call = {"call_id": asked["id"], "name": asked["name"]}
+        if not step.again:
+            self._emit([(TOOL_STARTED, call | {"arguments": asked["args"]} | about)])
+        begun = time.perf_counter()
+        result = await self._toolbox.call(step)
+        self._steps.end(step, result.text, ok=not result.is_error)
         told = {"result": None, "error": result.text} if result.is_error else {"result": result.text, "error": None}
         spent = {"ok": not result.is_error, "duration_ms": round((time.perf_counter() - begun) * 1000)}
-        self._emit([(TOOL_FINISHED, call | told | spent)])
-        status = "error" if result.is_error else "success"
-        return ToolMessage(result.text, name=asked["name"], tool_call_id=asked["id"], status=status)
+        self._emit([(TOOL_FINISHED, call | told | spent | about | ({"tainted": True} if step.tainted else {}))])
+
+
+def _answer(step: Step) -> AIMessage:
+    """What the model has said in a step of before the run waited. Raises what it had failed with."""
+    if not step.ok:
+        raise PaasError(step.output)
+    calls = [tool_call(name=one["name"], args=one["args"], id=one["id"]) for one in step.output["tool_calls"]]
+    thought = step.output["reasoning"]
+    return AIMessage(
+        step.output["text"], tool_calls=calls, additional_kwargs={"reasoning_content": thought} if thought else {}
+    )
 
 
 def _clean(text: str) -> str:

@@ -59,9 +59,9 @@ class Tally:
 
 
 @asynccontextmanager
-async def in_time(limits: RunLimits) -> AsyncIterator[None]:
-    """The block has `limits.seconds`. Raises run_too_long."""
-    deadline = asyncio.timeout(limits.seconds)
+async def in_time(limits: RunLimits, spent_ms: int = 0) -> AsyncIterator[None]:
+    """The block has what is left of `limits.seconds`. Raises run_too_long."""
+    deadline = asyncio.timeout(max(0.0, limits.seconds - spent_ms / 1000))
     try:
         async with deadline:
             yield

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_CALLED, TOOL_DELTA, Event
+from agents.runtime.trace import Step, Steps
 from agents.tools.spec import BoundTool, RunLimits
 from core.errors import PaasError
 from llm.answer import ToolCall
@@ -137,7 +138,8 @@ class Turn:
 class ModelCall:
     """What one of a run's calls of the model used: as its vendor reported it, or (report None) as it can be counted.
 
-    input_estimate: of what it reads. deltas: pieces of its answer, calls of tools included. The rest is of calls in a
+    input_estimate: of what it reads. deltas: pieces of its answer, calls of tools included. step: of the run's trace.
+    booked: what it used, once it has ended and was written down; that never changes any more. The rest is of calls in a
     team: choice: who is asked. path: by which member. speaks: its words are the run's answer. since: how many events
     the run had before. granted: what it may write. ended: nothing more comes.
     """
@@ -146,6 +148,8 @@ class ModelCall:
     deltas: int = 0
     report: UsageReport | None = None
     tool_calls: int = 0
+    step: Step | None = None
+    booked: dict[str, Any] | None = None
     choice: Choice | None = None
     path: str = ""
     speaks: bool = True
@@ -177,7 +181,8 @@ class Transcript:
     """What a run has produced so far; readable at any moment, also when the run is cut short.
 
     hands_out: the caller has tools, so calls are events; without any, a call is an error of the vendor's.
-    model_calls: of a run with tools, one after the other; empty for a run that asks once.
+    model_calls: of a run with tools, one after the other; empty for a run that asks once. steps: where it is written
+    down what was asked and called; None for a run that only asks once.
     """
 
     text: list[str] = field(default_factory=list)
@@ -191,6 +196,19 @@ class Transcript:
     hands_out: bool = False
     calls: dict[int, ToolCall] = field(default_factory=dict)
     model_calls: list[ModelCall] = field(default_factory=list)
+    steps: Steps | None = None
+
+    def follow(self, steps: Steps) -> None:
+        """Write `steps`, beginning with what those of before the run waited have said."""
+        self.steps = steps
+        for step in steps.recorded():
+            if step.ok:
+                said = step.output
+                if said["text"]:
+                    self.text.append(("\n\n" if self.text else "") + said["text"])
+                if said["reasoning"]:
+                    self.reasoning.append(said["reasoning"])
+                self.finish_reason = said["finish_reason"]
 
     @property
     def content(self) -> str:

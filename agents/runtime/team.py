@@ -1,11 +1,11 @@
 """Runs a team: agents that work on one task together, in one of four modes.
 
-sequential: each reads the task and what the ones before it said; the last one answers. parallel: all at once; a combiner
-answers from their results, or they are joined. iterative: the list again and again, until a member says that it is done.
-supervisor: the team's own model answers, and asks members as it asks tools.
+sequential: each reads the task and what the ones before it said; the last one answers. parallel: all at once; a
+combiner answers from their results, or they are joined. iterative: the list again and again, until a member says that it
+is done. supervisor: the team's own model answers, and asks members as it asks tools.
 
-Members' words are events of their own (`agent.delta`), but for those of whoever is known to give the answer. What begins
-is ended, also when it fails or is stopped. Only agents with tools, and so supervisors, need LangChain.
+Members' words are events of their own (`agent.delta`), but for those of whoever is known to give the answer. What
+begins is ended, also when it fails or is stopped. Only agents with tools, and so supervisors, need LangChain.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from agents.runtime import engine, team_messages
+from agents.runtime import engine, team_messages, trace
 from agents.runtime.events import (
     AGENT_DELTA,
     AGENT_FINISHED,
@@ -31,6 +31,7 @@ from agents.runtime.events import (
 from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import AgentSpec, Choice, Emit, Member, ModelCall, TeamSpec, Transcript, Turn
 from agents.runtime.team_messages import UNTIL_DONE, Messages, Said
+from agents.runtime.trace import Step, Trace
 from agents.tools.spec import BoundTool, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import Extend, Toolbox
 from core.errors import PaasError
@@ -44,8 +45,8 @@ TASK = {"type": "object", "properties": {"task": {"type": "string"}}, "required"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a team an agent works. path: "" is the whole team. speaks: its words are the run's answer. guidance: what
-    it is told beside its own instructions. tally: what it has done."""
+    """Where in a team an agent works. path: "" is the whole team. speaks: its words are the run's answer. guidance:
+    what it is told beside its own instructions. tally: what it has done."""
 
     tally: Tally
     path: str = ""
@@ -69,7 +70,10 @@ class Speaker:
 
 
 class Backing(Protocol):
-    """What a team needs of whoever runs it."""
+    """What a team needs of whoever runs it. trace: of the run; the steps that it has from before the run waited are not
+    made again."""
+
+    trace: Trace
 
     def client(self, speaker: Speaker) -> ChatClient:
         """Who answers for it. Where another model stands in, the speaker and its call are changed to that one."""
@@ -91,7 +95,8 @@ async def run_team(spec: AgentSpec, turn: Turn, transcript: Transcript, emit: Em
     run_too_long and run_token_limit for the members' limits and for the team's.
     """
     messages = turn.messages[1:] if spec.instructions else turn.messages
-    said = await _TeamRun(turn, transcript, emit, backing).agent(spec, messages, Place(Tally(spec.limits)))
+    async with in_time(spec.limits, backing.trace.spent_ms):
+        said = await _TeamRun(turn, transcript, emit, backing).agent(spec, messages, Place(Tally(spec.limits)))
     transcript.finish_reason = said.reason
 
 
@@ -104,13 +109,12 @@ class _TeamRun:
 
     async def agent(self, spec: AgentSpec, messages: Messages, place: Place) -> Said:
         """What an agent answers: with its own model, or as a team."""
-        async with in_time(spec.limits):
-            if spec.asks:
-                return await self._asked(spec, messages, place)
-            assert spec.team is not None
-            place = replace(place, guidance=(*place.guidance, spec.instructions))
-            modes = {"sequential": self._sequential, "parallel": self._parallel, "iterative": self._iterative}
-            return await modes[spec.team.mode](spec.team, messages, place)
+        if spec.asks:
+            return await self._asked(spec, messages, place)
+        assert spec.team is not None
+        place = replace(place, guidance=(*place.guidance, spec.instructions))
+        modes = {"sequential": self._sequential, "parallel": self._parallel, "iterative": self._iterative}
+        return await modes[spec.team.mode](spec.team, messages, place)
 
     # --- the modes ----------------------------------------------------------------------------
     async def _sequential(self, team: TeamSpec, messages: Messages, place: Place) -> Said:
@@ -182,24 +186,32 @@ class _TeamRun:
     # --- a member -----------------------------------------------------------------------------
     async def _member(self, member: Member, messages: Messages, results: Sequence[Said], place: Place) -> Said:
         """What a member says to the messages and to what others have said. Its errors name it."""
-        spec, path = member.spec, place.path
-        task = team_messages.task_in(messages)
-        self._emit([(AGENT_STARTED, {"path": path, "slug": spec.slug, "name": spec.name, "task": task})])
+        spec = member.spec
+        steps = self._backing.trace.at(place.path.rpartition("/")[0])
+        step = steps.agent(place.path, spec.slug, task := team_messages.task_in(messages))
+        if step.done:
+            return _recorded(step)
+        if not step.again:
+            about = {"path": place.path, "slug": spec.slug, "name": spec.name, "task": task}
+            self._emit([(AGENT_STARTED, about)])
         begun = time.perf_counter()
         end: dict[str, Any] = {"ok": False, "content": None, "error": STOPPED}
         role = (team_messages.PART.format(role=member.role),) if member.role else ()
         there = replace(place, guidance=(*place.guidance, *role), tally=Tally(spec.limits, place.tally))
         try:
-            said = await self.agent(spec, team_messages.with_results(messages, results, spec), there)
+            async with in_time(spec.limits):
+                said = await self.agent(spec, team_messages.with_results(messages, results, spec), there)
+            steps.end(step, {"text": said.text, "reason": said.reason})
             end = {"ok": True, "content": None if place.speaks else team_messages.told(said.text), "error": None}
             return said._replace(name=spec.slug)
         except PaasError as error:
             end["error"] = error.message
             told = f"{spec.slug}: {error.message}"
+            steps.end(step, {"code": error.code, "message": told}, ok=False)
             raise PaasError(error.code, told, retry_after=error.retry_after, details=error.details) from error
         finally:
             spent = round((time.perf_counter() - begun) * 1000)
-            self._emit([(AGENT_FINISHED, {"path": path} | end | {"duration_ms": spent})])
+            self._emit([(AGENT_FINISHED, {"path": place.path} | end | {"duration_ms": spent})])
 
     async def _asked(self, spec: AgentSpec, messages: Messages, place: Place) -> Said:
         """What an agent's own model says, with its tools, and its members where it is a supervisor."""
@@ -210,6 +222,10 @@ class _TeamRun:
             if not place.path:  # the caller's tools are for the one who talks to the caller
                 turn = replace(turn, client_tools=self._turn.client_tools)
         speaker, own, tell = Speaker(spec, place, turn, spec.choice), Transcript(), self._teller(place)
+        own.follow(self._backing.trace.at(place.path))
+        if place.speaks:
+            self._transcript.text += own.text
+            self._transcript.reasoning += own.reasoning
 
         async def extend(call: ModelCall, wanted: int) -> int:
             call.choice, call.path, call.speaks = speaker.choice, place.path, place.speaks
@@ -227,25 +243,36 @@ class _TeamRun:
     async def _asked_once(
         self, client: ChatClient, speaker: Speaker, own: Transcript, tell: Emit, extend: Extend
     ) -> None:
-        turn = speaker.turn
+        """As `engine.run` of an agent without tools, with its one call in the books."""
+        turn, steps = speaker.turn, own.steps
+        assert steps is not None
         speaker.place.tally.step()
-        call = ModelCall(estimate_messages(turn.messages))
-        granted = await extend(call, turn.max_output_tokens)
-        request = ModelRequest(speaker.spec.model, turn.messages, granted, turn.parameters)
+        step = steps.model(speaker.spec.model, len(turn.messages))
+        if step.done:
+            if not step.ok:
+                raise PaasError(step.output)
+            return
+        call = ModelCall(estimate_messages(turn.messages), step=step)
         try:
+            granted = await extend(call, turn.max_output_tokens)
+            request = ModelRequest(speaker.spec.model, turn.messages, granted, turn.parameters)
             if turn.stream:
                 async with aclosing(client.stream(request)) as batches:
                     async for batch in batches:
                         own.absorb(call.book(batch), tell)
             else:
                 own.absorb(call.book(await client.complete(request)), tell)
+            own.finish(tell)
+        except PaasError as error:
+            steps.end(step, error.code, ok=False)
+            raise
         finally:
             call.ended = True
-        own.finish(tell)
+        steps.end(step, trace.said(own.content, "".join(own.reasoning), own.finish_reason))
 
     # --- what is told -------------------------------------------------------------------------
     def _teller(self, place: Place) -> Emit:
-        """Takes an agent's events: those of a member carry its path; of who speaks, the words are the answer's."""
+        """Takes an agent's events: a member's words become its own, but for who speaks, whose words are the answer."""
         transcript = self._transcript
 
         def tell(events: Sequence[Event]) -> None:
@@ -253,7 +280,7 @@ class _TeamRun:
             for kind, data in events:
                 transcript.deltas += kind in (TEXT_DELTA, REASONING_DELTA, TOOL_DELTA)
                 if kind not in (TEXT_DELTA, REASONING_DELTA):
-                    found.append((kind, data | {"path": place.path} if place.path else data))
+                    found.append((kind, data))
                 elif place.speaks:
                     (transcript.text if kind == TEXT_DELTA else transcript.reasoning).append(data["text"])
                     found.append((kind, data))
@@ -270,6 +297,13 @@ class _TeamRun:
             self._transcript.text.append(text)
             self._emit([(TEXT_DELTA, {"text": text})])
         return Said("", text, reason)
+
+
+def _recorded(step: Step) -> Said:
+    """What a member said before the run waited. Raises what it had failed with."""
+    if not step.ok:
+        raise PaasError(step.output["code"], step.output["message"])
+    return Said(step.name, step.output["text"], step.output["reason"])
 
 
 def delegation_name(slug: str) -> str:

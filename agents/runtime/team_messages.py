@@ -63,7 +63,7 @@ def turn_of(spec: AgentSpec, messages: Messages, guidance: Sequence[str], whole:
 
 
 def with_results(messages: Messages, results: Sequence[Said], spec: AgentSpec) -> Messages:
-    """The messages for `spec`, with what others have said; cut so that half of what it can read is left for the rest."""
+    """The messages for `spec`, with what others have said, which is cut to half of what it can read."""
     if not results:
         return messages
     room = (_context(spec) // 2 - estimate_messages(messages)) * BYTES_PER_TOKEN

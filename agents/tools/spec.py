@@ -26,7 +26,7 @@ class ToolResult:
 class ToolContext:
     """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it.
 
-    number: which of the calls it is that this agent has asked for in this run, from 0.
+    number: which of the agent's steps in this run the call is; the same one when the run goes on after it has waited.
     """
 
     tenant: TenantRef

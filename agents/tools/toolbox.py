@@ -16,9 +16,10 @@ import structlog
 
 from agents.runtime.limits import Tally
 from agents.runtime.spec import ModelCall
+from agents.runtime.trace import Step
 from agents.tools.arguments import problem_with
 from agents.tools.journal import Journal
-from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult
+from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from core import cancelling
 from core.errors import PaasError
 
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 MOST_RESULT_CHARS = 16_000
 CUT = "\n[Cut here: the result has {count:,} characters.]"
+# What was begun before the run waited and has no end (P48).
+UNKNOWN = "This call was begun before, and nobody knows what came of it. It was not made again."
 # (the next call of the model, the most it may write) -> how much it may write. Raises PaasError where nothing is left.
 Extend = Callable[[ModelCall, int], Awaitable[int]]
 
@@ -47,11 +50,14 @@ class Toolbox:
         """The tools as a model is offered them."""
         return [tool.offer for tool in self.tools]
 
-    async def call(self, name: str, arguments: Any, number: int = 0) -> ToolResult:
-        """What the tool says. Raises nothing of the tool's; database_unavailable, when it cannot be written down.
+    def named(self, name: str) -> ToolSpec | None:
+        """The tool of that name."""
+        return next((one.spec for one in self.tools if one.spec.name == name), None)
 
-        number: as in ToolContext.
-        """
+    async def call(self, step: Step) -> ToolResult:
+        """What the tool says to the call of `step`. Raises nothing of the tool's; database_unavailable, when it cannot
+        be written down."""
+        name, arguments = step.name, step.input
         tool = next((one for one in self.tools if one.spec.name == name), None)
         if tool is None:
             return _error(f"There is no tool {name[:64]!r}. The tools are: {', '.join(self._names)}.")
@@ -59,26 +65,32 @@ class Toolbox:
             return _error("The arguments are not a JSON object. Call the tool again with one.")
         if problem := problem_with(arguments, tool.spec.parameters):
             return _error(f"The arguments do not fit: {problem}")
+        if step.sent and tool.spec.effect != "read":
+            return _error(UNKNOWN)
         if self.journal is None or tool.spec.delegates:
-            return _bounded(await self._carried_out(tool, arguments, number))
+            return await self._made(tool, step)
         call_id, refused = await self.journal.begin(self.context, tool.spec)
         if refused:
             return _error(refused)
         begun = time.perf_counter()
-        result = _bounded(await self._carried_out(tool, arguments, number))
+        result = await self._made(tool, step)
         spent = round((time.perf_counter() - begun) * 1000)
         await self.journal.end(self.context, call_id, ok=not result.is_error, milliseconds=spent)
         return result
+
+    async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
+        step.sent, step.tainted = True, tool.spec.tainted
+        return _bounded(await self._carried_out(tool, step))
 
     @property
     def _names(self) -> Sequence[str]:
         return [tool.spec.name for tool in self.tools]
 
-    async def _carried_out(self, tool: BoundTool, arguments: dict[str, Any], number: int) -> Any:
-        context = replace(self.context, settings=tool.settings, number=number)
+    async def _carried_out(self, tool: BoundTool, step: Step) -> Any:
+        context = replace(self.context, settings=tool.settings, number=step.index)
         seconds = None if tool.spec.delegates else self.limits.tool_seconds
         # A task of its own: one that does not end when it is cancelled keeps the run waiting for a moment only.
-        work = asyncio.create_task(self._called(tool, context, arguments))
+        work = asyncio.create_task(self._called(tool, context, step.input))
         try:
             done, _ = await asyncio.wait({work}, timeout=seconds)
         except asyncio.CancelledError:

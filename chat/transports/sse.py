@@ -10,14 +10,14 @@ from dataclasses import replace
 from django.conf import settings
 
 from accounts import rates
-from chat import http, idempotency, limit_headers, protocol, selectors, turns
+from chat import http, idempotency, limit_headers, protocol, selectors, traces, turns
 from chat.follow import follow
 from chat.http import HttpRequest
 from core.errors import PaasError
 from tenants import scope
 from tenants.scope import TenantRef
 
-RUN_PATH = re.compile(r"/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel)?")
+RUN_PATH = re.compile(r"/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel|/trace)?")
 
 
 async def door(request: HttpRequest) -> None:
@@ -34,10 +34,16 @@ async def door(request: HttpRequest) -> None:
     run_id, what = protocol.parse_uuid(match[1]), match[2]
     _allow(request, "POST" if what == "/cancel" else "GET")
     actor = await request.actor()
-    await rates.admit(actor, {None: "read", "/events": "stream", "/cancel": "write"}[what])
+    await rates.admit(actor, {None: "read", "/events": "stream", "/cancel": "write", "/trace": "read"}[what])
     if what == "/cancel":
         await turns.cancel_turn(actor, run_id)
         await request.respond(202, {"run": {"id": str(run_id)}})
+        return
+    if what == "/trace":
+        trace = await scope.run_in_tenant(request.tenant, traces.trace_of, actor, run_id)
+        kept = request.query.get("download", [""])[0] == "1"
+        named = {"Content-Disposition": f'attachment; filename="run-{run_id}.json"'} if kept else {}
+        await request.respond(200, trace, named)
         return
     run = await scope.run_in_tenant(request.tenant, selectors.run_for, actor, run_id)
     if what is None:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from agents.runtime import engine
-from agents.runtime.spec import Transcript, Turn
+from agents.runtime.spec import ModelCall, Transcript, Turn
 from agents.tools.calculator import CALCULATOR
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import Toolbox
@@ -40,8 +40,8 @@ async def run(
     turn = Turn(messages=[{"role": "user", "content": "2 + 3?"}], max_output_tokens=100, parameters={}, **more)
     client = client_for(ProviderRef(id=uuid7(), kind="scripted"))
 
-    async def extend(estimate: int, wanted: int) -> int:
-        return wanted - 1
+    async def extend(call: ModelCall, wanted: int) -> int:
+        return wanted - 1 if call.step and call.step.index else wanted
 
     context: Any = ToolContext(None, None, uuid7(), "a")  # type: ignore[arg-type]
     try:
@@ -65,9 +65,15 @@ async def test_the_tool_runs_and_every_token_is_an_event() -> None:
         ["It ", "is 5.", Finish("stop"), UsageReport(20, 3, 4, 0)],
     )
     assert [kind for kind, _ in events] == ["text.delta", "tool.started", "tool.finished", "text.delta", "text.delta"]
-    assert events[1][1] == {"call_id": "call-1", "name": "calculator", "arguments": {"expression": "2+3"}}
+    assert events[1][1] == {
+        "call_id": "call-1",
+        "name": "calculator",
+        "arguments": {"expression": "2+3"},
+        "effect": "read",
+    }
     assert events[2][1].pop("duration_ms") < 1000
-    assert events[2][1] == {"call_id": "call-1", "name": "calculator", "ok": True, "result": "5", "error": None}
+    about = {"call_id": "call-1", "name": "calculator", "effect": "read"}
+    assert events[2][1] == about | {"ok": True, "result": "5", "error": None}
     assert transcript.content == "Well.\n\nIt is 5."
     assert transcript.finish_reason == "stop"
     assert [(one.report[:3], one.tool_calls) for one in transcript.model_calls if one.report] == [

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from agents.runtime.spec import ModelCall
+from agents.runtime.trace import Trace
 from agents.tools.journal import Journal
 from agents.tools.registry import BUILTIN
 from agents.tools.spec import BoundTool, RunLimits, ToolContext
@@ -45,7 +47,7 @@ async def test_a_limit_holds_exactly_and_each_call_is_written_down(host: Any, ac
     member = actor("member")
     context = ToolContext(member.tenant, member, uuid7(), "a")
 
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
     tools = tuple(BoundTool(BUILTIN[name]) for name in ("calculator", "clock"))
@@ -54,11 +56,11 @@ async def test_a_limit_holds_exactly_and_each_call_is_written_down(host: Any, ac
         "INSERT INTO agents_toolsetting (id, name, enabled, calls_per_day, calls_per_month, api_key, updated_at) VALUES "
         "(gen_random_uuid(), 'calculator', true, 5, 3, '', now()), (gen_random_uuid(), 'clock', false, NULL, NULL, '', now())"
     )
-    said = await asyncio.gather(
-        *(box.call("calculator", {"expression": one}) for one in ("1+1", "x", "1", "2", "3", "4"))
-    )
+    steps = Trace().at("")
+    asked = [steps.tool(one, "calculator", {"expression": one}) for one in ("1+1", "x", "1", "2", "3", "4")]
+    said = await asyncio.gather(*(box.call(one) for one in asked))
     assert [one.text for one in said].count("This workspace may not call this tool any more today or this month.") == 3
-    assert (await box.call("clock", {})).text == "This tool is switched off in this workspace."
+    assert (await box.call(steps.tool("c", "clock", {}))).text == "This tool is switched off in this workspace."
     use = ledger.one("SELECT * FROM agents_tooluse WHERE calls > 0")
     rows = ledger.rows("SELECT * FROM agents_toolcall ORDER BY id")
     assert (use["name"], use["calls"], use["failed"]) == ("calculator", 3, [row["ok"] for row in rows].count(False))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from agents.runtime.spec import ModelCall
+from agents.runtime.trace import Trace
 from agents.tools.arguments import problem_with
 from agents.tools.calculator import CALCULATOR, calculate
 from agents.tools.clock import CLOCK
@@ -19,10 +21,11 @@ CONTEXT: Any = ToolContext(None, None, uuid7(), "a")  # type: ignore[arg-type]
 
 
 async def call(spec: ToolSpec, arguments: Any, **limits: Any) -> ToolResult:
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
-    return await Toolbox((BoundTool(spec),), CONTEXT, RunLimits(**limits), extend).call(spec.name, arguments)
+    step = Trace().at("").tool("c", spec.name, arguments)
+    return await Toolbox((BoundTool(spec),), CONTEXT, RunLimits(**limits), extend).call(step)
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,7 @@ DOORS: dict[str, Access] = {
     "/api/v1/runs": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
+    "/api/v1/runs/<run>/trace": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
     # MCP
     "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
