@@ -19,6 +19,7 @@ _TENANT_TABLES = (
     "chat_response",
     "chat_idempotencykey",
     "chat_runtask",
+    "chat_runtrace",
     "chat_letin",
     "chat_runsegment",
     "chat_feedback",

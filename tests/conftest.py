@@ -68,7 +68,14 @@ LONG = (
     ),
     ("tests/tenants/test_leak_fuzz.py", "tests/tenants/test_tenancy_contract.py")
     # What loads LangChain (4 s) or a vendor's SDK does so in one worker.
-    + ("tests/agents/test_graph.py", "tests/chat/test_tools.py", "tests/llm/test_chat_model.py", "tests/sdk/"),
+    + (
+        "tests/agents/test_graph.py",
+        "tests/agents/test_team.py",
+        "tests/chat/test_tools.py",
+        "tests/chat/test_team.py",
+        "tests/llm/test_chat_model.py",
+        "tests/sdk/",
+    ),
 )
 
 

@@ -1,8 +1,8 @@
 """Runs a team: agents that work on one task together, in one of four modes.
 
 sequential: each reads the task and what the ones before it said; the last one answers. parallel: all at once; a
-combiner answers from their results, or they are joined. iterative: the list again and again, until a member says that it
-is done. supervisor: the team's own model answers, and asks members as it asks tools.
+combiner answers from their results, or they are joined. iterative: the list again and again, until a member says that
+it is done. supervisor: the team's own model answers, and asks members as it asks tools.
 
 Members' words are events of their own (`agent.delta`), but for those of whoever is known to give the answer. What
 begins is ended, also when it fails or is stopped. Only agents with tools, and so supervisors, need LangChain.
@@ -190,7 +190,9 @@ class _TeamRun:
         steps = self._backing.trace.at(place.path.rpartition("/")[0])
         step = steps.agent(place.path, spec.slug, task := team_messages.task_in(messages))
         if step.done:
-            return _recorded(step)
+            said = _recorded(step)
+            self._transcript.text += [said.text] if place.speaks else []
+            return said
         if not step.again:
             about = {"path": place.path, "slug": spec.slug, "name": spec.name, "task": task}
             self._emit([(AGENT_STARTED, about)])
@@ -202,7 +204,8 @@ class _TeamRun:
             async with in_time(spec.limits):
                 said = await self.agent(spec, team_messages.with_results(messages, results, spec), there)
             steps.end(step, {"text": said.text, "reason": said.reason})
-            end = {"ok": True, "content": None if place.speaks else team_messages.told(said.text), "error": None}
+            text = team_messages.finished(said.text)[0]
+            end = {"ok": True, "content": None if place.speaks else team_messages.told(text), "error": None}
             return said._replace(name=spec.slug)
         except PaasError as error:
             end["error"] = error.message

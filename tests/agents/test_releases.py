@@ -17,7 +17,7 @@ from agents import content, drafts, editing, portable, releases
 from agents.access import agent_for
 from agents.models import Agent, AgentVersion
 from agents.releases import Seen
-from agents.selectors import agent_spec
+from agents.specs import agent_spec
 from agents.services import agent_set
 from core.errors import PaasError
 from llm.services import provider_create, provider_update

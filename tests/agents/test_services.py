@@ -14,7 +14,7 @@ from django.db.utils import ProgrammingError
 
 from accounts.models import AuditEvent
 from agents.models import Agent, AgentVersion
-from agents.selectors import agent_spec
+from agents.specs import agent_spec
 from agents.services import agent_set
 from core.errors import PaasError
 from llm.models import ProviderAccount
