@@ -10,6 +10,7 @@ CHAT_READ = "chat:read"
 CHAT_WRITE = "chat:write"
 AGENTS_EXECUTE = "agents:execute"
 AGENTS_MANAGE = "agents:manage"
+APPROVALS_DECIDE = "approvals:decide"  # on calls of tools that other people's and keys' runs wait with
 KNOWLEDGE_READ = "knowledge:read"
 KNOWLEDGE_WRITE = "knowledge:write"
 USAGE_READ = "usage:read"
@@ -26,6 +27,7 @@ TABLE: dict[str, str] = {
     CHAT_WRITE: "member admin owner",
     AGENTS_EXECUTE: "member admin owner",
     AGENTS_MANAGE: "admin owner",
+    APPROVALS_DECIDE: "admin owner",
     KNOWLEDGE_WRITE: "admin owner",
     USAGE_READ: "admin owner",
     ADMIN_MEMBERS: "admin owner",
@@ -35,8 +37,8 @@ TABLE: dict[str, str] = {
     ADMIN_OWNER: "owner",
 }
 ACTIONS = frozenset(TABLE)
-# No program deletes a workspace or makes an owner, whatever its scopes.
-KEY_ACTIONS = ACTIONS - {ADMIN_OWNER}
+# No program deletes a workspace or makes an owner, or stands in for the person who is to look, whatever its scopes.
+KEY_ACTIONS = ACTIONS - {ADMIN_OWNER, APPROVALS_DECIDE}
 ROLE_ACTIONS: dict[str, frozenset[str]] = {
     role: frozenset(action for action, roles in TABLE.items() if role in roles.split())
     for role in ("viewer", "member", "admin", "owner")

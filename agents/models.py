@@ -146,13 +146,24 @@ class Tool(models.Model):
 
 
 class ToolSetting(models.Model):
-    """What a tenant says about one tool. Without a row it is on and unlimited. 0 calls: none."""
+    """What a tenant says about one tool. Without a row it is on and unlimited. 0 calls: none.
+
+    approval: when a call waits for a person (agents/tools/gate.py).
+    """
+
+    class Approval(models.TextChoices):
+        NEVER = "never"
+        TAINTED = "tainted"  # where text from outside could have asked for it
+        ALWAYS = "always"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=64, unique=True)
     enabled = models.BooleanField(default=True)
     calls_per_day = models.PositiveIntegerField(null=True)
     calls_per_month = models.PositiveIntegerField(null=True)
+    approval = models.CharField(
+        max_length=8, choices=Approval.choices, default=Approval.TAINTED, db_default=Approval.TAINTED
+    )
     api_key = EncryptedTextField(
         blank=True, default="", help_text="For the service behind the tool, where it needs one."
     )

@@ -37,6 +37,7 @@ class Wanted(serializers.Serializer[Any]):
     enabled = serializers.BooleanField(required=False)
     calls_per_day = serializers.IntegerField(min_value=0, max_value=10**9, allow_null=True, required=False)
     calls_per_month = serializers.IntegerField(min_value=0, max_value=10**9, allow_null=True, required=False)
+    approval = serializers.ChoiceField(choices=ToolSetting.Approval.choices, required=False)
     api_key = serializers.CharField(max_length=500, allow_blank=True, required=False, write_only=True)
 
 
@@ -185,6 +186,7 @@ def _view(one: ToolSetting) -> dict[str, Any]:
         "enabled": one.enabled,
         "calls_per_day": one.calls_per_day,
         "calls_per_month": one.calls_per_month,
+        "approval": one.approval,
         "has_api_key": bool(one.api_key),
     }
 

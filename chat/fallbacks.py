@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -72,13 +71,7 @@ def client_of_run(run: LiveRun) -> ChatClient:
         params = [choice.provider_name, choice.model, run.log.run_id, run.log.fence]
         if await aio.database().fetch_one(run.log.tenant, CHANGE_SQL, params) is None:
             raise PaasError("run_interrupted")
-        run.spec = replace(
-            spec,
-            provider=choice.provider,
-            provider_name=choice.provider_name,
-            model=choice.model,
-            info=choice.info,
-        )
+        run.spec = spec.answered_by(choice)
         changed(run, choice, error)
 
     return Chain(choices, change)

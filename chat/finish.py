@@ -99,7 +99,7 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
     status = "cancelled" if stopped else "failed" if error else "completed"
     reason = {"cancelled": "cancelled", "failed": "error"}.get(status, run.transcript.finish_reason)
     actor, spec, trace = run.actor, run.spec, run.trace
-    usage = usage_of(run.transcript, run.input_estimate, spec.info)
+    usage = usage_of(run.transcript, run.input_estimate, spec.info, run.earlier)
     if trace is not None:
         trace.end_all(error.code if error else status)
     who = {"user_id": actor.user_id, "key_id": actor.key_id, "agent_id": spec.agent_id}
@@ -114,7 +114,7 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
         usage=usage | who,
         before=run.continued.content if run.continued else "",
         trace=trace.document() if trace else None,
-        tainted=trace is not None and any(step.tainted for step in trace.steps),
+        tainted=run.tainted,
     )
 
 
@@ -189,7 +189,9 @@ def used_by(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
 
 
 def _named(call: ModelCall) -> dict[str, Any]:
-    asked = {"provider": call.choice.provider_name, "model": call.choice.model} if call.choice else {}
+    """Who was asked, and by which member of a team."""
+    choice = call.choice
+    asked = {"provider": choice.provider_name, "model": choice.model, "path": call.path} if choice else {}
     return asked | ({"tool_calls": call.tool_calls} if call.tool_calls else {})
 
 

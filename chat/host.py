@@ -27,7 +27,8 @@ from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
 from agents.runtime.team import run_team
 from agents.runtime.trace import Trace
-from chat import finish, steps, tasks
+from agents.tools.gate import AwaitsApproval, Decision, Gate
+from chat import finish, parking, steps, tasks
 from chat.fallbacks import client_of_run
 from chat.finish import Continued
 from chat.lock import Locks
@@ -68,12 +69,23 @@ class LiveRun:
     continued: Continued | None = None
     transcript: Transcript = field(default_factory=Transcript)
     trace: Trace | None = None  # of a run that calls tools
+    gate: Gate | None = None
+    decisions: dict[str, Decision] = field(default_factory=dict)  # on what it has waited for
+    earlier: list[dict[str, Any]] = field(default_factory=list)  # what its calls used before it waited
+    resumed: bool = False  # it has waited for a person, and goes on
+    waits: bool = False  # it cannot go on without a person
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"
     queued: bool = False  # it waits until the database lets it in
     stored: bool = False  # what it is to do is in the database, until it begins
     background: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # it was let in, or stopped
+
+    @property
+    def tainted(self) -> bool:
+        """Whether it has read something from outside."""
+        known = self.gate is not None and self.gate.tainted
+        return known or (self.trace is not None and any(step.tainted for step in self.trace.steps))
 
     def stop(self, code: str) -> None:
         """Cancel the model call, or the waiting for it; the run then ends with `code`."""
@@ -202,9 +214,13 @@ class Host:
                     run.stop("moved")
                     run.log.move()
             if run.stop_code != "moved":
-                run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
+                if not run.resumed:
+                    run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
                 error = error or await self._work(run)
             if run.stop_code == "moved":
+                return
+            # Also in a process that stops: who waits for a person is not interrupted.
+            if run.waits and run.stop_code != "cancelled" and await parking.park(run, self.writer) != "stopped":
                 return
             await finish.finish(run.log, finish.outcome_of(run, error))
         except Exception:
@@ -227,7 +243,8 @@ class Host:
 
     async def _wait_for_place(self, run: LiveRun) -> bool:
         """Whether the run has got one of this process's places; not, when it was stopped or has waited too long."""
-        run.log.append([run_queued(self.places.waiting + 1)])
+        if not run.resumed:
+            run.log.append([run_queued(self.places.waiting + 1)])
         place = self.places.ask(run.log.tenant.id)
         run.changed.clear()
         changed = asyncio.create_task(run.changed.wait())
@@ -240,14 +257,15 @@ class Host:
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
         spec, turn, transcript, emit = run.spec, run.turn, run.transcript, run.log.append
-        tools = steps.toolbox_of(run)
+        tools = steps.toolbox_of(run) if spec.team is None else None
         if tools is not None or spec.team is not None:
             run.trace = run.trace or Trace()
+            run.trace.start()
         work: Coroutine[Any, Any, None]
         if spec.team is not None and run.trace is not None:
             work = run_team(spec, turn, transcript, emit, TeamBacking(run, run.trace))
         else:
-            if run.trace is not None:
+            if run.trace is not None and transcript.steps is None:
                 transcript.follow(run.trace.at(""))
             work = engine.run(client_of_run(run), spec.model, turn, transcript, emit, tools)
         run.work = asyncio.create_task(work)
@@ -257,6 +275,8 @@ class Host:
             if run.stop_code in ("cancelled", "moved"):
                 return None
             return PaasError(run.stop_code or "run_interrupted")
+        except AwaitsApproval:
+            run.waits = True
         except PaasError as error:
             return error
         except Exception as error:

@@ -95,6 +95,12 @@ class RunLog:
         del self.events[self._held_from :]
         self.events.extend(events)
 
+    def release_held(self) -> None:
+        """Let out what was held, which is not the end: PostgreSQL has it, and the run waits."""
+        self._held_from = None
+        self.stored = len(self.events)
+        self._writer.mark(self, urgent=True)
+
     def release_end(self) -> None:
         """Let the held end out: PostgreSQL has it."""
         self._held_from = None

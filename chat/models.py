@@ -50,7 +50,8 @@ class Conversation(models.Model):
 
 
 # Not `status__in`: PostgreSQL would write that condition otherwise for a clone of the table than for the table itself.
-UNFINISHED_ROWS = models.Q(status="queued") | models.Q(status="running")
+ACTIVE_ROWS = models.Q(status="queued") | models.Q(status="running")
+UNFINISHED_ROWS = ACTIVE_ROWS | models.Q(status="waiting")
 
 
 class Run(models.Model):
@@ -59,6 +60,7 @@ class Run(models.Model):
     class Status(models.TextChoices):
         QUEUED = "queued"  # waits for a place (chat/queue.py), or for a worker
         RUNNING = "running"
+        WAITING = "waiting"  # for a person's approval: no process has it (chat/approvals.py)
         COMPLETED = "completed"
         FAILED = "failed"
         CANCELLED = "cancelled"
@@ -93,7 +95,7 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["-created_at"], name="run_recent"),
-            models.Index(fields=["status"], condition=UNFINISHED_ROWS, name="run_unfinished"),
+            models.Index(fields=["status"], condition=ACTIVE_ROWS, name="run_unfinished"),
         ]
 
     def __str__(self) -> str:
@@ -105,11 +107,12 @@ class Run(models.Model):
         return self.status in UNFINISHED
 
 
-UNFINISHED = (Run.Status.QUEUED, Run.Status.RUNNING)
+UNFINISHED = (Run.Status.QUEUED, Run.Status.RUNNING, Run.Status.WAITING)
 
 
 class RunTask(models.Model):
-    """What a run that has not begun yet is to do, so that another process can do it; gone once it begins.
+    """What a run that has not begun yet, or waits for a person, is to do, so that another process can do it; gone once
+    it begins, or goes on.
 
     task: `agents.runtime.spec.Turn` as JSON, see chat/tasks.py.
     """
@@ -133,6 +136,47 @@ class RunTrace(models.Model):
 
     def __str__(self) -> str:
         return f"trace of {self.run_id}"
+
+
+class Approval(models.Model):
+    """A call of a tool that waits for a person, or waited.
+
+    user_id, key_id: whose run it is. call_id, path: as the run's events name the call. arguments: JSON text, as they
+    will be sent. arguments_hash: agents.tools.gate.hash_of; who decides names it. decided_by: a person's id.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        APPROVED = "approved"
+        DENIED = "denied"
+        EXPIRED = "expired"  # nobody decided in time, or the run has ended before
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
+    user_id = models.UUIDField(null=True)
+    key_id = models.UUIDField(null=True)
+    call_id = models.TextField()
+    path = models.TextField(blank=True)
+    name = models.CharField(max_length=64)
+    effect = models.CharField(max_length=6)
+    arguments = models.TextField()
+    arguments_hash = models.CharField(max_length=64)
+    reason = models.CharField(max_length=10)
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.PENDING)
+    decided_by = models.UUIDField(null=True)
+    note = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    decided_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["status", "-id"], name="approval_status"),
+            models.Index(fields=["user_id", "-id"], name="approval_own"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of run {self.run_id}: {self.status}"
 
 
 class LetIn(models.Model):

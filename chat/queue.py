@@ -68,7 +68,8 @@ class RunQueue:
             self._tending[tenant.id] = asyncio.create_task(self._tend(tenant))
         self.kick(tenant.id)
         try:
-            async with asyncio.timeout(BACKGROUND_WAIT_SECONDS if run.background else WAIT_SECONDS):
+            patient = run.background or run.resumed
+            async with asyncio.timeout(BACKGROUND_WAIT_SECONDS if patient else WAIT_SECONDS):
                 await run.changed.wait()
         except TimeoutError:
             return PaasError("too_many_runs", retry_after=5)
@@ -121,4 +122,6 @@ class RunQueue:
             run, (known, at) = waiting.get(run_id), told.get(run_id, (0, 0.0))
             if run is not None and place != known and (not known or now - at >= TELL_SECONDS):
                 told[run_id] = place, now
+                if run.resumed:
+                    continue  # its followers know that it waited
                 run.log.append([run_queued(place)])

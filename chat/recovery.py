@@ -31,7 +31,7 @@ from agents.runtime.events import (
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import embeddings, finish, selectors, tasks, teams
+from chat import embeddings, finish, parking, selectors, tasks, teams
 from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.lock import lock_key
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 # A run that no process holds.
 CLAIM_ONE_SQL = (
     "UPDATE public.usage_reservation SET host = %s, fence = fence + 1, lease_until = now() + %s * interval '1 second' "
-    "WHERE run_id = %s AND state = 'held' AND host = 'worker' RETURNING fence, input_estimate"
+    "WHERE run_id = %s AND state = 'held' AND host IN ('worker', 'approval') RETURNING fence, input_estimate"
 )
 TAKE_SQL = "SELECT * FROM public.usage_take_expired(%s, %s * interval '1 second', %s)"
 MOST_AT_ONCE = 50
@@ -80,7 +80,7 @@ async def sweep(host: Host) -> int:
 
 
 async def end_unclaimed(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> None:
-    """Stop a run that waits for a worker. One that a worker has taken meanwhile is stopped there."""
+    """Stop a run that waits for a worker or a person. One that a worker has taken meanwhile is stopped there."""
     row = await aio.database().fetch_one(tenant, CLAIM_ONE_SQL, [host.id, LEASE_SECONDS, run_id])
     if row is not None:
         await end(host, tenant, run_id, row[0], row[1], stopped=True)
@@ -110,6 +110,9 @@ async def end(
         live.events.append(
             run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
         )  # it died before its first word, or all of them are lost
+    if run.status == Run.Status.WAITING:
+        live.events += parking.closing(live.events)
+        error = error or PaasError("approval_expired")
     live.stored = min(live.stored, len(live.events))
     live.events += teams.ends_of_lost(live.events)
     live.relayed = live.released = min(known, len(live.events))

@@ -13,6 +13,7 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from agents.runtime.spec import ModelCall
+from agents.tools.gate import Gate, tainting
 from agents.tools.journal import Journal
 from agents.tools.spec import ToolContext
 from agents.tools.toolbox import Toolbox
@@ -25,6 +26,7 @@ from usage.standings import refusal
 if TYPE_CHECKING:
     from chat.host import LiveRun
 
+TAINT_SQL = "SELECT run_taint(%s)"
 STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
 
 
@@ -34,15 +36,37 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     if not spec.tools:
         return None
     context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
+    run.gate = gate_of(run)
 
     async def extend(call: ModelCall, wanted: int) -> int:
         if call.step is None or call.step.index == 0:
             return wanted  # start_turn has held the first one
-        events = len(run.log.events)
-        calls = [usage_of_call(one, run.spec.info) | {"upto": events} for one in run.transcript.model_calls]
-        return await step(run, Step(call.input_estimate, wanted, calls, terms_of(run.spec.info)))
+        return await step(run, Step(call.input_estimate, wanted, calls_of(run), terms_of(run.spec.info)))
 
-    return Toolbox(spec.tools, context, spec.limits, extend, Journal())
+    return Toolbox(spec.tools, context, spec.limits, extend, Journal(), run.gate)
+
+
+def gate_of(run: LiveRun) -> Gate:
+    """What says which of the run's calls of tools wait for a person."""
+    tenant, run_id = run.log.tenant, run.log.run_id
+
+    async def begins_tainted() -> bool:
+        if tainting(run.turn.messages):
+            return True
+        row = await aio.database().fetch_one(tenant, TAINT_SQL, [run_id])
+        return row is None or bool(row[0])
+
+    return Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, tainted=run.tainted)
+
+
+def calls_of(run: LiveRun) -> list[dict[str, Any]]:
+    """What the run's calls of models have used, those of before it waited first, as usage_step and usage_park keep it.
+
+    upto: how many events of its log they account for. Only when no call is being answered.
+    """
+    own = [usage_of_call(call, run.spec.info) for call in run.transcript.model_calls]
+    events = len(run.log.events)
+    return [call | {"upto": events} for call in (*run.earlier, *own)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from tenants.scope import TenantRef
 
 # The `host` of reservations that no process holds: any worker may take them. Also where workers hear that there is one.
 WORKER = "worker"
+APPROVAL = "approval"  # those that wait for a person (chat/parking.py)
 # How long a run may wait until a worker takes it; afterwards chat.recovery ends it.
 BACKGROUND_LEASE_SECONDS = 24 * 3600
 WORKER_LEASE_SECONDS = 600  # of one that somebody waits for
@@ -27,9 +28,10 @@ BEGUN_SQL = (
     "DELETE FROM chat_runtask t USING public.usage_reservation r "
     "WHERE t.run_id = %s AND r.run_id = t.run_id AND r.fence = %s AND r.state = 'held' RETURNING t.run_id"
 )
-# The fence rises, so that nothing is written from here any more.
+# The fence rises, so that nothing is written from here any more. One that waits for a person has begun.
 HAND_OVER_SQL = (
-    "WITH t AS (SELECT run_id FROM chat_runtask WHERE run_id = %s FOR UPDATE) "
+    "WITH t AS (SELECT t.run_id FROM chat_runtask t JOIN chat_run c ON c.id = t.run_id "
+    "WHERE t.run_id = %s AND c.status <> 'waiting' FOR UPDATE OF t) "
     "UPDATE public.usage_reservation r SET host = 'worker', fence = r.fence + 1, "
     "lease_until = now() + %s * interval '1 second' "
     "FROM t WHERE r.run_id = t.run_id AND r.fence = %s AND r.state = 'held' RETURNING r.fence"
@@ -62,13 +64,15 @@ def turn_of(task: dict[str, Any]) -> Turn:
     return with_history(turn, task["instructions"], task["history"], task["granted"])
 
 
+def whole(turn: Turn, input_tokens: int) -> dict[str, Any]:
+    """A turn whose history is known, as JSON."""
+    known = {"history": [], "granted": turn.max_output_tokens, "input_tokens": input_tokens}
+    return task_of(turn, len(turn.messages)) | known
+
+
 async def store(tenant: TenantRef, run_id: uuid.UUID, turn: Turn, input_tokens: int) -> None:
     """Write down what a run that waits is to do, so that a worker can go on with it."""
-    task = task_of(turn, len(turn.messages)) | {
-        "history": [],
-        "granted": turn.max_output_tokens,
-        "input_tokens": input_tokens,
-    }
+    task = whole(turn, input_tokens)
     await aio.database().fetch_one(tenant, STORE_SQL, [run_id, Jsonb(task, dumps=orjson.dumps)])
 
 

@@ -32,7 +32,7 @@ from agents.tools.spec import BoundTool, ToolContext
 from agents.tools.toolbox import Extend, Toolbox
 from chat import fallbacks
 from chat.finish import usage_of_call, used_by
-from chat.steps import Step, step
+from chat.steps import Step, gate_of, step
 from chat.terms import terms_of
 from core.errors import PaasError
 from llm.catalog import UNKNOWN, ModelInfo
@@ -53,6 +53,7 @@ class TeamBacking:
     def __init__(self, run: LiveRun, trace: Trace) -> None:
         self._run = run
         self.trace = trace
+        run.gate = gate_of(run)
         # Each step writes down all calls so far, so they come one after the other.
         self._stepping = asyncio.Lock()
 
@@ -75,13 +76,19 @@ class TeamBacking:
 
         able = [one for one in spec.fallbacks if one.key in run.turn.fallbacks]
         able = [one for one in able if TOOLS in one.info.features or not (spec.tools or spec.team)]
-        return Chain([spec.choice, *able], change)
+        choices = [spec.choice, *able]
+        for call in run.earlier:  # whoever has begun to answer before the run waited stays the member's model
+            if call.get("path") == speaker.place.path:
+                asked = (call["provider"], call["model"])
+                choices = [one for one in (spec.choice, *spec.fallbacks) if (one.provider_name, one.model) == asked]
+        speaker.choice = choices[0]
+        return Chain(choices, change)
 
     def toolbox(self, speaker: Speaker, tools: tuple[BoundTool, ...], extend: Extend) -> Toolbox:
         """The speaker's tools, with the rights of whoever asked the team."""
         run, spec = self._run, speaker.spec
         context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
-        return Toolbox(tools, context, spec.limits, extend, Journal(), speaker.place.tally)
+        return Toolbox(tools, context, spec.limits, extend, Journal(), run.gate, speaker.place.tally)
 
     async def hold(self, call: ModelCall, wanted: int) -> int:
         """As `step`."""
@@ -93,7 +100,10 @@ class TeamBacking:
         assert choice is not None
         call.since = len(run.log.events)
         terms = terms_of(choice.info) | {"primary": run.spec.info.currency, "call": _written(call)}
-        calls = [_written(one) | ({} if one.ended else _hold(one)) for one in run.transcript.model_calls]
+        calls = [
+            *run.earlier,
+            *(_written(one) | ({} if one.ended else _hold(one)) for one in run.transcript.model_calls),
+        ]
         call.granted = await step(run, Step(call.input_estimate, wanted, calls, terms))
         run.transcript.model_calls.append(call)
         return call.granted

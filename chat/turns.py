@@ -50,6 +50,8 @@ TITLE_CHARS = 60
 ROOT = uuid.UUID(int=0)  # as a parent: no message
 # Vendors differ in what they make of a last message that is the model's own; this one they all understand.
 CONTINUE = "Continue your last message exactly where it stops. Repeat nothing of it and add no introduction."
+# Doors whose protocol has no way to say that a call waits for a person; there such calls are refused to the model.
+ANSWERS_AT_ONCE = frozenset({"openai", "responses", "phase1", "mcp"})
 # Parameters of a request that reach the model: of sampling, and what chat/client_tools.py checks.
 PARAMETERS = (
     *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "thinking"),
@@ -175,6 +177,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         client_tools=request.tools,
         options=request.options,
         fallbacks=tuple(one.key for one in stand_ins),
+        may_wait=request.door not in ANSWERS_AT_ONCE,
     )
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
@@ -389,7 +392,7 @@ async def cancel_turn(actor: Actor, run_id: uuid.UUID) -> None:
         return
     await scope.run_in_tenant(actor.tenant, selectors.run_for, actor, run_id)
     row = await aio.database().fetch_one(actor.tenant, CANCEL_SQL, [run_id])
-    if row is not None and row[0] == tasks.WORKER:
+    if row is not None and row[0] in (tasks.WORKER, tasks.APPROVAL):
         await recovery.end_unclaimed(here, actor.tenant, run_id)  # nobody has it who could be told
     elif row is not None:
         try:

@@ -17,7 +17,7 @@ from accounts.actors import Actor
 from accounts.keys import standing_actor
 from accounts.selectors import actor_of_user
 from agents.runtime.spec import AgentSpec
-from chat import recovery, selectors, tasks
+from chat import parking, recovery, selectors, tasks
 from chat.finish import Continued
 from chat.host import LEASE_SECONDS, Host, LiveRun
 from chat.models import Run, RunTask
@@ -103,6 +103,8 @@ async def _begin(
     live.lease_until = asked_at + LEASE_SECONDS
     found = LiveRun(live, actor, spec, tasks.turn_of(task), run.conversation_id, task["input_tokens"], continued)
     found.queued, found.stored, found.background = run.status == Run.Status.QUEUED, True, run.background
+    if "journal" in task:
+        await scope.run_in_tenant(tenant, parking.resume, found, task["journal"])
     host.execute(found)
 
 

@@ -148,6 +148,15 @@ ERRORS: dict[str, ErrorSpec] = {
         "conflict_error",
         True,
     ),
+    "approval_decided": ErrorSpec(
+        409, "Somebody has decided on this call already. Look again to see how.", "conflict_error"
+    ),
+    "approval_mismatch": ErrorSpec(
+        409, "This is not the hash of the arguments that wait. Look at them again before you decide.", "conflict_error"
+    ),
+    "approval_expired": ErrorSpec(
+        409, "A call of a tool waited for a person's approval, and nobody gave it in time. Ask again.", "conflict_error"
+    ),
     "idempotency_in_progress": ErrorSpec(
         409,
         "A request with this idempotency key is just being begun. Send it again in a second.",

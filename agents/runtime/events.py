@@ -252,3 +252,8 @@ def run_started(
     conversation = str(conversation_id) if conversation_id else None
     data = {"agent": {"slug": slug, "name": name}, "model": model, "conversation_id": conversation}
     return RUN_STARTED, data | ({"continues": str(continues)} if continues else {})
+
+
+def approval_decided(call: dict[str, Any], decision: str, by: str | None, note: str) -> Event:
+    """What was decided on a call. call: approval_id, call_id, and path where it has one."""
+    return APPROVAL_DECIDED, call | {"decision": decision, "by": by, "note": note}

@@ -8,6 +8,7 @@ side and sends the model what came of them.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
 from agents.runtime.trace import Step, Steps, Trace, said
+from agents.tools.gate import AwaitsApproval
 from agents.tools.toolbox import Toolbox
 from core.errors import PaasError
 from llm.chat_model import WireChatModel, openai_messages
@@ -40,7 +42,7 @@ async def run_graph(
 
     A call of one of the caller's own tools is handed out and ends the turn; what the model asked of the agent's tools
     in the same breath is not run: it asks again when it goes on. Raises also too_many_steps, too_many_tool_calls,
-    run_too_long, and what `toolbox.extend` raises.
+    run_too_long, what `toolbox.extend` raises, and AwaitsApproval once every other call of an answer has ended.
     """
     steps = transcript.steps or Trace().at("")
     loop = _Loop(turn, transcript, emit, toolbox, steps)
@@ -76,6 +78,8 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._broken = False  # the next text begins a paragraph
         self._tally = toolbox.tally or Tally(toolbox.limits)
         self._asking = ModelCall(0)  # the one that is being made
+        self._running = 0  # calls of the last answer that have neither ended nor wait for a person
+        self._settled = asyncio.Event()
 
     # --- the model --------------------------------------------------------------------------------------------
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
@@ -147,6 +151,8 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
             used.add(call_id)
             calls.append(tool_call(name=_clean(call["name"] or ""), args=_readable(call["args"]), id=_clean(call_id)))
         self._answered(message, calls)
+        self._running = len(calls)
+        self._settled.clear()
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
 
     def _answered(self, message: AIMessage, calls: list[Any]) -> None:
@@ -154,7 +160,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         if self._step is None or self._step.done:
             return
         thought = message.additional_kwargs.get("reasoning_content", "")
-        self._steps.end(self._step, said(str(message.text), thought, self._transcript.finish_reason, calls))
+        self._steps.end(
+            self._step, said(_clean(str(message.text)), _clean(thought), self._transcript.finish_reason, calls)
+        )
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
@@ -163,10 +171,21 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         arguments = None if UNREADABLE in asked["args"] else asked["args"]
         spec = self._toolbox.named(asked["name"])
         step = self._steps.tool(asked["id"], asked["name"], arguments, spec.effect if spec else "")
-        if not step.done:
-            await self._call(step, asked)
+        try:
+            if not step.done:
+                await self._call(step, asked)
+        except AwaitsApproval:
+            self._leave()
+            await self._settled.wait()  # what the others do is not lost
+            raise
+        self._leave()
         status = "success" if step.ok else "error"
         return ToolMessage(step.output, name=asked["name"], tool_call_id=asked["id"], status=status)
+
+    def _leave(self) -> None:
+        self._running -= 1
+        if self._running <= 0:
+            self._settled.set()
 
     async def _call(self, step: Step, asked: Any) -> None:
         about = ({"effect": step.effect} if step.effect else {}) | ({"path": step.path} if step.path else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_CALLED, TOOL_DELTA, Event
@@ -115,6 +115,11 @@ class AgentSpec:
         """What its caller may bring along, and how much of it."""
         return self.team.info if self.team else self.info
 
+    def answered_by(self, choice: Choice) -> AgentSpec:
+        """The same agent with another model."""
+        name = choice.provider_name
+        return replace(self, provider=choice.provider, provider_name=name, model=choice.model, info=choice.info)
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -132,6 +137,7 @@ class Turn:
     client_tools: tuple[dict[str, Any], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
+    may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
 
 
 @dataclass(slots=True)

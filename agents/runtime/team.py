@@ -32,6 +32,7 @@ from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import AgentSpec, Choice, Emit, Member, ModelCall, TeamSpec, Transcript, Turn
 from agents.runtime.team_messages import UNTIL_DONE, Messages, Said
 from agents.runtime.trace import Step, Trace
+from agents.tools.gate import AwaitsApproval
 from agents.tools.spec import BoundTool, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import Extend, Toolbox
 from core.errors import PaasError
@@ -92,9 +93,11 @@ async def run_team(spec: AgentSpec, turn: Turn, transcript: Transcript, emit: Em
     """As `engine.run`, for an agent that is a team: `transcript` gets its answer, and every call of every member.
 
     Raises what a member's model or tools raise, with the member named, and too_many_steps, too_many_tool_calls,
-    run_too_long and run_token_limit for the members' limits and for the team's.
+    run_too_long and run_token_limit for the members' limits and for the team's; AwaitsApproval.
     """
     messages = turn.messages[1:] if spec.instructions else turn.messages
+    for said_before in (transcript.text, transcript.reasoning):
+        said_before.clear()  # who said it, gives it back
     async with in_time(spec.limits, backing.trace.spent_ms):
         said = await _TeamRun(turn, transcript, emit, backing).agent(spec, messages, Place(Tally(spec.limits)))
     transcript.finish_reason = said.reason
@@ -125,18 +128,25 @@ class _TeamRun:
         return results[-1]
 
     async def _parallel(self, team: TeamSpec, messages: Messages, place: Place) -> Said:
-        """A member that fails is told of, and the others go on; when all do, the first one's error is raised."""
+        """A member that fails is told of, and the others go on; when all do, the first one's error is raised. One that
+        waits for a person lets the others come to their ends first."""
         errors: dict[int, PaasError] = {}
+        waiting: list[AwaitsApproval] = []
 
         async def one(at: int, member: Member) -> Said:
             try:
                 return await self._member(member, messages, (), place.below(f"{at}.{member.spec.slug}", speaks=False))
+            except AwaitsApproval as wait:
+                waiting.append(wait)
+                return Said(member.spec.slug, "")
             except PaasError as error:
                 errors[at] = error
                 return Said(member.spec.slug, f"({error.message})", failed=True)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(at, member)) for at, member in enumerate(team.members)]
+        if waiting:
+            raise waiting[0]
         if len(errors) == len(tasks):
             raise errors[0]
         results = [task.result() for task in tasks]
@@ -207,14 +217,18 @@ class _TeamRun:
             text = team_messages.finished(said.text)[0]
             end = {"ok": True, "content": None if place.speaks else team_messages.told(text), "error": None}
             return said._replace(name=spec.slug)
+        except AwaitsApproval:
+            end = {}  # it goes on later
+            raise
         except PaasError as error:
             end["error"] = error.message
             told = f"{spec.slug}: {error.message}"
             steps.end(step, {"code": error.code, "message": told}, ok=False)
             raise PaasError(error.code, told, retry_after=error.retry_after, details=error.details) from error
         finally:
-            spent = round((time.perf_counter() - begun) * 1000)
-            self._emit([(AGENT_FINISHED, {"path": place.path} | end | {"duration_ms": spent})])
+            if end:
+                spent = round((time.perf_counter() - begun) * 1000)
+                self._emit([(AGENT_FINISHED, {"path": place.path} | end | {"duration_ms": spent})])
 
     async def _asked(self, spec: AgentSpec, messages: Messages, place: Place) -> Said:
         """What an agent's own model says, with its tools, and its members where it is a supervisor."""

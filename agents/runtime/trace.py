@@ -54,6 +54,11 @@ class Step:
     again: bool = field(default=False, compare=False)  # it was begun before the run waited
 
     @property
+    def call_id(self) -> str:
+        """Of a tool's call: as the model's answer has it. Another answer of the path may have the same."""
+        return self.key.partition(":")[2]
+
+    @property
     def done(self) -> bool:
         """Whether it has ended, so that nothing is asked or called for it any more."""
         return self.ok is not None
@@ -64,12 +69,17 @@ class Trace:
 
     def __init__(self, earlier: Iterable[Step] = (), spent_ms: int = 0) -> None:
         self.steps: list[Step] = list(earlier)
-        self._begun = time.perf_counter() - spent_ms / 1000
+        self._before = spent_ms
+        self.start()
         self._known = {(one.path, one.kind, one.key): one for one in self.steps}
         self._lengths: dict[str, int] = {}
         for one in self.steps:
             one.again = True
             self._lengths[one.path] = max(self._lengths.get(one.path, 0), one.index + 1)
+
+    def start(self) -> None:
+        """The run begins now, or goes on."""
+        self._begun = time.perf_counter() - self._before / 1000
 
     @property
     def spent_ms(self) -> int:
@@ -182,7 +192,7 @@ def document_of(steps: list[Step]) -> dict[str, Any]:
             view |= {name: told} | ({} if whole else {"cut": True})
             cut = cut or not whole
         if one.kind == "tool":
-            view |= {"effect": one.effect, "call_id": one.key.partition(":")[2]}
+            view |= {"effect": one.effect, "call_id": one.call_id}
         if one.approval_id:
             view["approval_id"] = one.approval_id
         view |= {"tainted": one.tainted, "started_ms": one.started_ms, "duration_ms": one.duration_ms}

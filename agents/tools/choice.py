@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from agents.tools.registry import tools_named
 
 MOST_TOOLS = 32
+STRICTER = ("tainted", "always")  # than what the workspace says; see agents/tools/gate.py
 # name -> (lowest, highest)
 BOUNDS = {
     "steps": (1, 500),  # those of a team count the calls of all its members
@@ -35,6 +36,9 @@ def checked_tools(value: Any) -> list[dict[str, Any]]:
             raise ValidationError({"tools": "A tool is its name, or an object with name and settings."})
         if not isinstance(entry.get("settings", {}), dict):
             raise ValidationError({"tools": f"The settings of {entry['name']} are not an object."})
+        if entry.get("settings", {}).get("approval", "tainted") not in STRICTER:
+            sentence = f"approval of {entry['name']} is one of {', '.join(STRICTER)}: an agent is never less strict."
+            raise ValidationError({"tools": sentence})
         found.append({"name": entry["name"], "settings": entry.get("settings", {})})
     names = [entry["name"] for entry in found]
     if len(set(names)) != len(names):

@@ -13,6 +13,7 @@ from agents.mcp.tools import tool_specs
 from agents.models import Tool, ToolSetting
 from agents.tools.calculator import CALCULATOR
 from agents.tools.clock import CLOCK
+from agents.tools.gate import stricter
 from agents.tools.http import HttpTool
 from agents.tools.search import FIELD, WEB_SEARCH
 from agents.tools.spec import BoundTool, ToolSpec
@@ -66,5 +67,8 @@ def bound_tools(wanted: list[dict[str, Any]]) -> tuple[BoundTool, ...]:
         if spec is None or (setting is not None and not setting.enabled):
             continue
         key = {FIELD: setting.api_key} if setting is not None and setting.api_key else {}
-        bound.append(BoundTool(spec, (one.get("settings") or {}) | key))
+        own = dict(one.get("settings") or {})
+        tightened = own.pop("approval", "never")
+        approval = stricter(setting.approval if setting is not None else "tainted", tightened)
+        bound.append(BoundTool(spec, own | key, approval))
     return tuple(bound)

@@ -11,6 +11,9 @@ from accounts.actors import Actor
 from tenants.scope import TenantRef
 
 Effect = Literal["read", "write", "egress"]
+# When a call waits for a person, from the loosest to the strictest: never; where what was read could have asked for it
+# and it does more than read; always.
+APPROVALS = ("never", "tainted", "always")
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,11 @@ class ToolSpec:
 
 @dataclass(frozen=True)
 class BoundTool:
-    """A tool as one version of an agent has it. settings: what the version says about it."""
+    """A tool as one version of an agent has it. settings: what the version says about it. approval: of APPROVALS."""
 
     spec: ToolSpec
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    approval: str = "tainted"
 
     @property
     def offer(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from agents.runtime.limits import Tally
 from agents.runtime.spec import ModelCall
 from agents.runtime.trace import Step
 from agents.tools.arguments import problem_with
+from agents.tools.gate import AwaitsApproval, Gate
 from agents.tools.journal import Journal
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from core import cancelling
@@ -36,13 +37,15 @@ Extend = Callable[[ModelCall, int], Awaitable[int]]
 @dataclass(frozen=True)
 class Toolbox:
     """The tools of one run. extend: asked before every call of the model. journal: where each call is written down.
-    tally: counts what is done, where others count along."""
+    gate: what says which calls wait for a person; without one, none does. tally: counts what is done, where others
+    count along."""
 
     tools: tuple[BoundTool, ...]
     context: ToolContext
     limits: RunLimits
     extend: Extend
     journal: Journal | None = None
+    gate: Gate | None = None
     tally: Tally | None = None
 
     @property
@@ -56,7 +59,7 @@ class Toolbox:
 
     async def call(self, step: Step) -> ToolResult:
         """What the tool says to the call of `step`. Raises nothing of the tool's; database_unavailable, when it cannot
-        be written down."""
+        be written down; AwaitsApproval."""
         name, arguments = step.name, step.input
         tool = next((one for one in self.tools if one.spec.name == name), None)
         if tool is None:
@@ -67,6 +70,8 @@ class Toolbox:
             return _error(f"The arguments do not fit: {problem}")
         if step.sent and tool.spec.effect != "read":
             return _error(UNKNOWN)
+        if self.gate is not None and (refused := await self.gate.refusal(tool, step)):
+            return _error(refused)
         if self.journal is None or tool.spec.delegates:
             return await self._made(tool, step)
         call_id, refused = await self.journal.begin(self.context, tool.spec)
@@ -80,7 +85,10 @@ class Toolbox:
 
     async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
         step.sent, step.tainted = True, tool.spec.tainted
-        return _bounded(await self._carried_out(tool, step))
+        result = _bounded(await self._carried_out(tool, step))
+        if step.tainted and self.gate is not None:
+            self.gate.taint()
+        return result
 
     @property
     def _names(self) -> Sequence[str]:
@@ -106,6 +114,8 @@ class Toolbox:
         error = work.exception()
         if error is None:
             return work.result()
+        if isinstance(error, AwaitsApproval):  # of a member that is asked as a tool
+            raise error
         if isinstance(error, PaasError):
             return _error(error.message)
         log.error("a tool has failed", tool=tool.spec.name, exc_info=error)

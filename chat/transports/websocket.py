@@ -17,7 +17,7 @@ from accounts import keys, rates, tickets
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers
 from accounts.credentials import token_of
-from chat import host, idempotency, protocol, selectors, turns
+from chat import approvals, host, idempotency, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import check_origin
 from core import cancelling
@@ -40,7 +40,7 @@ NOT_SIGNED_IN, FORBIDDEN, TOO_SLOW, TOO_MANY, TOO_BIG, RESTARTING = 4401, 4403, 
 TRY_LATER = 1013
 CLOSE_CODES = {401: NOT_SIGNED_IN, 403: FORBIDDEN, 404: FORBIDDEN}
 # frame -> its class of rate limits; the others cost nothing
-RATES = {"turn.start": "turn", "run.follow": "stream", "run.cancel": "write"}
+RATES = {"turn.start": "turn", "run.follow": "stream", "run.cancel": "write", "approval.decide": "write"}
 
 _open: Counter[str] = Counter()
 
@@ -144,6 +144,10 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
                 cancelling.cancel([task])
         elif kind == "run.cancel":
             await turns.cancel_turn(self.actor, protocol.parse_uuid(str(frame.get("run_id"))))
+        elif kind == "approval.decide":
+            verdict = approvals.verdict_of(protocol.parse_uuid(str(frame.get("approval_id"))), frame)
+            view = await approvals.decide(self.actor, verdict)
+            await self._put({"type": "approval.answered", "ref": frame.get("ref"), "approval": view})
         else:
             raise PaasError("validation_failed", f"There is no frame of the type {str(kind)[:40]!r}.")
 

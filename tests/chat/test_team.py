@@ -129,7 +129,7 @@ async def test_what_is_left_is_held_by_those_who_write_and_whoever_gets_none_is_
         ScriptedModel.enqueue([gate, "x", UsageReport(5, 40, 0, 0)])
     started = await start(actor("member"), agent=team("parallel", *[agents("demo", parameters={"max_tokens": 40})] * 4))
     told = await read(actor("member").tenant, started.run_id, limit=1 + 4 + 1)
-    assert "used up" in told.events[-1][1][1]["error"]
+    assert "which is too little" in told.events[-1][1][1]["error"]
     assert 120 <= ledger.quota()["reserved"] <= 140
     gate.set()
     await read(actor("member").tenant, started.run_id)

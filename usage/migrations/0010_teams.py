@@ -2,11 +2,11 @@ from pathlib import Path
 
 from django.db import migrations, models
 
-SQL = (Path(__file__).parent / "0009_teams.sql").read_text()
+SQL = (Path(__file__).parent / "0010_teams.sql").read_text()
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0008_steps")]
+    dependencies = [("usage", "0009_park")]
 
     operations = [
         migrations.AddField(

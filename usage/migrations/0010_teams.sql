@@ -122,6 +122,48 @@ BEGIN
 END
 $$;
 
+-- A run waits for a person: it keeps what its calls have used so far (p_calls, as usage_settle takes them in `calls`)
+-- and gives back the rest of what it held; no process holds it any more (host `approval`), until p_until.
+-- Returns the new fence; 0 when somebody wants the run stopped (then nothing has changed), NULL when p_fence does not
+-- hold. Locks as usage_settle does: the reservation, then the tenant's own counter.
+CREATE OR REPLACE FUNCTION public.usage_park(p_run uuid, p_fence int, p_until timestamptz, p_calls jsonb) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_held public.usage_reservation;
+    v_used bigint;  -- tokens of the calls so far
+    v_spent bigint;  -- their cost in the run's first currency, in billionths
+    v_others jsonb;  -- and in the others
+BEGIN
+    SELECT * INTO v_held FROM public.usage_reservation
+    WHERE run_id = p_run AND state = 'held' AND fence = p_fence FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF v_held.cancel_requested THEN
+        RETURN 0;
+    END IF;
+    PERFORM 1 FROM public.usage_quota q WHERE q.id = ANY (v_held.quotas) AND q.level = 'tenant'
+        AND q.metric = 'tokens' AND q.period = 'month' FOR UPDATE;
+    SELECT coalesce(sum((c ->> 'input_tokens')::bigint + (c ->> 'output_tokens')::bigint), 0),
+        coalesce(ceil(sum((c ->> 'cost')::numeric)
+            FILTER (WHERE NOT v_held.other_costs ? coalesce(c ->> 'currency', '')) * 1000000000), 0)
+    INTO v_used, v_spent FROM jsonb_array_elements(p_calls) c;
+    SELECT coalesce(jsonb_object_agg(o.currency, o.billionths), '{}') INTO v_others FROM (
+        SELECT k.currency, (SELECT coalesce(ceil(sum((c ->> 'cost')::numeric) * 1000000000), 0)::bigint
+            FROM jsonb_array_elements(p_calls) c WHERE c ->> 'currency' = k.currency) AS billionths
+        FROM jsonb_object_keys(v_held.other_costs) AS k (currency)) o;
+    UPDATE public.usage_quota q SET reserved = q.reserved - CASE WHEN q.metric <> 'cost' THEN v_held.amount - v_used
+        WHEN v_held.other_costs ? q.currency
+            THEN (v_held.other_costs ->> q.currency)::bigint - (v_others ->> q.currency)::bigint
+        ELSE v_held.cost - v_spent END
+    WHERE q.id = ANY (v_held.quotas);
+    UPDATE public.usage_reservation SET amount = v_used, cost = v_spent, other_costs = v_others, input_estimate = 0,
+        calls = p_calls, host = 'approval', fence = fence + 1, lease_until = p_until
+    WHERE run_id = p_run;
+    RETURN v_held.fence + 1;
+END
+$$;
+
 -- End a run's reservation exactly once: true for the caller whose fence still holds, false for everybody else.
 -- What was held is given back, and what was used is booked, on the counters of the month and day in which it was held;
 -- also on those that were made since, for they began without it. p_usage has the tokens and, per million tokens, the
