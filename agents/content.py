@@ -20,7 +20,8 @@ from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
 from agents.parameters import FALLBACKS, parameter_problems
-from agents.teams import checked_team, pinned, supervised
+from agents.runtime.team import delegation_name
+from agents.teams import checked_team, names_in, pinned, slug_of, supervised
 from agents.tools.choice import checked_limits, checked_tools
 from llm.features import TOOLS
 from llm.models import ProviderAccount
@@ -144,7 +145,11 @@ def team_faults(content: Content, slug: str) -> Faults:
         team = checked_team(content.get("team"), slug)
     except ValidationError as error:
         return {"team": error.messages}
-    if team and not supervised(team):
+    if supervised(team):
+        own = {one["name"] for one in content.get("tools") or []}
+        if taken := own & {delegation_name(slug_of(one)) for one in names_in(team)}:
+            return {"tools": [f"A supervisor asks a member by the name {min(taken)}; no tool can be called so."]}
+    elif team:
         if content.get("tools"):
             return {"tools": ["Only a team with a supervisor has tools of its own. Give them to its members."]}
         if (content.get("parameters") or {}).get(FALLBACKS):

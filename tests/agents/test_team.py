@@ -57,7 +57,7 @@ class Backing:
 
     def toolbox(self, speaker: Speaker, tools: tuple[BoundTool, ...], extend: Extend) -> Toolbox:
         context: Any = ToolContext(None, None, uuid7(), speaker.spec.slug)  # type: ignore[arg-type]
-        return Toolbox(tools, context, speaker.spec.limits, extend, None, speaker.place.tally)
+        return Toolbox(tools, context, speaker.spec.limits, extend, tally=speaker.place.tally)
 
     async def hold(self, call: ModelCall, wanted: int) -> int:
         self.calls.append(call)
@@ -256,7 +256,7 @@ async def test_a_supervisor_is_told_when_a_member_fails_and_hands_out_its_caller
         [ToolCallDelta(0, "c2", "lookup", "{}"), Finish("tool_calls")],
         client_tools=(lookup,),
     )
-    assert [text[:3] for text in ran.of("tool.finished", "error")] == ["The", "a: "]  # what does not fit, comes first
+    assert {text[:3] for text in ran.of("tool.finished", "error")} == {"The", "a: "}  # what does not fit, too
     assert ran.of("tool.called", "name") == ["lookup"]
     assert ran.transcript.finish_reason == "tool_calls"
     assert ran.asked[1].request is not None

@@ -12,16 +12,18 @@ import pytest
 
 from bench.answers import PROMPT_TOKENS
 from bench.vendor import Vendor
+from chat import approvals, worker
 from chat.host import Host
 from core.errors import PaasError
 from llm.deltas import Finish, ToolCallDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
 from tests.chat.ledger import Ledger, eventually
 from tests.chat.talk import Told, ask, read, start
+from tests.chat.test_approvals import World, asks, verdict, waiting, working, world
 from tests.chat.test_recovery import die, end_of, survivor
 from tests.conftest import in_thread
 
-__all__ = ["survivor"]
+__all__ = ["survivor", "working", "world"]
 Make = Callable[..., str]
 CHEAP = {"input_price": "1", "output_price": "2", "currency": "USD"}
 DEAR = {"input_price": "10", "output_price": "20", "currency": "USD"}
@@ -250,6 +252,39 @@ async def test_a_supervisor_its_members_and_their_tools(
         (f"1.{counter}", "model"), (f"1.{counter}", "tool"), (f"1.{counter}", "model"),
     ]  # fmt: skip
     assert [step["name"] for step in steps if step["kind"] == "agent"] == [counter, "echo_agent"]
+    assert not ledger.left_behind()
+
+
+async def test_members_whose_tools_wait_for_a_person(
+    host: Any, working: Host, actor: Any, team: Make, agents: Make, world: World, ledger: Ledger
+) -> None:
+    """The whole run waits, with nothing held; it goes on in a worker, and nobody is asked or billed twice."""
+    member = actor("member")
+    supervisor = team("supervisor", first := agents("demo"), second := agents("demo", tools=["look", "send"]))
+    slug = team("parallel", agents("demo"), supervisor)
+    calls = [ToolCallDelta(at, f"c{at}", f"ask_{name}", '{"task":"t"}') for at, name in enumerate((first, second))]
+    started, (row,) = await waiting(
+        member, slug, ledger, ["A", UsageReport(10, 1, 0, 0)], [*calls, Finish("tool_calls"), UsageReport(20, 2, 0, 0)],
+        ["one", UsageReport(30, 3, 0, 0)], asks(("look", "{}"), used=(40, 4)), asks(("send", "{}"), used=(50, 5)),
+    )  # fmt: skip
+    path = f"1.{supervisor}/2.{second}"
+    assert (row["path"], row["name"], world.done) == (path, "send", [("look", {})])
+    held = ledger.reservation(started.run_id)
+    assert (held["host"], held["amount"], ledger.quota()["reserved"]) == ("approval", 165, 165)
+    ScriptedModel.enqueue(["sent", UsageReport(60, 6, 0, 0)])
+    ScriptedModel.enqueue(["both", UsageReport(70, 7, 0, 0)])
+    await approvals.decide(member, verdict(row))
+    assert await worker.take(working) == 1
+    told = await read(member.tenant, started.run_id)
+    assert told.numbers == list(range(1, len(told.events) + 1))
+    assert (told.kinds[-1], world.times("send")) == ("run.completed", 1)
+    assert told.text.replace(slug, "").endswith("\n\nboth")
+    opened = [data["path"] for _, (kind, data) in told.events if kind == "agent.started"]
+    closed = [data["path"] for _, (kind, data) in told.events if kind == "agent.finished" and data["ok"]]
+    assert len(opened) == 4
+    assert sorted(opened) == sorted(closed)
+    used = sorted((row["input_tokens"], row["output_tokens"]) for row in ledger.usage(started.run_id))
+    assert used == [(10 * at, at) for at in range(1, 8)]
     assert not ledger.left_behind()
 
 
