@@ -20,6 +20,7 @@ _TENANT_TABLES = (
     "chat_idempotencykey",
     "chat_runtask",
     "chat_runtrace",
+    "chat_approval",
     "chat_letin",
     "chat_runsegment",
     "chat_feedback",
