@@ -152,7 +152,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here.check_capacity()
     _check_message(request)
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
-    client_tools.check_agent(spec, request.tools)
+    client_tools.check_agent(spec, request.tools, request.parameters)
     client_tools.check_model(spec.taken, request.messages, request.tools, request.parameters)
     await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 

@@ -111,6 +111,14 @@ class AgentSpec:
         return (*own, *(one for member in below for one in member.spec.askable))
 
     @property
+    def joins(self) -> bool:
+        """Whether no model writes its answer: it is joined of what members say."""
+        team = self.team
+        if team is None or team.mode in ("supervisor", "iterative"):
+            return False
+        return team.everybody[-1].spec.joins if team.mode == "sequential" or team.combiner else True
+
+    @property
     def taken(self) -> ModelInfo:
         """What its caller may bring along, and how much of it."""
         return self.team.info if self.team else self.info

@@ -46,17 +46,19 @@ TASK = {"type": "object", "properties": {"task": {"type": "string"}}, "required"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a team an agent works. path: "" is the whole team. speaks: its words are the run's answer. guidance:
-    what it is told beside its own instructions. tally: what it has done."""
+    """Where in a team an agent works. path: "" is the whole team. speaks: its words are the run's answer. answers: they
+    are, or may turn out to be. guidance: what it is told beside its own instructions. tally: what it has done."""
 
     tally: Tally
     path: str = ""
     speaks: bool = True
+    answers: bool = True
     guidance: tuple[str, ...] = ()
 
-    def below(self, name: str, *, speaks: bool) -> Place:
+    def below(self, name: str, *, speaks: bool, answers: bool = False) -> Place:
         """A member's place."""
-        return replace(self, path=f"{self.path}/{name}" if self.path else name, speaks=self.speaks and speaks)
+        path = f"{self.path}/{name}" if self.path else name
+        return replace(self, path=path, speaks=self.speaks and speaks, answers=self.answers and (speaks or answers))
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ class _TeamRun:
         place = replace(place, guidance=(*place.guidance, UNTIL_DONE))
         for number in range(1, team.rounds + 1):
             for at, member in enumerate(team.members):
-                there = place.below(f"r{number}.{at}.{member.spec.slug}", speaks=False)
+                there = place.below(f"r{number}.{at}.{member.spec.slug}", speaks=False, answers=True)
                 said = await self._member(member, messages, results[-len(team.members) :], there)
                 text, done = team_messages.finished(said.text)
                 if text.strip():
@@ -232,7 +234,7 @@ class _TeamRun:
 
     async def _asked(self, spec: AgentSpec, messages: Messages, place: Place) -> Said:
         """What an agent's own model says, with its tools, and its members where it is a supervisor."""
-        turn = team_messages.turn_of(spec, messages, place.guidance, self._turn, speaks=place.speaks)
+        turn = team_messages.turn_of(spec, messages, place.guidance, self._turn, answers=place.answers)
         tools = spec.tools
         if spec.team is not None:
             tools += self._delegations(spec.team, place)

@@ -39,8 +39,8 @@ class Said(NamedTuple):
     failed: bool = False
 
 
-def turn_of(spec: AgentSpec, messages: Messages, guidance: Sequence[str], whole: Turn, *, speaks: bool) -> Turn:
-    """What one agent of a team is asked. whole: the team's turn. speaks: it gives the run's answer, so the caller's
+def turn_of(spec: AgentSpec, messages: Messages, guidance: Sequence[str], whole: Turn, *, answers: bool) -> Turn:
+    """What one agent of a team is asked. whole: the team's turn. answers: it may give the run's answer, so the caller's
     parameters and the length asked for are its own.
 
     Raises context_too_long.
@@ -54,8 +54,8 @@ def turn_of(spec: AgentSpec, messages: Messages, guidance: Sequence[str], whole:
         raise PaasError("context_too_long", details={"param": "messages"})
     return Turn(
         messages=asked,
-        max_output_tokens=min(wanted, room, whole.max_output_tokens) if speaks else min(wanted, room),
-        parameters=passed_on(spec.parameters) | (whole.parameters if speaks else {}),
+        max_output_tokens=min(wanted, room, whole.max_output_tokens) if answers else min(wanted, room),
+        parameters=passed_on(spec.parameters) | (whole.parameters if answers else {}),
         stream=whole.stream,
         options=whole.options,
         fallbacks=whole.fallbacks,

@@ -189,6 +189,13 @@ async def test_the_callers_wishes_are_for_the_answer() -> None:
     assert second is not None
     assert (first.max_tokens, dict(first.parameters)) == (500, {})
     assert (second.max_tokens, dict(second.parameters)) == (100, {"temperature": 0.1})
+    ran = await run(team("iterative", one("a")), ["x [[FINISH]]"], ["x\n[[FINISH]]"], parameters={"top_p": 1})
+    assert [dict(script.request.parameters) for script in ran.asked if script.request] == [{"top_p": 1}] * 2
+    both = team("parallel", one("a"), one("b"))
+    ran = await run(both, ["x"], ["y"], parameters={"top_p": 1})
+    assert [dict(script.request.parameters) for script in ran.asked if script.request] == [{}] * 2
+    assert [team("sequential", one("a"), both).joins, team("sequential", both, one("a")).joins] == [True, False]
+    assert not replace(both, team=replace(both.team, combiner=Member(one("c")))).joins  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize(
