@@ -147,8 +147,8 @@ def team_faults(content: Content, slug: str) -> Faults:
         return {"team": error.messages}
     if supervised(team):
         own = {one["name"] for one in content.get("tools") or []}
-        if taken := own & {delegation_name(slug_of(one)) for one in names_in(team)}:
-            return {"tools": [f"A supervisor asks a member by the name {min(taken)}; no tool can be called so."]}
+        if clash := own & {delegation_name(slug_of(one)) for one in names_in(team)}:
+            return {"tools": [f"A supervisor asks a member by the name {min(clash)}; no tool can be called so."]}
     elif team:
         if content.get("tools"):
             return {"tools": ["Only a team with a supervisor has tools of its own. Give them to its members."]}

@@ -41,7 +41,7 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     async def extend(call: ModelCall, wanted: int) -> int:
         if call.step is None or call.step.index == 0:
             return wanted  # start_turn has held the first one
-        return await step(run, Step(call.input_estimate, wanted, calls_of(run), terms_of(run.spec.info)))
+        return await step(run, NextCall(call.input_estimate, wanted, calls_of(run), terms_of(run.spec.info)))
 
     return Toolbox(spec.tools, context, spec.limits, extend, Journal(), run.gate)
 
@@ -70,7 +70,7 @@ def calls_of(run: LiveRun) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class NextCall:
     """What a run is about to ask a model: an estimate of what that reads, the most it may write, the run's calls so far
     and the prices of this one, as public.usage_step takes them."""
 
@@ -80,7 +80,7 @@ class Step:
     terms: dict[str, Any]
 
 
-async def step(run: LiveRun, asked: Step) -> int:
+async def step(run: LiveRun, asked: NextCall) -> int:
     """Hold it; how much it may write. Raises quota_exceeded, model_unpriced, run_token_limit, run_interrupted."""
     row = await aio.database().fetch_one(
         run.log.tenant,

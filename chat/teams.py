@@ -32,7 +32,7 @@ from agents.tools.spec import BoundTool, ToolContext
 from agents.tools.toolbox import Extend, Toolbox
 from chat import fallbacks
 from chat.finish import usage_of_call, used_by
-from chat.steps import Step, gate_of, step
+from chat.steps import NextCall, gate_of, step
 from chat.terms import terms_of
 from core.errors import PaasError
 from llm.catalog import UNKNOWN, ModelInfo
@@ -81,6 +81,7 @@ class TeamBacking:
             if call.get("path") == speaker.place.path:
                 asked = (call["provider"], call["model"])
                 choices = [one for one in (spec.choice, *spec.fallbacks) if (one.provider_name, one.model) == asked]
+        choices = choices or [spec.choice]  # its account has another name by now
         speaker.choice = choices[0]
         return Chain(choices, change)
 
@@ -91,7 +92,7 @@ class TeamBacking:
         return Toolbox(tools, context, spec.limits, extend, Journal(), run.gate, speaker.place.tally)
 
     async def hold(self, call: ModelCall, wanted: int) -> int:
-        """As `step`."""
+        """As `chat.steps.step`."""
         async with self._stepping:
             return await self._held(call, wanted)
 
@@ -104,7 +105,7 @@ class TeamBacking:
             *run.earlier,
             *(_written(one) | ({} if one.ended else _hold(one)) for one in run.transcript.model_calls),
         ]
-        call.granted = await step(run, Step(call.input_estimate, wanted, calls, terms))
+        call.granted = await step(run, NextCall(call.input_estimate, wanted, calls, terms))
         run.transcript.model_calls.append(call)
         return call.granted
 
@@ -116,12 +117,12 @@ def calls_of_lost(calls: list[dict[str, Any]], events: list[Event]) -> list[dict
 
 def ends_of_lost(events: Iterable[Event]) -> list[Event]:
     """The ends of the members that had begun when the process died, the innermost first."""
-    open_paths: list[str] = []
+    open_paths: dict[str, None] = {}
     for kind, data in events:
         if kind == AGENT_STARTED:
-            open_paths.append(data["path"])
+            open_paths[data["path"]] = None
         elif kind == AGENT_FINISHED:
-            open_paths.remove(data["path"])
+            open_paths.pop(data["path"], None)
     end = {"ok": False, "content": None, "error": STOPPED, "duration_ms": 0}
     return [(AGENT_FINISHED, {"path": path} | end) for path in reversed(open_paths)]
 
