@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from agents.builtin_specs import charged_builtin
 from agents.charges import charged_info
 from agents.runtime.events import (
+    APPROVAL_REQUESTED,
     REASONING_DELTA,
     RUN_CANCELLED,
     RUN_COMPLETED,
@@ -110,8 +111,9 @@ async def end(
         live.events.append(
             run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
         )  # it died before its first word, or all of them are lost
-    if run.status == Run.Status.WAITING:
+    if any(event[0] == APPROVAL_REQUESTED for event in live.events):
         live.events += parking.closing(live.events)
+    if run.status == Run.Status.WAITING:
         error = error or PaasError("approval_expired")
     live.stored = min(live.stored, len(live.events))
     live.events += teams.ends_of_lost(live.events)

@@ -13,6 +13,8 @@ export type RunEvent =
   | ToolFinished
   | ToolDelta
   | ToolCalled
+  | ApprovalRequested
+  | ApprovalDecided
   | MessageCompleted
   | RunCompleted
   | RunFailed
@@ -86,12 +88,17 @@ export interface ToolStarted {
   type: 'tool.started';
   data: ToolStartedData;
 }
+/**
+ * path: of the member of a team that calls it; without it, the run's own agent does.
+ */
 export interface ToolStartedData {
   call_id: string;
   name: string;
   arguments: {
     [k: string]: unknown;
   };
+  effect?: 'read' | 'write' | 'egress';
+  path?: string;
 }
 export interface ToolFinished {
   v: 1;
@@ -102,6 +109,8 @@ export interface ToolFinished {
 }
 /**
  * What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so.
+ *
+ * tainted: it comes from outside, and from here on tools that write or ask hosts outside wait for a person.
  */
 export interface ToolFinishedData {
   call_id: string;
@@ -110,6 +119,9 @@ export interface ToolFinishedData {
   error?: string | null;
   ok?: boolean;
   duration_ms?: number;
+  effect?: 'read' | 'write' | 'egress';
+  tainted?: boolean;
+  path?: string;
 }
 export interface ToolDelta {
   v: 1;
@@ -143,6 +155,49 @@ export interface ToolCalledData {
   call_id: string;
   name: string;
   arguments: string;
+}
+export interface ApprovalRequested {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'approval.requested';
+  data: ApprovalRequestedData;
+}
+/**
+ * A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
+ *
+ * reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen.
+ */
+export interface ApprovalRequestedData {
+  approval_id: string;
+  call_id: string;
+  name: string;
+  effect: 'read' | 'write' | 'egress';
+  arguments: {
+    [k: string]: unknown;
+  };
+  arguments_hash: string;
+  reason: 'tainted' | 'policy';
+  expires_at: string;
+  path?: string;
+}
+export interface ApprovalDecided {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'approval.decided';
+  data: ApprovalDecidedData;
+}
+/**
+ * by: the person who decided; null when it expired, or when the run has ended before.
+ */
+export interface ApprovalDecidedData {
+  approval_id: string;
+  call_id: string;
+  decision: 'approved' | 'denied' | 'expired';
+  by: string | null;
+  note: string;
+  path?: string;
 }
 export interface MessageCompleted {
   v: 1;
