@@ -19,9 +19,10 @@ from django.db import models
 from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
+from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
 from agents.runtime.team import delegation_name
-from agents.teams import checked_team, names_in, pinned, slug_of, supervised
+from agents.teams import checked_team, joins, names_in, pinned, slug_of, supervised
 from agents.tools.choice import checked_limits, checked_tools
 from llm.features import TOOLS
 from llm.models import ProviderAccount
@@ -86,6 +87,7 @@ def taken(asked: Content, slug: str = "") -> tuple[Content, Faults]:
     for name, check in (
         ("tools", checked_tools),
         ("limits", checked_limits),
+        ("output_schema", checked_schema),
         ("team", partial(checked_team, slug=slug)),
     ):
         if name in wanted and name not in faults:
@@ -132,9 +134,9 @@ def model_faults(content: Content) -> Faults:
     elif not account.allows(model):
         found["model"] = [f"The provider {account.name!r} does not allow the model {model!r}."]
     if TOOLS not in charged_info(account, model).features:
-        if content.get("tools"):
-            found["tools"] = [f"The model {model!r} is not known to use tools."]
-        elif supervised(content.get("team") or {}):
+        refused = [f"The model {model!r} is not known to use tools."]
+        found |= {name: refused for name in ("tools", "memory") if content.get(name)}
+        if supervised(content.get("team") or {}):
             found["model"] = [f"The model {model!r} is not known to use tools, and so cannot be a supervisor."]
     return found
 
@@ -145,6 +147,12 @@ def team_faults(content: Content, slug: str) -> Faults:
         team = checked_team(content.get("team"), slug)
     except ValidationError as error:
         return {"team": error.messages}
+    if team and content.get("memory"):
+        return {"memory": ["A team remembers nobody. Give it to an agent that people ask themselves."]}
+    if content.get("output_schema") and (team.get("mode") == "iterative" or joins(team)):
+        return {
+            "output_schema": ["Nobody in this team writes its answer in a form. Give it a combiner or a supervisor."]
+        }
     if supervised(team):
         own = {one["name"] for one in content.get("tools") or []}
         if clash := own & {delegation_name(slug_of(one)) for one in names_in(team)}:

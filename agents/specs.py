@@ -11,6 +11,7 @@ from agents.builtin_specs import builtin_spec
 from agents.charges import charged_info
 from agents.fallbacks import fallbacks_of
 from agents.models import Agent, AgentVersion
+from agents.output import asked_for
 from agents.runtime.spec import DEFAULT_CONTEXT_TOKENS, AgentSpec, Member, TeamSpec
 from agents.teams import Team
 from agents.tools.registry import bound_tools
@@ -121,6 +122,8 @@ def _spec(agent: Agent, version: AgentVersion, *, check: bool, depth: int = 1) -
             answer=None,
             fallbacks=(),
             tools=(),
+            memory=False,
+            output_schema=version.output_schema,
             requests_per_minute=None,
         )
         info = _taken([one.spec.taken for one in everybody], base.info)
@@ -155,6 +158,8 @@ def _own_spec(agent: Agent, version: AgentVersion) -> AgentSpec:
         fallbacks=fallbacks_of(version.parameters, info),
         tools=bound_tools(version.tools),
         limits=RunLimits(**version.limits),
+        memory=version.memory,
+        output_schema=version.output_schema,
     )
 
 
@@ -178,8 +183,17 @@ def _members(team: Team, check: bool, depth: int) -> tuple[list[Member], Member 
         except PaasError as error:
             raise PaasError(error.code, f"{slug}: {error.message}", details=error.details) from error
 
-    members = [Member(spec(one["agent"]), one.get("role", "")) for one in team["members"]]
-    return members, Member(spec(team["combiner"])) if "combiner" in team else None
+    members = [Member(_formed(spec(one["agent"])), one.get("role", "")) for one in team["members"]]
+    return members, Member(_formed(spec(team["combiner"]))) if "combiner" in team else None
+
+
+def _formed(spec: AgentSpec) -> AgentSpec:
+    """A member whose answers fit a schema, told so. (Of an agent that is asked itself, chat/forms.py sees to it.)"""
+    if not spec.output_schema or spec.team is not None:
+        return spec
+    prompt, parameters = asked_for(spec.output_schema, (spec.info, *(one.info for one in spec.fallbacks)))
+    told = "\n\n".join(filter(None, (spec.instructions, prompt)))
+    return replace(spec, instructions=told, parameters=spec.parameters | parameters)
 
 
 def _taken(readers: list[ModelInfo], base: ModelInfo) -> ModelInfo:

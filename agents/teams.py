@@ -101,6 +101,11 @@ def supervised(team: Team) -> bool:
     return team.get("mode") == "supervisor"
 
 
+def joins(team: Team) -> bool:
+    """Whether the results of its members are joined to the answer."""
+    return team.get("mode") == "parallel" and "combiner" not in team
+
+
 def problem_for(actor: Actor, team: Any) -> str | None:
     """Why the actor may not make this team: their key is not for one of its agents."""
     if actor.agents is None or not isinstance(team, dict):

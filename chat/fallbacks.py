@@ -42,7 +42,7 @@ def usable(actor: Actor, spec: AgentSpec, request: TurnRequest) -> tuple[Choice,
 
 
 def _can(choice: Choice, spec: AgentSpec, request: TurnRequest) -> bool:
-    if (spec.tools or spec.team) and TOOLS not in choice.info.features:
+    if (spec.tools or spec.memory or spec.team) and TOOLS not in choice.info.features:
         return False
     try:
         client_tools.check_model(choice.info, request.messages, request.tools, request.parameters)

@@ -25,6 +25,7 @@ from agents.runtime.events import (
     RUN_FAILED,
     RUN_STARTED,
     TEXT_DELTA,
+    TEXT_DISCARDED,
     TOOL_DELTA,
     TOOL_FINISHED,
     TOOL_STARTED,
@@ -191,10 +192,11 @@ def _transcript(events: list[Event]) -> Transcript:
     for kind, data in events:
         if kind == TEXT_DELTA:
             transcript.text.append(data["text"])
+        elif kind == TEXT_DISCARDED:
+            transcript.text.clear()
         elif kind == REASONING_DELTA:
             transcript.reasoning.append(data["text"])
-    pieces = sum(kind == TOOL_DELTA for kind, _ in events)
-    transcript.deltas = len(transcript.text) + len(transcript.reasoning) + pieces
+    transcript.deltas = sum(kind in (TEXT_DELTA, REASONING_DELTA, TOOL_DELTA) for kind, _ in events)
     return transcript
 
 

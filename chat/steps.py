@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from psycopg.types.json import Jsonb
 
-from agents.runtime.spec import ModelCall
+from agents.runtime.spec import AgentSpec, ModelCall, Turn
 from agents.tools.gate import Gate, tainting
 from agents.tools.journal import Journal
-from agents.tools.spec import ToolContext
+from agents.tools.memory import MEMORY_TOOLS
+from agents.tools.spec import BoundTool, RunState, ToolContext
 from agents.tools.toolbox import Toolbox
 from chat.finish import usage_of_call
 from chat.terms import terms_of
@@ -31,19 +32,19 @@ STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
 
 
 def toolbox_of(run: LiveRun) -> Toolbox | None:
-    """The tools of a run that executes here; None for an agent that has none."""
+    """The tools of a run that executes here; None for an agent that asks its model once."""
     spec = run.spec
-    if not spec.tools:
+    tools = tools_of(spec, run.turn)
+    if not tools and not run.turn.output_schema:
         return None
-    context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
-    run.gate = gate_of(run)
+    run.gate = gate = gate_of(run)
 
     async def extend(call: ModelCall, wanted: int) -> int:
         if call.step is None or call.step.index == 0:
             return wanted  # start_turn has held the first one
         return await step(run, NextCall(call.input_estimate, wanted, calls_of(run), terms_of(run.spec.info)))
 
-    return Toolbox(spec.tools, context, spec.limits, extend, Journal(), run.gate)
+    return Toolbox(tools, context_of(run, spec, gate), spec.limits, extend, Journal(), gate)
 
 
 def gate_of(run: LiveRun) -> Gate:
@@ -56,7 +57,28 @@ def gate_of(run: LiveRun) -> Gate:
         row = await aio.database().fetch_one(tenant, TAINT_SQL, [run_id])
         return row is None or bool(row[0])
 
-    return Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, tainted=run.tainted)
+    return Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, RunState(run.turn.tainted or run.tainted))
+
+
+def context_of(run: LiveRun, spec: AgentSpec, gate: Gate) -> ToolContext:
+    """For whom the tools of an agent of the run work."""
+    return ToolContext(
+        run.log.tenant,
+        run.actor,
+        run.log.run_id,
+        spec.slug,
+        agent_id=spec.agent_id,
+        conversation_id=run.conversation_id,
+        state=gate.state,
+    )
+
+
+def tools_of(spec: AgentSpec, turn: Turn) -> tuple[BoundTool, ...]:
+    """The tools of a run: its agent's, and those of memory where it has one of who asks; they win a name."""
+    if not turn.memory:
+        return spec.tools
+    taken = {one.spec.name for one in MEMORY_TOOLS}
+    return tuple(one for one in spec.tools if one.spec.name not in taken) + MEMORY_TOOLS
 
 
 def calls_of(run: LiveRun) -> list[dict[str, Any]]:

@@ -28,11 +28,11 @@ from agents.runtime.spec import Choice, ModelCall
 from agents.runtime.team import STOPPED, Speaker
 from agents.runtime.trace import Trace
 from agents.tools.journal import Journal
-from agents.tools.spec import BoundTool, ToolContext
+from agents.tools.spec import BoundTool
 from agents.tools.toolbox import Extend, Toolbox
 from chat import fallbacks
 from chat.finish import usage_of_call, used_by
-from chat.steps import NextCall, gate_of, step
+from chat.steps import NextCall, context_of, gate_of, step
 from chat.terms import terms_of
 from core.errors import PaasError
 from llm.catalog import UNKNOWN, ModelInfo
@@ -53,7 +53,7 @@ class TeamBacking:
     def __init__(self, run: LiveRun, trace: Trace) -> None:
         self._run = run
         self.trace = trace
-        run.gate = gate_of(run)
+        run.gate = self._gate = gate_of(run)
         # Each step writes down all calls so far, so they come one after the other.
         self._stepping = asyncio.Lock()
 
@@ -87,9 +87,9 @@ class TeamBacking:
 
     def toolbox(self, speaker: Speaker, tools: tuple[BoundTool, ...], extend: Extend) -> Toolbox:
         """The speaker's tools, with the rights of whoever asked the team."""
-        run, spec = self._run, speaker.spec
-        context = ToolContext(run.log.tenant, run.actor, run.log.run_id, spec.slug)
-        return Toolbox(tools, context, spec.limits, extend, Journal(), run.gate, speaker.place.tally)
+        spec = speaker.spec
+        context = context_of(self._run, spec, self._gate)
+        return Toolbox(tools, context, spec.limits, extend, Journal(), self._gate, speaker.place.tally)
 
     async def hold(self, call: ModelCall, wanted: int) -> int:
         """As `chat.steps.step`."""

@@ -16,12 +16,13 @@ from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, hook_config
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
+from agents.runtime.structured import Shown, again, misfit, not_in_schema
 from agents.runtime.trace import Step, Steps, Trace, said
 from agents.tools.gate import AwaitsApproval
 from agents.tools.toolbox import Toolbox
@@ -57,6 +58,7 @@ async def run_graph(
     agent = create_agent(chat_model, [*toolbox.offers, *turn.client_tools], middleware=[loop])
     async with in_time(toolbox.limits, 0 if steps.path else steps.trace.spent_ms):
         await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
+    loop.shown.release()
     if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
     transcript.finish(emit)
@@ -78,6 +80,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._broken = False  # the next text begins a paragraph
         self._tally = toolbox.tally or Tally(toolbox.limits)
         self._asking = ModelCall(0)  # the one that is being made
+        self.shown = Shown(turn, transcript, emit)
+        self._no_answer = ""  # why what was said last is no part of the answer
+        self._again = False  # a second answer was asked for
         self._running = 0  # calls of the last answer that have neither ended nor wait for a person
         self._settled = asyncio.Event()
 
@@ -95,6 +100,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._asking = call = ModelCall(estimate, step=step)
         try:
             granted = await self._toolbox.extend(call, turn.max_output_tokens)
+            if self._no_answer:
+                self.shown.discard(self._no_answer)
+                self._no_answer = ""
             self._transcript.model_calls.append(call)
             self._open.clear()
             self._broken = bool(self._transcript.text)
@@ -128,19 +136,20 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
                     continue
             shown.append(delta)
         if shown:
-            self._transcript.absorb(shown, self._emit)
+            self._transcript.absorb(shown, self.shown.emit)
 
-    @hook_config(can_jump_to=["end"])  # type: ignore[untyped-decorator]
+    @hook_config(can_jump_to=["end", "model"])  # type: ignore[untyped-decorator]
     async def aafter_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """End where a call is the caller's. Otherwise every call gets an id and arguments that can be sent back."""
         message = state["messages"][-1]
         if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
             self._answered(message, [])
-            return None
+            return self._checked()
         asked = [*message.tool_calls, *message.invalid_tool_calls]
         if any(call["name"] in self._handed for call in asked):
             self._answered(message, message.tool_calls)
             return {"jump_to": "end"}
+        self._no_answer = "The agent went on to use its tools." if self._turn.output_schema else ""
         if self._step is not None and not self._step.done:
             self._asking.tool_calls = len(asked)
         self._tally.tools(len(asked))
@@ -154,6 +163,16 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._running = len(calls)
         self._settled.clear()
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
+
+    def _checked(self) -> dict[str, Any] | None:
+        """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
+        problem = misfit(self._transcript, self._turn) if self._turn.output_schema else None
+        if problem is None:
+            return None
+        if self._again or self._steps.answers >= self._toolbox.limits.steps or self._turn.output_mode == "once":
+            raise not_in_schema(problem)
+        self._no_answer, self._again = problem, True
+        return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
 
     def _answered(self, message: AIMessage, calls: list[Any]) -> None:
         """Write down what the model has said, with the calls as they are carried out."""

@@ -91,6 +91,8 @@ class AgentSpec:
     fallbacks: tuple[Choice, ...] = ()  # asked in this order while its own model cannot answer
     tools: tuple[BoundTool, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
+    memory: bool = False  # it may note things about people (agents/tools/memory.py)
+    output_schema: dict[str, Any] = field(default_factory=dict)  # what its answers fit; {} is none
     team: TeamSpec | None = None
 
     @property
@@ -135,7 +137,9 @@ class Turn:
 
     stream False: the caller wants the answer whole, so the vendor is asked for it whole. client_tools: the caller's
     own, in OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options:
-    what the caller sets for an agent written in Python, as it came.
+    what the caller sets for an agent written in Python, as it came. memory: it may note things about who asks.
+    tainted: what it is told of that may be somebody else's word. instructions: how many of the messages come before
+    the history. output_schema, output_mode: see agents/runtime/structured.py.
     """
 
     messages: list[dict[str, Any]]
@@ -145,6 +149,11 @@ class Turn:
     client_tools: tuple[dict[str, Any], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
+    memory: bool = False
+    tainted: bool = False
+    instructions: int = 0
+    output_schema: dict[str, Any] = field(default_factory=dict)
+    output_mode: str = "live"
     may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
 
 

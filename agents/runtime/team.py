@@ -25,6 +25,7 @@ from agents.runtime.events import (
     AGENT_STARTED,
     REASONING_DELTA,
     TEXT_DELTA,
+    TEXT_DISCARDED,
     TOOL_DELTA,
     Event,
 )
@@ -97,17 +98,20 @@ async def run_team(spec: AgentSpec, turn: Turn, transcript: Transcript, emit: Em
     Raises what a member's model or tools raise, with the member named, and too_many_steps, too_many_tool_calls,
     run_too_long and run_token_limit for the members' limits and for the team's; AwaitsApproval.
     """
-    messages = turn.messages[1:] if spec.instructions else turn.messages
+    messages = turn.messages[turn.instructions :]
     for said_before in (transcript.text, transcript.reasoning):
         said_before.clear()  # who said it, gives it back
     async with in_time(spec.limits, backing.trace.spent_ms):
-        said = await _TeamRun(turn, transcript, emit, backing).agent(spec, messages, Place(Tally(spec.limits)))
+        run = _TeamRun(turn, transcript, emit, backing, spec.instructions)
+        said = await run.agent(spec, messages, Place(Tally(spec.limits)))
     transcript.finish_reason = said.reason
 
 
 class _TeamRun:
-    def __init__(self, turn: Turn, transcript: Transcript, emit: Emit, backing: Backing) -> None:
+    def __init__(self, turn: Turn, transcript: Transcript, emit: Emit, backing: Backing, told: str) -> None:
+        """told: the team's instructions."""
         self._turn = turn
+        self._told = told
         self._transcript = transcript
         self._emit = emit
         self._backing = backing
@@ -234,7 +238,11 @@ class _TeamRun:
 
     async def _asked(self, spec: AgentSpec, messages: Messages, place: Place) -> Said:
         """What an agent's own model says, with its tools, and its members where it is a supervisor."""
-        turn = team_messages.turn_of(spec, messages, place.guidance, self._turn, answers=place.answers)
+        whole = self._turn
+        # What its caller's turn says beyond the team's own words: how the answer is to look.
+        told = whole.messages[0]["content"].removeprefix(self._told).strip() if whole.instructions else ""
+        guidance = (*place.guidance, told) if place.answers else place.guidance
+        turn = team_messages.turn_of(spec, messages, guidance, whole, answers=place.answers)
         tools = spec.tools
         if spec.team is not None:
             tools += self._delegations(spec.team, place)
@@ -249,11 +257,13 @@ class _TeamRun:
         async def extend(call: ModelCall, wanted: int) -> int:
             call.choice, call.path, call.speaks = speaker.choice, place.path, place.speaks
             speaker.call = call
+            if not tools:
+                place.tally.step()
             call.granted = await self._backing.hold(call, place.tally.fitting(call, wanted))
             return call.granted
 
         client = self._backing.client(speaker)
-        if tools:
+        if tools or turn.output_schema:
             await engine.run(client, spec.model, turn, own, tell, self._backing.toolbox(speaker, tools, extend))
         else:
             await self._asked_once(client, speaker, own, tell, extend)
@@ -265,7 +275,6 @@ class _TeamRun:
         """As `engine.run` of an agent without tools, with its one call in the books."""
         turn, steps = speaker.turn, own.steps
         assert steps is not None
-        speaker.place.tally.step()
         step = steps.model(speaker.spec.model, len(turn.messages))
         if step.done:
             if not step.ok:
@@ -298,6 +307,8 @@ class _TeamRun:
             found: list[Event] = []
             for kind, data in events:
                 transcript.deltas += kind in (TEXT_DELTA, REASONING_DELTA, TOOL_DELTA)
+                if kind == TEXT_DISCARDED and place.speaks:
+                    transcript.text.clear()
                 if kind not in (TEXT_DELTA, REASONING_DELTA):
                     found.append((kind, data))
                 elif place.speaks:

@@ -47,6 +47,7 @@ def turn_of(spec: AgentSpec, messages: Messages, guidance: Sequence[str], whole:
     """
     system = "\n\n".join(text for text in (spec.instructions, *guidance) if text)
     asked = [{"role": "system", "content": system}, *messages] if system else list(messages)
+    schema = (whole.output_schema if answers else {}) or spec.output_schema
     limits = [spec.parameters.get("max_tokens"), spec.info.max_output_tokens]
     wanted = min((limit for limit in limits if limit), default=DEFAULT_OUTPUT_TOKENS)
     room = _context(spec) - estimate_messages(asked, [tool.offer for tool in spec.tools])
@@ -59,6 +60,8 @@ def turn_of(spec: AgentSpec, messages: Messages, guidance: Sequence[str], whole:
         stream=whole.stream,
         options=whole.options,
         fallbacks=whole.fallbacks,
+        output_schema=schema,
+        output_mode=whole.output_mode if answers and whole.output_schema else "held",
     )
 
 

@@ -86,8 +86,8 @@ class Toolbox:
     async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
         step.sent, step.tainted = True, tool.spec.tainted
         result = _bounded(await self._carried_out(tool, step))
-        if step.tainted and self.gate is not None:
-            self.gate.taint()
+        # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
+        self.context.state.tainted = self.context.state.tainted or step.tainted
         return result
 
     @property

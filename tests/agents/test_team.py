@@ -101,12 +101,13 @@ class Ran:
         return "\n".join(lines) + "\n"
 
 
-async def run(spec: AgentSpec, *scripts: list[Any], ran: Ran | None = None, **turn: Any) -> Ran:
+async def run(spec: AgentSpec, *scripts: list[Any], ran: Ran | None = None, told: str = "", **turn: Any) -> Ran:
     ran = ran or Ran([])
     ran.asked = [ScriptedModel.enqueue(script) for script in scripts]
     asked = {"messages": [{"role": "user", "content": "Do it."}], "max_output_tokens": 100, "parameters": {}} | turn
     if spec.instructions:
-        asked["messages"] = [{"role": "system", "content": spec.instructions}, *asked["messages"]]
+        asked["messages"] = [{"role": "system", "content": f"{spec.instructions}{told}"}, *asked["messages"]]
+        asked["instructions"] = 1
     try:
         await run_team(spec, Turn(**asked), ran.transcript, ran.events.extend, ran.backing)
     except PaasError as error:
@@ -268,6 +269,27 @@ async def test_a_supervisor_is_told_when_a_member_fails_and_hands_out_its_caller
     assert ran.transcript.finish_reason == "tool_calls"
     assert ran.asked[1].request is not None
     assert ran.asked[1].request.tools is None
+
+
+async def test_answers_that_fit_a_schema() -> None:
+    """A member's own, and the team's, which is the business of who answers; both are asked for once more."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    strict = one("a", output_schema=schema)
+    ran = await run(team("sequential", strict, one("b")), ["no"], ['{"a":1}'], ["end"])
+    assert (ran.error, ran.of("agent.finished", "content")) == (None, ['{"a":1}', None])
+    assert "".join(ran.of("agent.delta", "text")) == '{"a":1}', "what did not fit, nobody is shown"
+    ran = await run(team("sequential", strict, one("b")), ["no"], ["no"])
+    assert ran.error is not None
+    assert (ran.error.code, ran.error.message[:3]) == ("answer_not_in_schema", "a: ")
+    form: dict[str, Any] = {"output_schema": schema, "told": "\n\nAnswer in JSON."}
+    ran = await run(team("sequential", one("a"), one("b")), ["free"], ["no"], ['{"a":2}'], **form)
+    assert (ran.error, ran.transcript.content, len(ran.backing.calls)) == (None, '{"a":2}', 3)
+    assert ran.of("text.discarded", "reason") != []
+    assert [("Answer in JSON." in ran.system(0)), ("Answer in JSON." in ran.system(1))] == [False, True]
+    supervisor = team("supervisor", one("a"))
+    ran = await run(supervisor, ["I ask.", asks("a", "x")], ["1"], ['{"a":3}'], **form)
+    assert (ran.error, ran.transcript.content) == (None, '{"a":3}')
+    assert "Answer in JSON." not in ran.system(1)
 
 
 async def test_limits_hold_for_the_whole_team() -> None:

@@ -137,6 +137,9 @@ def test_a_supervisor_needs_a_model_that_uses_tools_and_the_others_need_none(bou
     ProviderAccount.objects.filter(name="scripted").update(models={})
     tools = {"provider": None, "model": "", "team": {"mode": "parallel", "members": [one]}, "tools": ["clock"]}
     assert "Only a team with a supervisor" in faults(lambda: plain(admin, **tools), "tools")
+    forms = {"provider": None, "model": "", "team": {"mode": "parallel", "members": [one]}}
+    assert "in a form" in faults(lambda: plain(admin, **forms, output_schema={"type": "object"}), "output_schema")
+    assert "remembers nobody" in faults(lambda: plain(admin, **forms, memory=True), "memory")
 
 
 def test_publishing_pins_and_only_publishing_again_moves_on(bound: None, db: Platform, admin: Any) -> None:

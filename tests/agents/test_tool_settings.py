@@ -32,6 +32,7 @@ async def test_over_the_api(site: Any, api_key: Callable[..., str], ledger: Ledg
         "PUT", "/config", json={"name": "clock", "enabled": False, "calls_per_day": 2, "api_key": "tvly-canary"}
     )
     told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None, "has_api_key": True}
+    told["approval"] = "tainted"
     assert (status, answer) == (200, {"config": told})
     assert told in (await call("GET", "/config"))[1]["config"]
     for bad in ({"name": "nowhere"}, {"name": "clock", "calls_per_day": -1}, {}):

@@ -74,7 +74,6 @@ async def test_every_step_is_there_and_the_run_goes_on_from_any_of_them() -> Non
     assert (asked["output"]["text"], asked["output"]["reasoning"], answer["output"]["text"]) == (
         "Let me count.", "Hm. ", "Done.",
     )  # fmt: skip
-    assert events[3][0] == "tool.started"
     assert [data.get("tainted") for kind, data in events if kind == "tool.finished"] == [True, True]
     journal = orjson.loads(orjson.dumps(trace.journal()))
     for upto in (1, 2, 3, 4):  # as it was after so many steps

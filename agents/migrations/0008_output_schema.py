@@ -2,12 +2,12 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agents", "0007_approval")]
+    dependencies = [("agents", "0007_memory")]
 
     operations = [
         migrations.AddField(
             "agentversion",
-            "team",
+            "output_schema",
             models.JSONField(blank=True, db_default=models.Value({}, models.JSONField()), default=dict),
         ),
     ]

@@ -2,10 +2,10 @@ from pathlib import Path
 
 from django.db import migrations
 
-SQL = (Path(__file__).parent / "0012_agent_runs.sql").read_text()
+SQL = (Path(__file__).parent / "0014_agent_runs.sql").read_text()
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0011_approvals"), ("usage", "0010_teams")]
+    dependencies = [("chat", "0013_approvals"), ("usage", "0010_teams")]
 
     operations = [migrations.RunSQL(SQL, migrations.RunSQL.noop)]
