@@ -24,9 +24,10 @@ from agents.parameters import FALLBACKS, parameter_problems
 from agents.runtime.team import delegation_name
 from agents.teams import checked_team, joins, names_in, pinned, slug_of, supervised
 from agents.tools.choice import checked_limits, checked_tools
+from core.errors import PaasError
 from llm.features import TOOLS
 from llm.models import ProviderAccount
-from llm.selectors import provider_named
+from llm.selectors import provider_named, provider_ref
 
 Content = dict[str, Any]
 Faults = dict[str, list[str]]
@@ -129,7 +130,9 @@ def model_faults(content: Content) -> Faults:
     """What is wrong with a whole version's own model."""
     found: Faults = {}
     account, model = ProviderAccount.objects.get(pk=content["provider"]), content.get("model", "")
-    if not account.enabled:
+    if account.of_platform:
+        found |= _platform_faults(account, model)
+    elif not account.enabled:
         found["provider"] = [f"The provider {account.name!r} is switched off."]
     elif not account.allows(model):
         found["model"] = [f"The provider {account.name!r} does not allow the model {model!r}."]
@@ -139,6 +142,14 @@ def model_faults(content: Content) -> Faults:
         if supervised(content.get("team") or {}):
             found["model"] = [f"The model {model!r} is not known to use tools, and so cannot be a supervisor."]
     return found
+
+
+def _platform_faults(account: ProviderAccount, model: str) -> Faults:
+    try:
+        provider_ref(account, model)
+    except PaasError as error:
+        return {"model" if error.code == "model_not_found" else "provider": [error.message]}
+    return {}
 
 
 def team_faults(content: Content, slug: str) -> Faults:

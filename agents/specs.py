@@ -28,8 +28,8 @@ UNAVAILABLE = "The agent {slug}, a member of this team, {what}. Ask an administr
 def agent_spec(slug: str) -> AgentSpec | None:
     """One of the tenant's own agents as a value; the oldest one for "".
 
-    Raises provider_not_configured when its provider is off, model_not_found when that does not allow its model; for a
-    team also where that is so of a member, and agent_not_found for a member that is archived.
+    Raises provider_not_configured when its provider is off, model_not_found when that does not allow its model,
+    provider_not_in_plan; for a team also where that is so of a member, and agent_not_found for one that is archived.
     """
     usable = Agent.objects.select_related("current__provider").filter(OWN_MODEL, kind="", archived_at=None)
     usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
@@ -87,9 +87,10 @@ def _usable(agent: Agent, version: AgentVersion) -> AgentSpec:
 
 
 def _check_askable(version: AgentVersion) -> None:
-    """Raise provider_not_configured when the account is off, model_not_found when it does not allow the model."""
+    """Raise provider_not_configured when the account is off, model_not_found when it does not allow the model. Of the
+    platform's accounts provider_ref says it."""
     account = version.provider
-    if version.unasked:
+    if version.unasked or (account is not None and account.of_platform):
         return
     if account is None or not account.enabled:
         raise PaasError("provider_not_configured")
@@ -152,7 +153,7 @@ def _own_spec(agent: Agent, version: AgentVersion) -> AgentSpec:
         model=version.model,
         instructions=version.instructions,
         parameters=version.parameters,
-        provider=provider_ref(account),
+        provider=provider_ref(account, version.model),
         provider_name=account.name,
         info=info,
         fallbacks=fallbacks_of(version.parameters, info),

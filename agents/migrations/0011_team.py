@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agents", "0009_approval")]
+    dependencies = [("agents", "0010_mcp_connections")]
 
     operations = [
         migrations.AddField(
