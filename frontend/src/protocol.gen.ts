@@ -13,6 +13,11 @@ export type RunEvent =
   | ToolFinished
   | ToolDelta
   | ToolCalled
+  | AgentStarted
+  | AgentDelta
+  | AgentFinished
+  | ApprovalRequested
+  | ApprovalDecided
   | MessageCompleted
   | RunCompleted
   | RunFailed
@@ -61,6 +66,7 @@ export interface ModelChanged {
 export interface ModelChangedData {
   model: string;
   reason: string;
+  path?: string;
 }
 export interface TextDelta {
   v: 1;
@@ -86,12 +92,17 @@ export interface ToolStarted {
   type: 'tool.started';
   data: ToolStartedData;
 }
+/**
+ * path: of the member of a team that calls it; without it, the run's own agent does.
+ */
 export interface ToolStartedData {
   call_id: string;
   name: string;
   arguments: {
     [k: string]: unknown;
   };
+  effect?: 'read' | 'write' | 'egress';
+  path?: string;
 }
 export interface ToolFinished {
   v: 1;
@@ -102,6 +113,8 @@ export interface ToolFinished {
 }
 /**
  * What a tool of the agent's said: `result`, or `error` where it is not ok. Long ones are cut, and say so.
+ *
+ * tainted: it comes from outside, and from here on tools that write or ask hosts outside wait for a person.
  */
 export interface ToolFinishedData {
   call_id: string;
@@ -110,6 +123,9 @@ export interface ToolFinishedData {
   error?: string | null;
   ok?: boolean;
   duration_ms?: number;
+  effect?: 'read' | 'write' | 'egress';
+  tainted?: boolean;
+  path?: string;
 }
 export interface ToolDelta {
   v: 1;
@@ -144,6 +160,101 @@ export interface ToolCalledData {
   name: string;
   arguments: string;
 }
+export interface AgentStarted {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'agent.started';
+  data: AgentStartedData;
+}
+/**
+ * A member of a team begins. path: where in the team it works, and when: "0.research/1.checker" is the second
+ * member of a team that is the first one; "r2.0.writer" the first one in the second round; "3.writer" of a supervisor
+ * the one that its third step asked. task: what it is to do, cut.
+ */
+export interface AgentStartedData {
+  path: string;
+  slug: string;
+  name: string;
+  task: string;
+}
+export interface AgentDelta {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'agent.delta';
+  data: AgentDeltaData;
+}
+/**
+ * A piece of what a member says. Whose words are the run's answer says them as `text.delta`. reasoning: it is a
+ * piece of its reasoning instead.
+ */
+export interface AgentDeltaData {
+  path: string;
+  text: string;
+  reasoning?: boolean;
+}
+export interface AgentFinished {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'agent.finished';
+  data: AgentFinishedData;
+}
+/**
+ * A member has ended: `content` is what it said, cut where it is long; null where that is the run's answer. error:
+ * a sentence, where it is not ok.
+ */
+export interface AgentFinishedData {
+  path: string;
+  ok: boolean;
+  content?: string | null;
+  error?: string | null;
+  duration_ms: number;
+}
+export interface ApprovalRequested {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'approval.requested';
+  data: ApprovalRequestedData;
+}
+/**
+ * A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
+ *
+ * reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen.
+ */
+export interface ApprovalRequestedData {
+  approval_id: string;
+  call_id: string;
+  name: string;
+  effect: 'read' | 'write' | 'egress';
+  arguments: {
+    [k: string]: unknown;
+  };
+  arguments_hash: string;
+  reason: 'tainted' | 'policy';
+  expires_at: string;
+  path?: string;
+}
+export interface ApprovalDecided {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'approval.decided';
+  data: ApprovalDecidedData;
+}
+/**
+ * by: the person who decided; null when it expired, or when the run has ended before.
+ */
+export interface ApprovalDecidedData {
+  approval_id: string;
+  call_id: string;
+  decision: 'approved' | 'denied' | 'expired';
+  by: string | null;
+  note: string;
+  path?: string;
+}
 export interface MessageCompleted {
   v: 1;
   run_id: string;
@@ -168,7 +279,8 @@ export interface RunCompletedData {
   usage: Usage;
 }
 /**
- * Tokens of a run. counted: ours, because the vendor never said. cost: decimal text, null when unpriced.
+ * Tokens of a run. counted: ours, because the vendor never said. cost: decimal text, null when unpriced, and when
+ * the models of a team are paid in several currencies: then `costs` has the sum of each.
  */
 export interface Usage {
   input_tokens: number;
@@ -178,6 +290,9 @@ export interface Usage {
   counted: boolean;
   cost: string | null;
   currency: string;
+  costs?: {
+    [k: string]: string | null;
+  };
 }
 export interface RunFailed {
   v: 1;

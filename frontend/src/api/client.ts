@@ -1,10 +1,13 @@
 import type {
   Agent,
+  ApprovalView,
   Conversation,
   ConversationPage,
+  Decision,
   Feedback,
   MessagePage,
   RunCreated,
+  Trace,
   TurnRequest,
 } from './contract';
 import { Failure } from './failure';
@@ -64,6 +67,15 @@ export class Api {
     const path = `/api/v1/messages/${encodeURIComponent(messageId)}/feedback`;
     return feedback === null ? this.#call('DELETE', path) : this.#call('PUT', path, feedback);
   };
+
+  /** What a run did, step by step. */
+  trace = (runId: string): Promise<Trace> => this.#call('GET', `/api/v1/runs/${encodeURIComponent(runId)}/trace`);
+
+  approval = (id: string): Promise<ApprovalView> => this.#call('GET', `/api/v1/approvals/${encodeURIComponent(id)}`);
+
+  /** Decides on a call of a tool that waits; the same again is the same answer. */
+  decide = (id: string, decision: Decision): Promise<ApprovalView> =>
+    this.#call('POST', `/api/v1/approvals/${encodeURIComponent(id)}`, decision);
 
   startRun = (request: TurnRequest): Promise<RunCreated> => this.#call('POST', '/api/v1/runs', request);
 

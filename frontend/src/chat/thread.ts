@@ -27,6 +27,8 @@ export interface ThreadEvents {
   /** The first turn of a new conversation was accepted: the thread has an id now. */
   named(thread: Thread, conversation: Conversation): void;
   turned(conversation: Conversation, runId: string): void;
+  /** The answer that is being written waits for a person to decide, or goes on. */
+  waits(thread: Thread, waiting: boolean): void;
   ended(thread: Thread, outcome: Entry['status']): void;
   failed(failure: Failure): void;
 }
@@ -57,6 +59,8 @@ export class Thread extends Observable<ThreadState> {
   #readFailed = false;
   #stopWanted = false;
   #resyncs = 0;
+  /** The run that waits for a person. */
+  #waits: string | null = null;
   #unwatch: (() => void) | null = null;
   #loading: Promise<void> | null = null;
 
@@ -374,6 +378,11 @@ export class Thread extends Observable<ThreadState> {
     this.#leaveRun();
     const feed = this.#parts.runs.follow(runId);
     const check = (): void => {
+      const waits = feed.get().waitsFor > 0 ? runId : null;
+      if (waits !== this.#waits) {
+        this.#waits = waits;
+        this.#parts.events.waits(this, waits !== null);
+      }
       if (feed.over) this.#finish(feed);
     };
     this.#unwatch = feed.subscribe(check);
