@@ -102,10 +102,19 @@ def approval_for(actor: Actor, approval_id: uuid.UUID) -> Approval:
     return found
 
 
+def require_person(actor: Actor) -> None:
+    """Raise permission_denied unless the actor is a person who may make agents act at all."""
+    if actor.user_id is None:
+        raise PaasError("permission_denied", "A person decides on this. An API key cannot stand in for one.")
+    actor.require(CHAT_READ)
+    actor.require(CHAT_WRITE)
+
+
 def may_decide(actor: Actor, approval: Approval) -> bool:
     """Whether the actor may decide on it: the person whose run it is, or one with approvals:decide."""
-    own = actor.user_id is not None and actor.user_id == approval.user_id and CHAT_WRITE in actor.actions
-    return own or (actor.user_id is not None and APPROVALS_DECIDE in actor.actions)
+    if actor.user_id is None or CHAT_WRITE not in actor.actions:
+        return False
+    return actor.user_id == approval.user_id or APPROVALS_DECIDE in actor.actions
 
 
 def shown_arguments(arguments: str) -> str:
@@ -148,6 +157,12 @@ def approval_view(actor: Actor, approval: Approval) -> dict[str, Any]:
     }
 
 
+async def answer(actor: Actor, approval_id: uuid.UUID, body: dict[str, Any]) -> dict[str, Any]:
+    """As `decide`, of what a client has sent. Raises validation_failed too, to whom the approval can be shown."""
+    await scope.run_in_tenant(actor.tenant, approval_for, actor, approval_id)
+    return await decide(actor, verdict_of(approval_id, body))
+
+
 async def decide(actor: Actor, verdict: Verdict) -> dict[str, Any]:
     """Decide on a call; the run goes on in a worker when nothing else is waited for. The same again is the same answer.
 
@@ -168,6 +183,7 @@ async def decide(actor: Actor, verdict: Verdict) -> dict[str, Any]:
 
 
 def _decide(actor: Actor, verdict: Verdict) -> _Decided:
+    require_person(actor)
     found = approval_for(actor, verdict.approval_id)
     if not may_decide(actor, found):
         raise PaasError("permission_denied", "Only the person whose run it is, or an administrator, decides on this.")

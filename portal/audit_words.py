@@ -46,6 +46,8 @@ SENTENCES: dict[str, str | Promise] = {
     "agent.rolled_back": _("%(actor)s put the agent %(target)s back to version %(restores)s: %(note)s"),
     "agent.archived": _("%(actor)s archived the agent %(target)s"),
     "agent.restored": _("%(actor)s restored the agent %(target)s"),
+    "approval.approved": _("%(actor)s approved a call of %(tool)s with the arguments %(arguments_hash)s: %(note)s"),
+    "approval.denied": _("%(actor)s denied a call of %(tool)s with the arguments %(arguments_hash)s: %(note)s"),
     "limit.set": _("%(actor)s set a limit for %(target)s: %(amount)s %(currency)s, %(metric)s"),
     "limit.removed": _("%(actor)s removed a limit of %(target)s: %(metric)s"),
     "usage.overrun": _("A model provider reported %(overrun)s tokens more than were held for a run"),

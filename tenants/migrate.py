@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
@@ -158,7 +157,8 @@ def _migrate_shared(say: Callable[[str], None]) -> int:
         return 0
     say("migrating shared tables")
     with scope.owner(), _no_hurry():
-        call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+        _execute(settings.SHARED_APPS)
+        emit_post_migrate_signal(verbosity=0, interactive=False, db=connection.alias)  # content types and permissions
     return 1
 
 
@@ -173,23 +173,26 @@ def _migrate_template(say: Callable[[str], None]) -> int:
     with scope.owner(TEMPLATE_SCHEMA), _no_hurry(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [provisioning.TEMPLATE_LOCK])
         try:
-            call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+            _execute(settings.TENANT_APPS)
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [provisioning.TEMPLATE_LOCK])
     return 1
 
 
 def _migrate_tenant(schema: str) -> None:
-    """Django's own executor without the command around it, which would compare all models and make content types
-    and permissions, which are shared, for each tenant anew."""
     with scope.owner(schema), _no_hurry():
-        executor = MigrationExecutor(connection)
-        executor.migrate(_targets(executor))
+        _execute(settings.TENANT_APPS)
 
 
-def _targets(executor: Any) -> list[tuple[str, str]]:
-    labels = _labels(settings.TENANT_APPS)
-    return [node for node in executor.loader.graph.leaf_nodes() if node[0] in labels]
+def _execute(apps: Sequence[str]) -> None:
+    """Bring the bound schema to the newest migrations of these applications, and of what those depend on.
+
+    Django's own executor without the command around it, which takes every schema through the migrations of all
+    applications, compares all models, and makes content types and permissions, which are shared, for each tenant anew.
+    """
+    executor = MigrationExecutor(connection)
+    labels = _labels(apps)
+    executor.migrate([node for node in executor.loader.graph.leaf_nodes() if node[0] in labels])
 
 
 @contextmanager

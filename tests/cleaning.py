@@ -19,6 +19,8 @@ _TENANT_TABLES = (
     "chat_response",
     "chat_idempotencykey",
     "chat_runtask",
+    "chat_runtrace",
+    "chat_approval",
     "chat_letin",
     "chat_runsegment",
     "chat_feedback",

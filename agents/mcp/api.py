@@ -34,7 +34,7 @@ class Body(serializers.Serializer[Any]):
 class ApprovedTool(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=64)
     hash = serializers.CharField(max_length=64)
-    effect = serializers.ChoiceField(choices=services.EFFECTS, default="egress")
+    effect = serializers.ChoiceField(choices=services.EFFECTS, required=False)
 
 
 class Approval(serializers.Serializer[Any]):

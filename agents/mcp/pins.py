@@ -13,7 +13,7 @@ MOST_DESCRIPTION, MOST_SCHEMA_BYTES = 4000, 20_000
 
 
 def pinned(told: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """(tools with their hashes, what was left out and why), of what a server told.
+    """(tools with hash and suggested effect, what was left out and why), of what a server told.
 
     Left out: names that are none, names that come twice (whichever was meant), what is too long to be read by anybody.
     """
@@ -32,8 +32,15 @@ def pinned(told: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]
             left_out.append(f"{shown}: its schema is longer than {MOST_SCHEMA_BYTES} bytes")
         else:
             tool = {"name": name, "description": description, "parameters": schema}
-            found.append(tool | {"hash": hash_of(tool)})
+            found.append(tool | {"hash": hash_of(tool), "suggested_effect": _suggested(one)})
     return found, left_out
+
+
+def _suggested(told: dict[str, Any]) -> str:
+    """What a call does, as far as a server's word goes: one that says that it only reads is still asked. A hint is no
+    part of the hash: what was approved stays approved as it was."""
+    hints = told.get("annotations")
+    return "egress" if isinstance(hints, dict) and hints.get("readOnlyHint") is True else "write"
 
 
 def hash_of(tool: dict[str, Any]) -> str:

@@ -99,13 +99,16 @@ async def _told(target: wire.Target) -> list[dict[str, Any]]:
 
 
 def tools_approve(*, server: McpServer, actor: str, tools: list[dict[str, str]]) -> None:
-    """Approve exactly these tools, as they were seen: each by name, hash and effect; those not named are approved no
-    more. Raises ValidationError for a hash that is not the one last seen."""
+    """Approve exactly these tools, as they were seen: each by name, hash and effect (left out: the suggested one, which
+    never is `read`); those not named are approved no more. Raises ValidationError for a hash that was not seen last."""
     seen = {one["name"]: one["hash"] for one in server.tools}
     wrong = [one["name"] for one in tools if seen.get(one["name"]) != one["hash"]]
     if wrong:
         raise ValidationError({"tools": f"Not as they were last seen: {', '.join(wrong)[:500]}. Look again."})
-    server.approved = {one["name"]: {"hash": one["hash"], "effect": one["effect"]} for one in tools}
+    suggested = {one["name"]: one.get("suggested_effect", "write") for one in server.tools}
+    server.approved = {
+        one["name"]: {"hash": one["hash"], "effect": one.get("effect") or suggested[one["name"]]} for one in tools
+    }
     with transaction.atomic():
         server.save(update_fields=["approved", "updated_at"])
         audit.record("mcp_server.approved", actor=actor, target=str(server.id), tools=server.approved)

@@ -26,7 +26,8 @@ EMPTY = """
 SET session_replication_role = replica;
 DELETE FROM public.usage_usagerecord; DELETE FROM public.usage_seal; DELETE FROM public.usage_ledgerhead;
 DELETE FROM public.usage_quota; DELETE FROM public.usage_reservation;
-DELETE FROM chat_runsegment; DELETE FROM chat_message; DELETE FROM chat_run; DELETE FROM chat_conversation;
+DELETE FROM chat_runsegment; DELETE FROM chat_runtrace; DELETE FROM chat_approval;
+DELETE FROM chat_message; DELETE FROM chat_run; DELETE FROM chat_conversation;
 SET session_replication_role = origin
 """
 

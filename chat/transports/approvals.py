@@ -39,10 +39,7 @@ async def door(request: HttpRequest) -> None:
     if request.method == "GET":
         await request.respond(200, await scope.run_in_tenant(actor.tenant, _one, actor, approval_id))
         return
-    # First, so that a body says nothing about what is not there.
-    await scope.run_in_tenant(actor.tenant, approvals.approval_for, actor, approval_id)
-    verdict = approvals.verdict_of(approval_id, await request.json(MOST_BODY))
-    await request.respond(200, await approvals.decide(actor, verdict))
+    await request.respond(200, await approvals.answer(actor, approval_id, await request.json(MOST_BODY)))
 
 
 def _query(request: HttpRequest) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from agents.runtime.events import (
     RUN_COMPLETED,
     RUN_FAILED,
 )
-from chat import http, phase1, phase1_wire, turns
+from chat import http, idempotency, phase1, phase1_wire, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
 from chat.turns import StartedTurn
@@ -100,7 +101,7 @@ async def _completions(request: HttpRequest, actor: Actor) -> None:
     turn = phase1.turn_of(asked, conversation, stream=True)
     request.sse_headers = phase1_wire.HEADERS
     try:
-        started = await _started(actor, turn)
+        started = await _started(request, actor, turn)
     except phase1.AgentUnready as error:
         await request.stream(phase1_wire.failure(error.code, error.message))
         return
@@ -111,7 +112,7 @@ async def _completions(request: HttpRequest, actor: Actor) -> None:
             )
         )
     except ClientGone:
-        await turns.cancel_turn(actor, started.run_id)  # leaving is how these clients stop an answer
+        await _left(request, actor, started)
         raise
 
 
@@ -123,7 +124,7 @@ async def _execute(request: HttpRequest, actor: Actor, agent_type: str) -> None:
     asked = phase1.executed_of(agent_type, request.query, body)
     content, tokens, error = "", 0, None
     try:
-        started = await _started(actor, phase1.turn_of(asked, None, stream=False))
+        started = await _started(request, actor, phase1.turn_of(asked, None, stream=False))
     except phase1.AgentUnready as unready:
         error = unready.message
     else:
@@ -136,16 +137,25 @@ async def _execute(request: HttpRequest, actor: Actor, agent_type: str) -> None:
                         error = data["message"] if kind == RUN_FAILED else error
                         error = "The run was stopped." if kind == RUN_CANCELLED else error
         except ClientGone:
-            await turns.cancel_turn(actor, started.run_id)
+            await _left(request, actor, started)
             raise
     result = None if error else {"content": content, "type": "text", "tokens_used": tokens}
     outcome = {"success": error is None, "result": result, "error": error}
     await request.respond(200, outcome | {"execution_time_ms": phase1_wire.milliseconds(begun)})
 
 
-async def _started(actor: Actor, turn: turns.TurnRequest) -> StartedTurn:
+async def _left(request: HttpRequest, actor: Actor, started: StartedTurn) -> None:
+    """Leaving is how these clients stop an answer; one that has a key for it may come back."""
+    if not idempotency.key_of(request.headers):
+        await turns.cancel_turn(actor, started.run_id)
+
+
+async def _started(request: HttpRequest, actor: Actor, turn: turns.TurnRequest) -> StartedTurn:
+    turn = replace(turn, idempotency_key=idempotency.key_of(request.headers))
     try:
-        return await turns.start_turn(actor, turn)
+        started = await turns.start_turn(actor, turn)
+        request.answer_headers |= started.headers
+        return started
     except PaasError as error:
         if error.code == "agent_not_found":
             raise await phase1.unknown_agent(actor, turn.agent) from None

@@ -70,6 +70,9 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
             actor = await self._identify()
             await rates.admit(actor, "stream")
         except PaasError as error:
+            if error.code == "origin_forbidden":
+                await self.close()  # before it is accepted: 403 (A26); our own pages' SSE door says why
+                return
             # Accepting first is the only way to give a browser the code and the reason.
             await self.accept()
             code = TOO_MANY if error.status == 429 else CLOSE_CODES.get(error.status, TRY_LATER)
@@ -145,8 +148,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         elif kind == "run.cancel":
             await turns.cancel_turn(self.actor, protocol.parse_uuid(str(frame.get("run_id"))))
         elif kind == "approval.decide":
-            verdict = approvals.verdict_of(protocol.parse_uuid(str(frame.get("approval_id"))), frame)
-            view = await approvals.decide(self.actor, verdict)
+            approvals.require_person(self.actor)
+            view = await approvals.answer(self.actor, protocol.parse_uuid(str(frame.get("approval_id"))), frame)
             await self._put({"type": "approval.answered", "ref": frame.get("ref"), "approval": view})
         else:
             raise PaasError("validation_failed", f"There is no frame of the type {str(kind)[:40]!r}.")
@@ -205,6 +208,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
                 "message": error.message,
                 "retry_after": error.retry_after,
             }
+            | ({"details": error.details} if error.details else {})
         )
 
     async def _put(self, frame: dict[str, Any]) -> None:

@@ -85,6 +85,10 @@ def test_a_pin_is_of_all_that_a_model_is_told() -> None:
     for change in ({"description": "Looks things up. "}, {"inputSchema": SCHEMA | {"required": ["q"]}}):
         (other,), _ = pins.pinned([TOOL | change])
         assert pins.state_of(other, approved) == "changed"
+    (hinted,), _ = pins.pinned([TOOL | {"annotations": {"readOnlyHint": True}}])
+    (lying,), _ = pins.pinned([TOOL | {"annotations": {"readOnlyHint": "yes"}}])
+    effects = [one["suggested_effect"] for one in (tool, hinted, lying)]
+    assert (effects, hinted["hash"]) == (["write", "egress", "write"], tool["hash"])
 
 
 def test_tools_that_cannot_be_told_apart_or_read_are_left_out() -> None:
@@ -153,7 +157,7 @@ async def test_servers_that_mean_no_good_are_given_up(server: Any) -> None:
     for answer, code in cases:
         server.answers["tools/list"] = answer
         with pytest.raises(PaasError) as error:
-            async with wire.opened(wire.Target(server.url, {}), 0.5) as session:
+            async with wire.opened(wire.Target(server.url, {}), 0.5 if answer is silent else 20) as session:
                 await session.tools()
         assert error.value.code == code, answer
     await eventually(lambda: server.open == 0)
@@ -186,7 +190,10 @@ async def test_from_the_api_to_an_agents_tool(site: Any, api_key: Any, db: Any, 
     assert await offered(db) == []
     async with client.post(f"{path}/approve", json={"tools": [{"name": "look.up", "hash": "0" * 64}]}) as answer:
         assert (answer.status, list((await answer.json())["error"]["details"]["fields"])) == (400, ["tools"])
-    approval = {"tools": [{"name": "look.up", "hash": tool["hash"], "effect": "read"}]}
+    approval = {"tools": [{"name": "look.up", "hash": tool["hash"]}]}
+    async with client.post(f"{path}/approve", json=approval) as answer:
+        assert (await answer.json())["tools"][0]["effect"] == "write"
+    approval["tools"][0]["effect"] = "read"
     async with client.post(f"{path}/approve", json=approval) as answer:
         assert (await answer.json())["tools"][0]["state"] == "approved"
     (spec,) = await offered(db)

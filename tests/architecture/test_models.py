@@ -110,6 +110,7 @@ def test_keys_of_our_models_are_uuids() -> None:
         "accounts_session": "session_key",
         "accounts_onetimecode": "digest",
         "chat_runtask": "run",
+        "chat_runtrace": "run",
     }
 
 

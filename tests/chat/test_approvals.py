@@ -201,7 +201,7 @@ async def test_who_may_decide_and_what_a_decision_is_bound_to(
 
     other = actor("owner")
     for who, found, wanted in (
-        (key, row, "not_found"), (actor("viewer"), row, "not_found"), (actor("rival"), row, "not_found"),
+        (key, row, "permission_denied"), (actor("viewer"), row, "permission_denied"), (actor("rival"), row, "not_found"),
         (member, of_key, "not_found"), (key, of_key, "permission_denied"),
     ):  # fmt: skip
         assert await code(who, verdict(found)) == wanted

@@ -165,6 +165,34 @@ async def test_openai(site: Any, api_key: Any, ledger: Ledger) -> None:
     assert ledger.value("SELECT count(*) FROM chat_run") == 2
 
 
+async def test_phase1(site: Any, api_key: Any, ledger: Ledger) -> None:
+    """Both doors that ask an agent; what has a key goes on when its client leaves."""
+    ScriptedModel.enqueue(["once"])
+    ScriptedModel.enqueue(["twice"])
+    client = site.client("acme", token=api_key())
+    asked = {"agent_type": "assistant", "message": "hi"}
+    for path, body, said in (
+        ("chat/completions", asked, b'{"content":"once","type":"text"}'),
+        ("agents/assistant/execute?task=hi", {}, b'"content":"twice"'),
+    ):
+        for replayed in (None, "true"):
+            async with client.post(f"/api/v1/{path}", json=body, headers={"Idempotency-Key": path}) as answer:
+                assert said in await answer.read()
+                assert answer.headers.get("Idempotent-Replayed") == replayed
+    async with client.post(
+        "/api/v1/chat/completions", json=asked | {"message": "ho"}, headers={"Idempotency-Key": "chat/completions"}
+    ) as answer:
+        assert (answer.status, (await answer.json())["details"]["code"]) == (422, "idempotency_mismatch")
+    gate = asyncio.Event()
+    ScriptedModel.enqueue(["Hel", gate, "lo"])
+    async with client.post("/api/v1/chat/completions", json=asked, headers={"Idempotency-Key": "left"}) as answer:
+        assert b"Hel" in await answer.content.readline() + await answer.content.readline()
+    gate.set()
+    async with client.post("/api/v1/chat/completions", json=asked, headers={"Idempotency-Key": "left"}) as answer:
+        assert b"event: done" in await answer.read()
+    assert ledger.value("SELECT count(*)::int FROM chat_run WHERE status = 'completed'") == 3
+
+
 async def test_websocket(site: Any, api_key: Any, ledger: Ledger) -> None:
     client = site.client("acme", token=api_key())
     frame = {"type": "turn.start", "ref": "r", "agent": "assistant", "message": "hi", "idempotency_key": "k"}

@@ -56,7 +56,7 @@ async def test_this_code_on_the_next_schema(newer_schema: None, site: Any, api_k
 
 async def test_this_code_on_the_schema_before(site: Any, ledger: Any) -> None:
     """It says that it is not ready, so that nothing is sent to it before the migration."""
-    newest = "SELECT app, name, applied FROM django_migrations WHERE app = 'usage' ORDER BY id DESC LIMIT 1"
+    newest = "SELECT app, name, applied FROM public.django_migrations WHERE app = 'usage' ORDER BY id DESC LIMIT 1"
     row = ledger.one(newest)
     ledger.rows("DELETE FROM public.django_migrations WHERE app = %s AND name = %s", row["app"], row["name"])
     try:

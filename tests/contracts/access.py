@@ -269,6 +269,8 @@ DOORS: dict[str, Access] = {
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/trace": api(GET=CHAT_READ),
+    "/api/v1/approvals": api(GET=CHAT_READ),
+    "/api/v1/approvals/<approval>": api(GET=CHAT_READ, POST=f"{CHAT_READ} {CHAT_WRITE} {PERSON}"),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
     # MCP
     "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
@@ -301,6 +303,7 @@ FRAMES: dict[str, str] = {
     "run.follow": CHAT_READ,
     "run.unfollow": ANY,
     "run.cancel": f"{CHAT_WRITE} {CHAT_READ}",
+    "approval.decide": f"{CHAT_READ} {CHAT_WRITE} {PERSON}",
     "ping": ANY,
 }
 PLATFORM: dict[str, Access] = {

@@ -270,6 +270,8 @@ DOORS: dict[str, Declared] = {
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/trace": Declared("by_id", ids={"run": "run"}),
+    "/api/v1/approvals": Declared("own"),
+    "/api/v1/approvals/<approval>": Declared("by_id", ("GET", "POST"), {"approval": "approval"}, of_tenant=True),
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
     # MCP
     "/mcp": Declared("own", ("POST",)),
@@ -286,8 +288,9 @@ DOORS: dict[str, Declared] = {
 }
 # Paths and pieces of paths in the sources of the doors, which are no URLconf.
 DOOR_SOURCES: dict[str, set[str]] = {
-    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/mcp"},
+    "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/api/v1/approvals", "/mcp"},
     "chat/transports/mcp.py": set(),
+    "chat/transports/approvals.py": {"/api/v1/approvals", "/api/v1/approvals/([0-9a-fA-F-]{36})"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/responses.py": {
         "/v1/responses", "/v1/responses/([^/]+)(/cancel|/input_items)?", "/cancel", "/input_items"
@@ -306,6 +309,7 @@ FRAMES: dict[str, tuple[str, str] | None] = {
     "run.follow": ("run_id", "live_run"),
     "run.unfollow": ("run_id", "live_run"),
     "run.cancel": ("run_id", "live_run"),
+    "approval.decide": ("approval_id", "approval"),
     "ping": None,
 }
 

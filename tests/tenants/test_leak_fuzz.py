@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from redis import Redis
 
 from bench.leaks import world as worlds
 from bench.leaks.fuzz import OPERATIONS, running
@@ -41,7 +42,10 @@ _BY_TENANT = (
 
 @pytest.fixture(scope="module")
 def world(platform: Platform, services: Services) -> Iterator[World]:
-    """Tenants of our own beside acme and globex, gone afterwards."""
+    """Tenants of our own beside acme and globex, gone afterwards. What tests before left in Redis and in memory goes."""
+    with Redis.from_url(services.redis.url) as redis:
+        redis.flushdb()
+    forget_caches()
     made: World = in_thread(lambda: worlds.make(TENANTS))
     yield made
     remove(made, services)
@@ -57,8 +61,6 @@ def broken_world(platform: Platform, services: Services) -> Iterator[World]:
 
 def remove(world: World, services: Services) -> None:
     """Every trace of the world's tenants, past triggers and keys."""
-    from redis import Redis
-
     ids, emails = [one.ref.id for one in world.customers], [one.email for one in world.customers]
     with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as superuser:
         superuser.execute("SET session_replication_role = replica")

@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -149,6 +150,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             **in_thread(lambda: someone(db.acme)),
             **in_thread(lambda: owners_links(db.acme)),
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
+            "approval": in_thread(lambda: owners_approval(db.acme, runs[0])),
             **made,
         },
         owner,
@@ -167,6 +169,20 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
+
+
+def owners_approval(tenant: Any, run_id: str) -> str:
+    """A call of a run of the owner's that waits for a person."""
+    from chat.models import Approval, Run
+    from core import clock
+
+    with scope.bind(tenant):
+        run = Run.objects.get(id=run_id)
+        call = {"call_id": "c", "name": MARK, "effect": "write", "arguments": "{}", "arguments_hash": "0" * 64}
+        made = Approval.objects.create(
+            run=run, user_id=run.user_id, **call, reason="tainted", expires_at=clock.now() + timedelta(days=1)
+        )
+        return str(made.pk)
 
 
 def someone(tenant: Any) -> dict[str, str]:
