@@ -118,8 +118,8 @@ def may_decide(actor: Actor, approval: Approval) -> bool:
 
 
 def shown_arguments(arguments: str) -> str:
-    """The arguments for a person to look at: JSON to the letter, with numbers as they are sent, and with whatever cannot
-    be seen, or turns the order of what can, as an escape."""
+    """The arguments for a person to look at: JSON to the letter, with numbers as they are sent. Whatever cannot be
+    seen, or turns the order of what can, is an escape."""
     text = json.dumps(json.loads(arguments), ensure_ascii=False, indent=2)
     return "".join(_visible(one) for one in text)
 

@@ -135,8 +135,8 @@ class RunTrace(models.Model):
     """The steps of a run that called tools, as far as it has come: agents.runtime.trace.Trace.document as JSON text.
 
     tainted: something that it read came from outside, so what it says is not to be trusted with acting. tools, members:
-    how many of its steps are calls of tools, and members of a team, for one line of people's; an argument that looks like
-    a step counts as one.
+    how many of its steps are calls of tools, and members of a team; for people, as an argument that looks like a step
+    counts as one.
     """
 
     run = models.OneToOneField(Run, on_delete=models.CASCADE, primary_key=True, related_name="trace")

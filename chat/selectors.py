@@ -46,7 +46,9 @@ def conversations_for(actor: Actor) -> QuerySet[Conversation]:
     return (
         Conversation.objects.select_related("agent")
         .filter(own_rows(actor), deleted_at=None)
-        .annotate(active_run_id=Subquery(running.values("id")[:1]), active_status=Subquery(running.values("status")[:1]))
+        .annotate(
+            active_run_id=Subquery(running.values("id")[:1]), active_status=Subquery(running.values("status")[:1])
+        )
         .order_by("-updated_at", "-id")
     )
 

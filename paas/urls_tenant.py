@@ -27,6 +27,7 @@ from llm.api import ProviderDetail as ModelProvider
 from llm.api import ProviderKinds, ProviderModels, ProviderTest
 from llm.api import ProviderList as ModelProviders
 from portal import (
+    approvals,
     audit,
     billing,
     branding,
@@ -184,6 +185,9 @@ urlpatterns = [
     path("api/auth/login/tenant", LoginTenant.as_view()),
     path("api/auth/refresh", Refresh.as_view()),
     path("api/auth/logout", Logout.as_view()),
+    # calls of tools that wait for a person
+    path("settings/approvals/", approvals.index, name="approvals"),
+    path("settings/approvals/<uuid:approval_id>/", approvals.one),
     # schedules
     path("settings/schedules/", schedules.index, name="schedules"),
     path("settings/schedules/new/", schedules.new),
