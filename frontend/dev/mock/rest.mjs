@@ -52,6 +52,22 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
       void run.play();
       return [202, answer];
     }],
+    ['PUT', /^\/api\/v1\/messages\/([^/]+)\/feedback$/, ({ id, body }) => {
+      store.message(id).feedback = body;
+      return [200, body];
+    }],
+    ['DELETE', /^\/api\/v1\/messages\/([^/]+)\/feedback$/, ({ id }) => {
+      store.message(id).feedback = null;
+      return [204];
+    }],
+    ['GET', /^\/api\/v1\/runs\/([^/]+)\/trace$/, ({ id }) => [200, runs.runs.get(id).trace()]],
+    ['GET', /^\/api\/v1\/approvals\/([^/]+)$/, ({ id }) => [200, asked(id).approval]],
+    ['POST', /^\/api\/v1\/approvals\/([^/]+)$/, ({ id, body }) => {
+      const run = asked(id);
+      if (run.approval.status !== 'pending') throw new Refusal('approval_decided', 409);
+      run.decide(body);
+      return [200, run.approval];
+    }],
     ['POST', /^\/api\/v1\/runs\/([^/]+)\/cancel$/, ({ id }) => {
       runs.runs.get(id)?.cancel();
       return [202, {}];
@@ -62,6 +78,12 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
     const conversation = store.conversations.get(id);
     if (!conversation) throw new Refusal('not_found', 404);
     return conversation;
+  }
+
+  function asked(id) {
+    const run = [...runs.runs.values()].find((one) => one.approval?.id === id);
+    if (!run) throw new Refusal('not_found', 404);
+    return run;
   }
 
   function messagesOf(conversation) {

@@ -53,6 +53,10 @@ export class Store {
     return message;
   }
 
+  message(id) {
+    return [...this.conversations.values()].flatMap(({ messages }) => messages).find((one) => one.id === id);
+  }
+
   /** The messages from the beginning to the leaf, each with those beside it. */
   path({ messages, leaf }) {
     const found = [];

@@ -22,40 +22,33 @@ export const ApprovalCard = memo(function ApprovalCard({ call }: { call: ToolCal
   const approval = call.approval!;
   const title = useId();
   const t = useT();
-  const box = useRef<HTMLElement>(null);
+  const box = useRef<HTMLParagraphElement>(null);
   const pending = approval.decision === null;
-  // Whoever decided by keyboard stays where they were: the buttons are gone.
-  const held = useRef(false);
+  const sent = useRef(false);
+  // Whoever decided by keyboard stays where they were: the button that they pressed is gone.
   useEffect(() => {
-    if (!pending && held.current) box.current?.focus({ preventScroll: true });
-    held.current = false;
+    if (!pending && sent.current && document.activeElement === document.body) box.current?.focus({ preventScroll: true });
   }, [pending]);
   if (!pending) {
     return (
-      <p ref={box as never} tabIndex={-1} className="note" data-testid="approval-decided">
+      <p ref={box} tabIndex={-1} className="note" data-testid="approval-decided">
         {call.name}: <Verdict approval={approval} />
       </p>
     );
   }
   return (
-    <section
-      className="approval"
-      data-testid="approval"
-      aria-labelledby={title}
-      onFocus={() => (held.current = true)}
-      onBlur={() => (held.current = false)}
-    >
+    <section className="approval" data-testid="approval" aria-labelledby={title}>
       <h3 id={title} role="status">
         <AlertIcon size={18} />
         <span>{t('approval.title', { name: call.name })}</span>
       </h3>
-      <Asked id={approval.id} path={call.path} />
+      <Asked id={approval.id} path={call.path} onSent={() => (sent.current = true)} />
     </section>
   );
 });
 
 /** Read from the API, which says it to the letter and whether the person may decide. */
-function Asked({ id, path }: { id: string; path: string }) {
+function Asked({ id, path, onSent }: { id: string; path: string; onSent: () => void }) {
   const app = useApp();
   const t = useT();
   const [found, setFound] = useState<ApprovalView | Failure | null>(null);
@@ -83,9 +76,10 @@ function Asked({ id, path }: { id: string; path: string }) {
   }
   return (
     <>
-      <p>
-        {t(EFFECTS[found.effect])} {t(found.reason === 'tainted' ? 'approval.tainted' : 'approval.policy')}
-      </p>
+      <div>
+        <p>{t(EFFECTS[found.effect])}</p>
+        <p className="text-soft">{t(found.reason === 'tainted' ? 'approval.tainted' : 'approval.policy')}</p>
+      </div>
       {path !== '' && <p className="text-faint">{t('approval.member', { path })}</p>}
       <div className="part">
         <div className="part-head">
@@ -97,7 +91,7 @@ function Asked({ id, path }: { id: string; path: string }) {
         </pre>
       </div>
       <Expiry at={found.expires_at} />
-      {found.may_decide ? <Decide view={found} /> : <p className="note">{t('approval.notYours')}</p>}
+      {found.may_decide ? <Decide view={found} onSent={onSent} /> : <p className="note">{t('approval.notYours')}</p>}
     </>
   );
 }
@@ -109,7 +103,7 @@ function Expiry({ at }: { at: string }) {
 }
 
 /** No form: Enter in the field decides nothing. What was decided comes back with the run's events. */
-function Decide({ view }: { view: ApprovalView }) {
+function Decide({ view, onSent }: { view: ApprovalView; onSent: () => void }) {
   const app = useApp();
   const t = useT();
   const field = useId();
@@ -118,6 +112,7 @@ function Decide({ view }: { view: ApprovalView }) {
   const [failure, setFailure] = useState<Failure | null>(null);
   const decide = (decision: 'approve' | 'deny'): void => {
     setSent(true);
+    onSent();
     setFailure(null);
     app.api.decide(view.id, { decision, arguments_hash: view.arguments_hash, note: note.trim() }).catch((error) => {
       setSent(false);

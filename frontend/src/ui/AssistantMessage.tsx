@@ -38,7 +38,8 @@ export const AssistantMessage = memo(function AssistantMessage({ entry, thread, 
   const reasoning = live ? entry.reasoning + run.reasoning : entry.reasoning;
   const worked = run.tools.length + run.members.length > 0;
   const stored = entry.traces.filter((trace) => !(worked && trace.run_id === run.runId));
-  const waiting = live && content === '' && reasoning === '' && !worked;
+  const working = run.tools.some((call) => !call.done) || run.members.some((member) => !member.done);
+  const waiting = live && content === '' && reasoning === '' && !working;
   return (
     <article
       className="group pb-8"

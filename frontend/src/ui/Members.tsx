@@ -55,7 +55,7 @@ function MemberLine({ member }: { member: Member }) {
       <span className={done ? undefined : 'shimmer'} data-failed={error !== null}>
         {t(label, { name })}
       </span>
-      {done && durationMs !== null && <span className="text-faint">{durationText(durationMs, t, language)}</span>}
+      {done && durationMs !== null && <span className="text-faint">· {durationText(durationMs, t, language)}</span>}
     </>
   );
 }

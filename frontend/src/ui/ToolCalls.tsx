@@ -54,7 +54,7 @@ function CallLine({ call }: { call: ToolCall }) {
         {t(label, { name })}
       </span>
       {call.done && call.durationMs !== null && (
-        <span className="text-faint">{durationText(call.durationMs, t, language)}</span>
+        <span className="text-faint">· {durationText(call.durationMs, t, language)}</span>
       )}
       {call.tainted && (
         <span className="badge" title={t('tool.outsideHint')}>

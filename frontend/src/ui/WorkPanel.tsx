@@ -27,7 +27,7 @@ export const WorkPanel = memo(function WorkPanel({ tools, members, live }: WorkP
       summary={
         <>
           <span className={now === null ? undefined : 'shimmer'}>{now ?? counted(t, tools, members)}</span>
-          {now === null && spent > 0 && <span className="text-faint">{durationText(spent, t, language)}</span>}
+          {now === null && spent > 0 && <span className="text-faint">· {durationText(spent, t, language)}</span>}
         </>
       }
     >
