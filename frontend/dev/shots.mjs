@@ -141,6 +141,21 @@ await shot('phone-zh-dark-decided', SMALL, async (page) => {
   await page.getByTestId('approval-decided').waitFor();
   await settle(page);
 });
+const attached = async (page) => {
+  const files = ['report of the third quarter with a long name.pdf', 'bad.exe', 'numbers.csv'].map((name) => ({
+    name, mimeType: 'text/plain', buffer: Buffer.alloc(name.length * 4000),
+  }));
+  await page.getByTestId('attach-files').setInputFiles(files.slice(0, 1));
+  await page.locator('[data-testid=attachment][data-state=ready]').waitFor();
+  await ask(page, '/fast');
+  await done(page);
+  await page.getByTestId('attach-files').setInputFiles(files);
+  await page.locator('[data-testid=attachment][data-state=ready]').nth(1).waitFor();
+  await page.getByTestId('message-user').scrollIntoViewIfNeeded();
+  await settle(page);
+};
+await shot('desktop-light-files', DESK, attached);
+await shot('phone-zh-dark-files', SMALL, attached);
 await shot('phone-zh-dark-thumbs', SMALL, async (page) => {
   await ask(page, '/fast');
   await done(page);

@@ -6,6 +6,9 @@ async function bodyOf(request) {
   const parts = [];
   for await (const part of request) parts.push(part);
   const text = Buffer.concat(parts).toString();
+  if (request.headers['content-type']?.startsWith('multipart/')) {
+    return { name: /filename="([^"]*)"/.exec(text)?.[1] ?? 'file', size: text.length };
+  }
   return text === '' ? {} : JSON.parse(text);
 }
 
@@ -24,6 +27,19 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
     ['GET', /^\/api\/v1\/me$/, () => [200, { user: { id: '1', email: 'owner@acme.test', name: 'Owner' }, role: 'owner', scopes: ['*'], tenant: { id: '1', slug: 'acme', name: 'Acme' } }]],
     ['GET', /^\/api\/v1\/agents$/, () => [200, { agents: AGENTS, count: AGENTS.length }]],
     ['GET', /^\/api\/v1\/conversations$/, ({ query }) => [200, store.page(Number(query.get('limit') ?? 30), query.get('cursor'))]],
+    ['POST', /^\/api\/v1\/conversations$/, ({ body }) => {
+      const agent = AGENTS.find((one) => one.slug === body.agent) ?? AGENTS[0];
+      return [201, store.view(store.create(agent, body.title))];
+    }],
+    ['POST', /^\/api\/v1\/conversations\/([^/]+)\/files$/, ({ body }) => {
+      if (body.name.includes('bad')) throw new Refusal('file_unsupported', 415);
+      if (body.name.includes('big')) throw new Refusal('file_too_large', 413);
+      return [201, { files: [store.addFile(body.name, body.size)] }];
+    }],
+    ['DELETE', /^\/api\/v1\/conversations\/[^/]+\/files\/([^/]+)$/, ({ id }) => {
+      store.files.delete(id);
+      return [204];
+    }],
     ['PATCH', /^\/api\/v1\/conversations\/([^/]+)$/, ({ id, body }) => {
       const conversation = found(id);
       conversation.title = body.title;

@@ -148,7 +148,7 @@ export class Runs {
   }
 
   /** Starts a turn as POST /api/v1/runs and turn.start do; throws a Refusal. */
-  start({ agent: slug, conversation_id: id, message, retry, regenerate, continue: cut, parent_message_id: parent }) {
+  start({ agent: slug, conversation_id: id, message, retry, regenerate, continue: cut, parent_message_id: parent, files = [] }) {
     let conversation = id ? this.store.conversations.get(id) : null;
     if (id && !conversation) throw new Refusal('not_found', 404);
     if (conversation?.active_run_id) throw new Refusal('run_in_progress', 409);
@@ -163,7 +163,7 @@ export class Runs {
     if (script.refuse) throw new Refusal(script.refuse, 429, script.retryAfter);
     conversation ??= this.store.create(agent, titleOf(text));
     if (parent !== undefined) conversation.leaf = parent;
-    const asked = again || this.store.addMessage(conversation.id, 'user', text);
+    const asked = again || this.store.addMessage(conversation.id, 'user', text, { files: files.map((one) => this.store.files.get(one)) });
     conversation.leaf = cut ?? asked.id;
     const run = new Run(this.store, conversation, agent, script);
     if (cut) run.continued = of(cut);

@@ -7,10 +7,12 @@ import type {
   Feedback,
   MessagePage,
   RunCreated,
+  StoredFile,
   Trace,
   TurnRequest,
 } from './contract';
 import { Failure } from './failure';
+import { upload } from './upload';
 
 const TIMEOUT_MS = 30_000;
 
@@ -57,6 +59,25 @@ export class Api {
 
   messages = (id: string): Promise<MessagePage> =>
     this.#call('GET', `/api/v1/conversations/${encodeURIComponent(id)}/messages`);
+
+  /** Begins a conversation in which nothing is said yet, so that files can be put into it. */
+  begin = (agent: string | null, title: string): Promise<Conversation> =>
+    this.#call('POST', '/api/v1/conversations', { agent: agent ?? '', title });
+
+  /** Puts a file into a conversation; `onProgress` hears how much of it (0 to 1) has been sent. */
+  async upload(
+    id: string,
+    file: File,
+    onProgress: (progress: number) => void,
+    signal: AbortSignal,
+  ): Promise<StoredFile> {
+    const path = `/api/v1/conversations/${encodeURIComponent(id)}/files`;
+    const { files } = await upload<{ files: [StoredFile] }>(path, file, onProgress, signal);
+    return files[0];
+  }
+
+  removeFile = (id: string, fileId: string): Promise<unknown> =>
+    this.#call('DELETE', `/api/v1/conversations/${encodeURIComponent(id)}/files/${encodeURIComponent(fileId)}`);
 
   /** Shows the branch of a message; answers with what is shown then. */
   show = (id: string, messageId: string): Promise<MessagePage> =>

@@ -10,6 +10,8 @@ export interface Agent {
   model: string;
   /** "builtin": every workspace has it; the page offers the workspace's own only. */
   kind?: 'model' | 'builtin';
+  /** The names of those that it has. */
+  tools?: string[];
 }
 
 export interface Conversation {
@@ -98,6 +100,17 @@ export interface Decision {
   note: string;
 }
 
+/** A file of a conversation, as messages name it. */
+export interface NamedFile {
+  id: string;
+  name: string;
+}
+
+export interface StoredFile extends NamedFile {
+  kind: string;
+  size: number;
+}
+
 export interface StoredMessage {
   id: string;
   /** What it follows; null: it begins the conversation. */
@@ -116,6 +129,8 @@ export interface StoredMessage {
   feedback?: Feedback | null;
   /** The runs of this answer that left a trace, in order. */
   traces?: TraceCount[];
+  /** What a message of the person came with. */
+  files?: NamedFile[];
 }
 
 export interface MessagePage {
@@ -129,6 +144,8 @@ export interface TurnRequest {
   agent?: string;
   conversation_id?: string;
   message?: string;
+  /** Files of the conversation that `message` comes with, by their ids. */
+  files?: string[];
   retry?: boolean;
   /** An answer, by its id: another one is written beside it. */
   regenerate?: string;

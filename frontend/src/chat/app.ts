@@ -205,6 +205,7 @@ export class ChatApp {
 
   #named(thread: Thread, conversation: Conversation): void {
     this.#threads.set(conversation.id, thread);
+    this.conversations.put(conversation);
     this.#fresh = this.#makeThread(null);
     if (this.current.get() === thread) this.route.go(conversation.id, true);
   }

@@ -1,4 +1,4 @@
-import type { Feedback, StoredMessage, TraceCount, Usage } from '../api/contract';
+import type { Feedback, NamedFile, StoredMessage, TraceCount, Usage } from '../api/contract';
 import type { RunState } from '../run/reducer';
 
 /**
@@ -28,6 +28,8 @@ export interface Entry {
   feedback: Feedback | null;
   /** Its runs that left a trace of their steps, in order. */
   traces: readonly TraceCount[];
+  /** What the person's message came with. */
+  files: readonly NamedFile[];
 }
 
 export function storedEntry(message: StoredMessage): Entry {
@@ -49,10 +51,11 @@ export function storedEntry(message: StoredMessage): Entry {
     usage: message.usage,
     feedback: message.feedback ?? null,
     traces: message.traces ?? [],
+    files: message.files ?? [],
   };
 }
 
-export function sentEntry(key: string, content: string): Entry {
+export function sentEntry(key: string, content: string, files: readonly NamedFile[] = []): Entry {
   return {
     key,
     id: null,
@@ -70,6 +73,7 @@ export function sentEntry(key: string, content: string): Entry {
     usage: null,
     feedback: null,
     traces: [],
+    files,
   };
 }
 
@@ -92,6 +96,7 @@ export function liveEntry(runId: string, place: Partial<Entry> = {}): Entry {
     usage: null,
     feedback: null,
     traces: [],
+    files: [],
     ...place,
   };
 }

@@ -38,3 +38,11 @@ export function durationText(ms: number, t: Translate, language: Language): stri
   const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
   return t('time.seconds', { seconds: Math.max(0.1, seconds).toLocaleString(language, digits) });
 }
+
+/** The size of a file, as people say it. */
+export function sizeText(bytes: number, t: Translate, language: Language): string {
+  const small = bytes < 1_000_000;
+  const amount = small ? Math.max(1, Math.round(bytes / 1000)) : bytes / 1_000_000;
+  const size = amount.toLocaleString(language, { maximumFractionDigits: 1 });
+  return t(small ? 'files.kilobytes' : 'files.megabytes', { size });
+}
