@@ -40,7 +40,9 @@ async def test_a_file_goes_with_a_message(visit: Callable[..., Any], agents: Cal
     for script in (READS, ["It was 7."]):
         ScriptedModel.enqueue(script)
     await member.at("send").click()
-    await expect(member.at("message-assistant").last).to_contain_text("It was 7.")
+    await expect(member.at("message-assistant").last).to_contain_text(
+        "It was 7.", timeout=60_000
+    )  # what tools need is loaded first
     await expect(chips).to_have_count(0)
     await member.page.reload()
     await expect(member.at("message-user")).to_contain_text("What was the sum in May?")
