@@ -9,7 +9,7 @@ tenant's rows only.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -27,6 +27,8 @@ from tenants import limits, scope
 from tenants.models import Tenant
 from tenants.scope import TenantRef
 
+# What rooms above hold about a person in the bound tenant, and erase when they go; in the same transaction.
+FORGOTTEN_BY: list[Callable[[uuid.UUID], None]] = []
 RANK: dict[str, int] = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 
@@ -235,6 +237,9 @@ def _take_out(tenant: TenantRef, membership: Membership) -> None:
     theirs.delete()
     RefreshFamily.objects.filter(tenant_id=tenant.id, user_id=user_id, revoked_at=None).update(revoked_at=clock.now())
     OneTimeCode.objects.filter(tenant_id=tenant.id, user_id=user_id).delete()
+    with scope.bind(tenant):
+        for forget_person in FORGOTTEN_BY:
+            forget_person(user_id)
 
     def forget() -> None:
         with scope.bind(tenant):

@@ -18,6 +18,7 @@ from django.db import models
 from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
+from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
 from agents.tools.choice import checked_limits, checked_tools
 from llm.features import TOOLS
@@ -75,7 +76,7 @@ def taken(asked: Content) -> tuple[Content, Faults]:
             faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
         else:
             wanted["provider"] = str(account.pk)
-    for name, check in (("tools", checked_tools), ("limits", checked_limits)):
+    for name, check in (("tools", checked_tools), ("limits", checked_limits), ("output_schema", checked_schema)):
         if name in wanted and name not in faults:
             try:
                 wanted[name] = check(wanted[name])
@@ -110,8 +111,9 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
             found["provider"] = [f"The provider {account.name!r} is switched off."]
         elif not account.allows(content.get("model", "")):
             found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
-        if content.get("tools") and TOOLS not in charged_info(account, content.get("model", "")).features:
-            found["tools"] = [f"The model {content.get('model', '')!r} is not known to use tools."]
+        if TOOLS not in charged_info(account, content.get("model", "")).features:
+            refused = [f"The model {content.get('model', '')!r} is not known to use tools."]
+            found |= {name: refused for name in ("tools", "memory") if content.get(name)}
     return found
 
 

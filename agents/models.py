@@ -7,6 +7,7 @@ import re
 from django.core.validators import RegexValidator
 from django.db import models
 
+from core import clock
 from core.ids import uuid7
 from llm.models import ProviderAccount
 from tenants.fields import EncryptedTextField
@@ -48,7 +49,8 @@ class AgentVersion(models.Model):
     built-in agent's, or one that only keeps imported conversations. number: published ones count from 1; 0 is a draft
     as somebody tried it, kept because runs point to it. restores: the version whose content it brought back. tools:
     [{"name", "settings"}], of agents/tools/registry.py. limits: fields of agents.tools.spec.RunLimits; what is left out
-    is its default.
+    is its default. memory: it may note things about a person and is told them again (agents/memories.py).
+    output_schema: the JSON schema that its answers fit (agents/output.py); {} is none.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -60,6 +62,8 @@ class AgentVersion(models.Model):
     parameters = models.JSONField(default=dict, blank=True)
     tools = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     limits = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    memory = models.BooleanField(default=False, db_default=False)
+    output_schema = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     note = models.CharField(max_length=500, blank=True, default="", db_default="")
     restores = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.CharField(max_length=80, blank=True)
@@ -75,6 +79,39 @@ class AgentVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id} v{self.number}"
+
+
+class Memory(models.Model):
+    """What an agent noted about a person (a user's id; there is no foreign key out of the schema), for later runs.
+
+    run_id: the run that noted it. tainted: that run had read what nobody vouches for, so this may be somebody else's
+    word (P55).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user_id = models.UUIDField()
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="memories")
+    text = models.CharField(max_length=500)
+    run_id = models.UUIDField()
+    tainted = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user_id", "agent", "text"], name="memory_once")]
+        indexes = [models.Index(fields=["user_id", "agent", "-id"], name="memory_newest")]
+
+    def __str__(self) -> str:
+        return f"of {self.user_id}: {self.text[:40]}"
+
+
+class MemoryPause(models.Model):
+    """That a person has switched memory off: nothing is noted about them, and nothing is told."""
+
+    user_id = models.UUIDField(primary_key=True)
+    since = models.DateTimeField(default=clock.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"of {self.user_id}"
 
 
 class McpServer(models.Model):

@@ -104,6 +104,8 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         fallbacks=fallbacks_of(version.parameters, info),
         tools=bound_tools(version.tools),
         limits=RunLimits(**version.limits),
+        memory=version.memory,
+        output_schema=version.output_schema,
     )
 
 

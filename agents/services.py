@@ -12,6 +12,7 @@ from accounts import audit
 from agents import access, fallbacks
 from agents.charges import charged_info
 from agents.models import Agent, AgentVersion, slug_validator
+from agents.output import checked_schema
 from agents.parameters import parameter_problems
 from agents.tools.choice import checked_limits, checked_tools
 from llm.features import TOOLS
@@ -24,8 +25,9 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters, tools, limits; what is left out stays as it is. Returns
-    "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan has.
+    fields: name, description, instructions, parameters, tools, limits, memory, output_schema; what is left out stays as
+    it is. Returns "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one
+    more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
@@ -33,6 +35,7 @@ def agent_set(
         kept = fallbacks.fallbacks_checked(wanted["parameters"][fallbacks.NAME])
         wanted = wanted | {"parameters": wanted["parameters"] | {fallbacks.NAME: kept}}
     tools, run_limits = checked_tools(wanted.get("tools")), checked_limits(wanted.get("limits"))
+    schema = checked_schema(wanted.get("output_schema"))
     slug_validator(slug)
     if not provider.allows(model):
         raise ValidationError({"model": f"The provider {provider.name!r} does not allow the model {model!r}."})
@@ -56,9 +59,12 @@ def agent_set(
             "parameters": wanted.get("parameters", current.parameters if current else {}) or {},
             "tools": tools if "tools" in wanted else current.tools if current else [],
             "limits": run_limits if "limits" in wanted else current.limits if current else {},
+            "output_schema": schema if "output_schema" in wanted else current.output_schema if current else {},
+            "memory": wanted.get("memory", current.memory if current else False),
         }
-        if content["tools"] and TOOLS not in charged_info(provider, model).features:
-            raise ValidationError({"tools": f"The model {model} is not known to use tools."})
+        if (content["tools"] or content["memory"]) and TOOLS not in charged_info(provider, model).features:
+            field = "tools" if content["tools"] else "memory"
+            raise ValidationError({field: f"The model {model} is not known to use tools."})
         same = current is not None and all(getattr(current, key) == value for key, value in content.items())
         if same and not renamed:
             return "unchanged"

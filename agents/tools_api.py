@@ -23,6 +23,7 @@ from agents.models import Tool, ToolSetting, ToolUse
 from agents.tools.arguments import problem_with
 from agents.tools.http import request as call_http
 from agents.tools.http_services import FIELDS, tool_delete, tool_save
+from agents.tools.memory import MEMORY_TOOLS
 from agents.tools.registry import BUILTIN, http_tool, tools_named
 from agents.tools.spec import ToolResult
 from agents.tools.toolbox import MOST_RESULT_CHARS
@@ -207,7 +208,7 @@ def _saved(tool: Tool, actor: Actor, given: Any) -> Tool:
     if not isinstance(given, dict) or (unknown := sorted(set(given) - set(FIELDS))):
         names = unknown if isinstance(given, dict) else ["body"]
         raise PaasError("validation_failed", details={"fields": {name: ["Not a field of a tool."] for name in names}})
-    if given.get("name") in BUILTIN:
+    if given.get("name") in {*BUILTIN, *(one.spec.name for one in MEMORY_TOOLS)}:
         raise PaasError("already_exists", details={"param": "name"})
     try:
         saved = tool_save(tool, actor=actor.label, fields=dict(given))

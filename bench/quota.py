@@ -59,7 +59,7 @@ def main() -> int:
     options = parser.parse_args()
     where = describe()
     with own_services():
-        tenant = _tenant()
+        tenant = own_tenant()
         found = asyncio.run(_all(tenant, options.rounds, options.runners))
     asked = options.rounds * options.runners
     print(
@@ -80,7 +80,8 @@ def main() -> int:
     return 0 if not found.wrong else 1
 
 
-def _tenant() -> Any:
+def own_tenant() -> Any:
+    """A tenant in the platform of `own_services`."""
     os.environ["DATABASE_LOGIN"] = "owner"
     import django
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,8 +14,9 @@ from rest_framework.views import APIView
 from accounts import tickets
 from accounts.actors import Actor
 from accounts.credentials import token_of
-from accounts.policies import CHAT_WRITE
+from accounts.policies import AGENTS_EXECUTE, CHAT_WRITE
 from chat import feedback, selectors, services
+from chat.beginnings import conversation_begin
 from chat.models import Conversation
 from core.errors import PaasError
 
@@ -26,7 +28,11 @@ def actor_of(request: Request) -> Actor:
 
 
 class ConversationList(APIView):
-    """`GET /api/v1/conversations`"""
+    """`GET, POST /api/v1/conversations`; POST begins one in which nothing is said yet, so that files can be put in"""
+
+    class New(serializers.Serializer[Any]):
+        agent = serializers.CharField(max_length=60, default="", allow_blank=True)
+        title = serializers.CharField(max_length=200, default="", allow_blank=True)
 
     class Query(serializers.Serializer[Any]):
         limit = serializers.IntegerField(min_value=1, max_value=100, default=30)
@@ -39,6 +45,16 @@ class ConversationList(APIView):
             actor_of(request), query.validated_data["cursor"], query.validated_data["limit"]
         )
         return Response({"conversations": [selectors.conversation_view(one) for one in page], "next_cursor": following})
+
+    def post(self, request: Request) -> Response:
+        actor = actor_of(request)
+        actor.require(CHAT_WRITE)
+        actor.require(AGENTS_EXECUTE)
+        new = self.New(data=request.data)
+        new.is_valid(raise_exception=True)
+        asked = new.validated_data
+        made = async_to_sync(conversation_begin)(actor, asked["agent"], title=asked["title"])
+        return Response(selectors.conversation_view(selectors.conversation_for(actor, made)), status=201)
 
 
 class ConversationDetail(APIView):

@@ -26,7 +26,7 @@ from accounts.policies import APPROVALS_DECIDE, CHAT_READ, CHAT_WRITE
 from agents.runtime.events import Event, approval_decided
 from chat import host, tasks
 from chat.log import encode_events
-from chat.models import Approval, Run, RunSegment
+from chat.models import Approval, RunSegment
 from core import clock
 from core.errors import PaasError
 from tenants import scope
@@ -219,9 +219,7 @@ def _written(actor: Actor, verdict: Verdict, approval: Approval, held: Reservati
     RunSegment.objects.create(run_id=approval.run_id, first_seq=number, last_seq=number, events=encode_events([event]))
     goes_on = not Approval.objects.filter(run_id=approval.run_id, status=Approval.Status.PENDING).exists()
     if goes_on:
-        # It takes its place among the running ones again, or waits for one.
-        Run.objects.filter(id=approval.run_id).update(status=Run.Status.QUEUED, last_seq=number)
-        held.host, held.lease_until = tasks.WORKER, clock.now() + timedelta(seconds=tasks.BACKGROUND_LEASE_SECONDS)
+        held.host, held.lease_until = tasks.RESUME, clock.now() + timedelta(seconds=tasks.BACKGROUND_LEASE_SECONDS)
         held.save(update_fields=["host", "lease_until"])
     audit.record(
         f"approval.{approval.status}",

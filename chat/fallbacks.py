@@ -37,7 +37,7 @@ def usable(actor: Actor, spec: AgentSpec, request: TurnRequest) -> tuple[Choice,
 
 
 def _can(choice: Choice, spec: AgentSpec, request: TurnRequest) -> bool:
-    if spec.tools and TOOLS not in choice.info.features:
+    if (spec.tools or spec.memory) and TOOLS not in choice.info.features:
         return False
     try:
         client_tools.check_model(choice.info, request.messages, request.tools, request.parameters)

@@ -82,7 +82,7 @@ class LiveRun:
     @property
     def tainted(self) -> bool:
         """Whether it has read something from outside."""
-        known = self.gate is not None and self.gate.tainted
+        known = self.gate is not None and self.gate.state.tainted
         return known or (self.trace is not None and any(step.tainted for step in self.trace.steps))
 
     def stop(self, code: str) -> None:
@@ -260,7 +260,7 @@ class Host:
             run.trace = run.trace or Trace()
             run.trace.start()
             if run.transcript.steps is None:
-                run.transcript.follow(run.trace.at(""))
+                run.transcript.follow(run.trace.at(""), last_only=bool(run.turn.output_schema))
         run.work = asyncio.create_task(
             engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
         )

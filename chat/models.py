@@ -254,6 +254,24 @@ class Message(models.Model):
         return f"{self.role}: {self.content[:40]}"
 
 
+class ConversationFile(models.Model):
+    """A file that somebody put into a conversation (chat/files.py). key: where the tenant's storage has it (P17)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="files")
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=10, help_text="One of core.documents.kinds.KINDS.")
+    size = models.BigIntegerField(help_text="In bytes.")
+    key = models.CharField(max_length=100, unique=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["conversation", "id"], name="file_order")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Feedback(models.Model):
     """What whoever got an answer thought of it: one a person (or key) and message.
 

@@ -26,11 +26,11 @@ from agents.runtime.events import (
     approval_decided,
 )
 from agents.runtime.trace import Trace
-from agents.tools.gate import EXPIRED, Decision, Request
+from agents.tools.gate import Decision, Request
 from chat import tasks
 from chat.finish import RETRY_SECONDS
 from chat.log import LogWriter, encode_events
-from chat.models import Approval
+from chat.models import Approval, Run
 from chat.steps import calls_of
 from core import clock
 from core.errors import PaasError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 APPROVAL_SECONDS = 24 * 3600  # how long a call may wait for a person
+CLOSED = "The run has ended before this call did."
 PARK_SQL = "SELECT park_run(%s, %s)"
 # Of a run that was stopped in the very moment in which it let go: the sweep ends it as stopped.
 STOP_SQL = (
@@ -131,9 +132,11 @@ def resume(run: LiveRun, journal: dict[str, Any]) -> None:
     Whoever has begun to answer stays the run's model: no other one stands in for it any more.
     """
     held = Reservation.objects.get(run_id=run.log.run_id)
-    run.resumed, run.earlier = True, held.calls
+    # It takes its place among the running ones again, or waits for one.
+    Run.objects.filter(id=run.log.run_id, status=Run.Status.WAITING).update(status=Run.Status.QUEUED)
+    run.queued, run.resumed, run.earlier = True, True, held.calls
     run.trace = Trace.from_journal(journal)
-    run.transcript.follow(run.trace.at(""))
+    run.transcript.follow(run.trace.at(""), last_only=bool(run.turn.output_schema))
     for one in Approval.objects.filter(run_id=run.log.run_id).exclude(status=Approval.Status.PENDING):
         by = str(one.decided_by or "")
         run.decisions[str(one.id)] = Decision(one.status, one.arguments_hash, by, one.note)  # type: ignore[arg-type]
@@ -162,7 +165,7 @@ def _requested(one: Request, expires_at: str) -> Event:
 
 
 def closing(events: Iterable[Event]) -> list[Event]:
-    """What closes what is open in the log of a run that ends while it waits: its approvals, and their calls."""
+    """What closes what is open in the log of a run that waited, or waits, and ends: its approvals, and its calls."""
     approvals: dict[str, dict[str, Any]] = {}
     calls: dict[tuple[str, str], dict[str, Any]] = {}
     for kind, data in events:
@@ -178,7 +181,7 @@ def closing(events: Iterable[Event]) -> list[Event]:
         approval_decided(_named(data, "approval_id", "call_id", "path"), "expired", None, "")
         for data in approvals.values()
     ]
-    told = {"result": None, "error": EXPIRED, "ok": False, "duration_ms": 0}
+    told = {"result": None, "error": CLOSED, "ok": False, "duration_ms": 0}
     return decided + [
         (TOOL_FINISHED, _named(data, "call_id", "name", "effect", "path") | told) for data in calls.values()
     ]

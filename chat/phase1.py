@@ -11,24 +11,20 @@ from typing import Any
 
 import orjson
 from django.db.models import Count, Q, QuerySet
-from psycopg.types.json import Jsonb
 
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ, CHAT_WRITE
 from agents import builtin_specs
-from agents.models import Agent
 from agents.parameters import problem_with
 from chat import selectors, services
+from chat.beginnings import conversation_begin
 from chat.models import Conversation, Message
-from chat.turns import PARAMETERS, TurnRequest, session_limit
+from chat.turns import PARAMETERS, TurnRequest
 from core.errors import PaasError
-from core.ids import uuid7
 from tenants import scope
-from tenants.db import aio
 
 MOST_CHARS = 10_000
 MOST_SESSIONS, DEFAULT_SESSIONS = 1000, 100
-BEGIN_SQL = "SELECT begin_conversation(%s)"
 
 
 class Invalid(PaasError):
@@ -184,27 +180,11 @@ async def unknown_agent(actor: Actor, agent_type: str) -> PaasError:
 # --- sessions ---------------------------------------------------------------------------------------
 async def session_begin(actor: Actor, agent_type: str, config: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     """A new session. Raises permission_denied, agent_not_found, session_limit_reached."""
-    actor.require(CHAT_WRITE)
-    actor.require(CHAT_READ)  # the answer shows the session; nothing is made for who may not see it
-    agent = await scope.run_in_tenant(actor.tenant, _agent, actor, agent_type)
-    if agent is None:
-        raise await unknown_agent(actor, agent_type)
-    new = {
-        "id": uuid7(), "agent": agent.id, "user": actor.user_id, "key": actor.key_id, "title": agent.name,
-        "config": config, "meta": meta,
-    }  # fmt: skip
-    row = await aio.database().fetch_one(actor.tenant, BEGIN_SQL, [Jsonb(new, dumps=orjson.dumps)])
-    if row is None or row[0] != "ok":
-        raise session_limit()
-    return await session_named(actor, str(new["id"]))
-
-
-def _agent(actor: Actor, slug: str) -> Agent | None:
-    for view in builtin_specs.agent_views(actor):
-        if view["slug"] == slug:
-            built = builtin_specs.registered(view)
-            return builtin_specs.builtin_row(built) if built else Agent.objects.get(slug=slug)
-    return None
+    try:
+        made = await conversation_begin(actor, agent_type, config=config, meta=meta)
+    except PaasError as error:
+        raise await unknown_agent(actor, agent_type) if error.code == "agent_not_found" else error from None
+    return await session_named(actor, str(made))
 
 
 async def conversation_named(actor: Actor, session_id: str) -> Conversation:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from agents.runtime.events import VERSION, Event
+from chat.files import MOST_NAMED
 from chat.idempotency import made_at
 from chat.log import Batch
 from chat.turns import ROOT, StartedTurn, TurnRequest
@@ -50,8 +51,9 @@ def parse_uuid(text: str) -> uuid.UUID:
 def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
     """A turn as native clients ask for it. Raises validation_failed.
 
-    {agent?, conversation_id?, message, parent_message_id?, background?}, where a parent_message_id of null is another
-    beginning; or, instead of a message, one of retry: true, regenerate: <answer's id> and continue: <answer's id>.
+    {agent?, conversation_id?, message, parent_message_id?, background?, files?}, where a parent_message_id of null is
+    another beginning; or, instead of a message, one of retry: true, regenerate: <answer's id> and continue: <answer's
+    id>.
     """
     message, agent, retry = body.get("message", ""), body.get("agent") or "", body.get("retry", False)
     background = body.get("background", False)
@@ -82,8 +84,22 @@ def turn_request(door_name: str, body: dict[str, Any]) -> TurnRequest:
         regenerate=_id_in(body, "regenerate"),
         continues=_id_in(body, "continue"),
         parent_id=(parent or ROOT) if "parent_message_id" in places else None,
+        files=_files(body.get("files"), conversation_id),
     )
+    if request.files and request.answers_again:
+        raise PaasError("validation_failed", "Files come with a message.", details={"param": "files"})
     return replace(request, message="") if request.answers_again else request
+
+
+def _files(value: Any, conversation_id: uuid.UUID | None) -> tuple[uuid.UUID, ...]:
+    if not value:
+        return ()
+    if not isinstance(value, list) or len(value) > MOST_NAMED or not all(isinstance(one, str) for one in value):
+        sentence = f"files is a list of at most {MOST_NAMED} ids."
+        raise PaasError("validation_failed", sentence, details={"param": "files"})
+    if conversation_id is None:
+        raise PaasError("validation_failed", "files needs a conversation_id.", details={"param": "conversation_id"})
+    return tuple(dict.fromkeys(parse_uuid(one) for one in value))
 
 
 def _id_in(body: dict[str, Any], name: str) -> uuid.UUID | None:

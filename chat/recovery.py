@@ -18,12 +18,14 @@ from redis.exceptions import RedisError
 from agents.builtin_specs import charged_builtin
 from agents.charges import charged_info
 from agents.runtime.events import (
+    APPROVAL_REQUESTED,
     REASONING_DELTA,
     RUN_CANCELLED,
     RUN_COMPLETED,
     RUN_FAILED,
     RUN_STARTED,
     TEXT_DELTA,
+    TEXT_DISCARDED,
     TOOL_DELTA,
     TOOL_FINISHED,
     TOOL_STARTED,
@@ -52,7 +54,7 @@ log = structlog.get_logger(__name__)
 # A run that no process holds.
 CLAIM_ONE_SQL = (
     "UPDATE public.usage_reservation SET host = %s, fence = fence + 1, lease_until = now() + %s * interval '1 second' "
-    "WHERE run_id = %s AND state = 'held' AND host IN ('worker', 'approval') RETURNING fence, input_estimate"
+    "WHERE run_id = %s AND state = 'held' AND host IN ('worker', 'approval', 'resume') RETURNING fence, input_estimate"
 )
 TAKE_SQL = "SELECT * FROM public.usage_take_expired(%s, %s * interval '1 second', %s)"
 MOST_AT_ONCE = 50
@@ -110,8 +112,9 @@ async def end(
         live.events.append(
             run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
         )  # it died before its first word, or all of them are lost
-    if run.status == Run.Status.WAITING:
+    if any(event[0] == APPROVAL_REQUESTED for event in live.events):
         live.events += parking.closing(live.events)
+    if run.status == Run.Status.WAITING:
         error = error or PaasError("approval_expired")
     live.stored = min(live.stored, len(live.events))
     live.relayed = live.released = min(known, len(live.events))
@@ -185,10 +188,11 @@ def _transcript(events: list[Event]) -> Transcript:
     for kind, data in events:
         if kind == TEXT_DELTA:
             transcript.text.append(data["text"])
+        elif kind == TEXT_DISCARDED:
+            transcript.text.clear()
         elif kind == REASONING_DELTA:
             transcript.reasoning.append(data["text"])
-    pieces = sum(kind == TOOL_DELTA for kind, _ in events)
-    transcript.deltas = len(transcript.text) + len(transcript.reasoning) + pieces
+    transcript.deltas = sum(kind in (TEXT_DELTA, REASONING_DELTA, TOOL_DELTA) for kind, _ in events)
     return transcript
 
 

@@ -15,6 +15,7 @@ from accounts.policies import CHAT_READ
 from agents.builtin_specs import spec_of_run_version
 from agents.runtime.events import Event
 from agents.runtime.spec import AgentSpec
+from chat.file_notes import taken_apart
 from chat.log import decode_events
 from chat.models import UNFINISHED, Conversation, IdempotencyKey, Message, Run, RunSegment
 from chat.tree import Tree
@@ -204,7 +205,9 @@ def conversation_view(conversation: Any) -> dict[str, Any]:
 
 
 def message_view(message: Message, siblings: list[uuid.UUID] | None = None) -> dict[str, Any]:
-    """A message as the API shows it; an answer carries its last run's error, and what all its runs used and did."""
+    """A message as the API shows it; an answer carries its last run's error, and what all its runs used and did. What a
+    person wrote carries the files that it came with."""
+    content, files = (message.content, []) if message.role == "assistant" else taken_apart(message.content)
     run, answer = message.run, message.role == "assistant"
     earlier: list[Run] = getattr(message, "earlier", [])
     usages = [*(one.usage for one in earlier), run.usage]
@@ -214,7 +217,8 @@ def message_view(message: Message, siblings: list[uuid.UUID] | None = None) -> d
         "parent_id": str(message.parent_id) if message.parent_id else None,
         "siblings": [str(one) for one in siblings or [message.id]],
         "role": message.role,
-        "content": message.content,
+        "content": content,
+        "files": files,
         "reasoning": message.reasoning,
         "status": message.status,
         "error": {"code": run.error_code, "message": run.error_message} if answer and run.error_code else None,

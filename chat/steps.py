@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from psycopg.types.json import Jsonb
 
+from agents.runtime.spec import AgentSpec, Turn
 from agents.tools.gate import Gate, tainting
 from agents.tools.journal import Journal
-from agents.tools.spec import ToolContext
+from agents.tools.memory import MEMORY_TOOLS
+from agents.tools.spec import BoundTool, RunState, ToolContext
 from agents.tools.toolbox import Toolbox
 from chat.finish import usage_of_call
 from chat.terms import terms_of
@@ -29,12 +31,22 @@ STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
 
 
 def toolbox_of(run: LiveRun) -> Toolbox | None:
-    """The tools of a run that executes here; None for an agent that has none."""
+    """The tools of a run that executes here; None for an agent that asks its model once."""
     spec = run.spec
-    if not spec.tools:
+    tools = tools_of(spec, run.turn)
+    if not tools and not run.turn.output_schema:
         return None
     tenant, run_id = run.log.tenant, run.log.run_id
-    context = ToolContext(tenant, run.actor, run_id, spec.slug)
+    state = RunState(tainted=run.turn.tainted or run.tainted)
+    context = ToolContext(
+        tenant,
+        run.actor,
+        run_id,
+        spec.slug,
+        agent_id=spec.agent_id,
+        conversation_id=run.conversation_id,
+        state=state,
+    )
 
     async def begins_tainted() -> bool:
         if tainting(run.turn.messages):
@@ -42,12 +54,20 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
         row = await aio.database().fetch_one(tenant, TAINT_SQL, [run_id])
         return row is None or bool(row[0])
 
-    run.gate = Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, tainted=run.tainted)
+    run.gate = Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, state)
 
     async def extend(estimate: int, wanted: int) -> int:
         return await _extend(run, estimate, wanted)
 
-    return Toolbox(spec.tools, context, spec.limits, extend, Journal(), run.gate)
+    return Toolbox(tools, context, spec.limits, extend, Journal(), run.gate)
+
+
+def tools_of(spec: AgentSpec, turn: Turn) -> tuple[BoundTool, ...]:
+    """The tools of a run: its agent's, and those of memory where it has one of who asks; they win a name."""
+    if not turn.memory:
+        return spec.tools
+    taken = {one.spec.name for one in MEMORY_TOOLS}
+    return tuple(one for one in spec.tools if one.spec.name not in taken) + MEMORY_TOOLS
 
 
 def calls_of(run: LiveRun) -> list[dict[str, Any]]:

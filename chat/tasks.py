@@ -10,12 +10,15 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from agents.runtime.spec import Turn
+from agents.tools import memory
 from tenants.db import aio
 from tenants.scope import TenantRef
 
 # The `host` of reservations that no process holds: any worker may take them. Also where workers hear that there is one.
 WORKER = "worker"
 APPROVAL = "approval"  # those that wait for a person (chat/parking.py)
+RESUME = "resume"  # those that waited: for workers that know how to go on, which those of the release before do not
+UNHELD = (WORKER, APPROVAL, RESUME)
 # How long a run may wait until a worker takes it; afterwards chat.recovery ends it.
 BACKGROUND_LEASE_SECONDS = 24 * 3600
 WORKER_LEASE_SECONDS = 600  # of one that somebody waits for
@@ -28,12 +31,12 @@ BEGUN_SQL = (
     "DELETE FROM chat_runtask t USING public.usage_reservation r "
     "WHERE t.run_id = %s AND r.run_id = t.run_id AND r.fence = %s AND r.state = 'held' RETURNING t.run_id"
 )
-# The fence rises, so that nothing is written from here any more. One that waits for a person has begun.
+# The fence rises, so that nothing is written from here any more. Nobody goes on with one that waits for a person.
 HAND_OVER_SQL = (
-    "WITH t AS (SELECT t.run_id FROM chat_runtask t JOIN chat_run c ON c.id = t.run_id "
-    "WHERE t.run_id = %s AND c.status <> 'waiting' FOR UPDATE OF t) "
-    "UPDATE public.usage_reservation r SET host = 'worker', fence = r.fence + 1, "
-    "lease_until = now() + %s * interval '1 second' "
+    "WITH t AS (SELECT run_id, task ? 'journal' AS goes_on FROM chat_runtask t WHERE run_id = %s AND NOT EXISTS ("
+    "SELECT 1 FROM chat_approval a WHERE a.run_id = t.run_id AND a.status = 'pending') FOR UPDATE) "
+    "UPDATE public.usage_reservation r SET host = CASE WHEN t.goes_on THEN 'resume' ELSE 'worker' END, "
+    "fence = r.fence + 1, lease_until = now() + %s * interval '1 second' "
     "FROM t WHERE r.run_id = t.run_id AND r.fence = %s AND r.state = 'held' RETURNING r.fence"
 )
 
@@ -43,31 +46,50 @@ def lease_seconds(background: bool) -> int:
     return BACKGROUND_LEASE_SECONDS if background else WORKER_LEASE_SECONDS
 
 
-def task_of(turn: Turn, instructions: int) -> dict[str, Any]:
-    """A turn whose history is not known yet, as JSON. instructions: how many of its messages come before the history.
+def task_of(turn: Turn) -> dict[str, Any]:
+    """A turn whose history is not known yet, as JSON.
 
-    `start_turn` adds what only it knows: history, granted, input_tokens.
+    `start_turn` adds what only it knows: history, granted, input_tokens; and memories, for a person who is remembered.
     """
-    return {one.name: getattr(turn, one.name) for one in fields(turn)} | {"instructions": instructions}
+    return {one.name: getattr(turn, one.name) for one in fields(turn)}
 
 
-def with_history(turn: Turn, instructions: int, history: list[dict[str, Any]] | None, granted: int) -> Turn:
+def with_history(turn: Turn, history: list[dict[str, Any]] | None, granted: int) -> Turn:
     """The turn as it is run: with the conversation's history, and the output that was granted."""
-    messages = turn.messages[:instructions] + (history or []) + turn.messages[instructions:]
+    before, new = turn.messages[: turn.instructions], turn.messages[turn.instructions :]
+    messages = before + (history or []) + new
     return replace(turn, messages=messages, max_output_tokens=granted)
+
+
+def with_memories(turn: Turn, memories: list[dict[str, Any]] | None) -> Turn:
+    """The turn with what its agent noted about who asks.
+
+    memories: as `memories_for` found them; None: the person has switched memory off.
+    """
+    if memories is None:
+        return replace(turn, memory=False)
+    if not memories:
+        return turn
+    first = turn.messages[0]["content"] + "\n\n" if turn.instructions else ""
+    told = {"role": "system", "content": first + memory.told(memories)}
+    tainted = any(one["tainted"] for one in memories)
+    messages = [told, *turn.messages[turn.instructions :]]
+    return replace(turn, messages=messages, tainted=tainted, instructions=1)
 
 
 def turn_of(task: dict[str, Any]) -> Turn:
     """The turn of a stored task."""
     names = {one.name for one in fields(Turn)}
     turn = Turn(**{name: value for name, value in task.items() if name in names})
-    return with_history(turn, task["instructions"], task["history"], task["granted"])
+    if "memories" in task:
+        turn = with_memories(turn, task["memories"])
+    return with_history(turn, task["history"], task["granted"])
 
 
 def whole(turn: Turn, input_tokens: int) -> dict[str, Any]:
     """A turn whose history is known, as JSON."""
     known = {"history": [], "granted": turn.max_output_tokens, "input_tokens": input_tokens}
-    return task_of(turn, len(turn.messages)) | known
+    return task_of(replace(turn, instructions=len(turn.messages))) | known
 
 
 async def store(tenant: TenantRef, run_id: uuid.UUID, turn: Turn, input_tokens: int) -> None:

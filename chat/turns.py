@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
@@ -22,9 +22,11 @@ from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
-from agents.runtime.spec import AgentSpec, Turn
-from chat import client_tools, fallbacks, host, idempotency, images, recovery, selectors, tasks
+from agents.runtime.spec import AgentSpec, Choice, Turn
+from agents.tools.memory import BUDGET_TOKENS, MEMORY_TOOLS
+from chat import client_tools, fallbacks, files, host, idempotency, images, recovery, selectors, tasks
 from chat.finish import Continued
+from chat.forms import form_of, without_form
 from chat.host import LEASE_SECONDS, LiveRun
 from chat.idempotency import REPLAYED
 from chat.lock import lock_key
@@ -40,7 +42,11 @@ from tenants import scope
 from tenants.db import aio
 from usage.standings import Standing, refusal, standing_of
 
-START_SQL = "SELECT code, granted, input_tokens, message, history, quota FROM start_turn(%s)"
+START_SQL = "SELECT code, granted, input_tokens, message, history, quota, NULL FROM start_turn(%s)"
+# The same for a person whom the agent may remember.
+REMEMBERING_SQL = (
+    "SELECT code, granted, input_tokens, message, history, quota, memories FROM start_turn_with_memory(%s)"
+)
 KEY_SQL = "SELECT code, started FROM turn_of_key(%s, %s, %s)"
 BEGUN = ("ok", "queued")
 CANCEL_SQL = (
@@ -91,6 +97,7 @@ class TurnRequest:
     background: bool = False  # a worker does it, and whoever asked does not wait for it
     idempotency_key: str = ""  # asked again with the same key, it is the same turn (chat/idempotency.py)
     response: Kept | None = None  # of /v1/responses, which needs `messages`
+    files: tuple[uuid.UUID, ...] = ()  # of the conversation, that `message` comes with (chat/files.py)
 
     @property
     def answers_again(self) -> bool:
@@ -153,7 +160,9 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here = host.current()
     here.check_capacity()
     _check_message(request)
+    key = _key(request)  # of the request as it was asked
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
+    request = await files.named_in(actor, spec, without_form(spec, request))
     client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
     await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
@@ -162,24 +171,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     new = conversational and request.conversation_id is None
     conversation_id = uuid7() if new else request.conversation_id
     title = title_of(request.message) if new else None
-    asked = _asked(spec, request)
-    input_tokens = _estimate(spec, asked, request)
-    context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
-    stand_ins = fallbacks.usable(actor, spec, request)
-    fallbacks.check_vendors(spec, stand_ins)
-    output_tokens = _output_limit(spec, request, context - input_tokens)
-    stream = request.stream or conversational
-    instructions = 1 if spec.instructions else 0
-    turn = Turn(
-        messages=asked,
-        max_output_tokens=output_tokens,
-        parameters=_parameters(spec, request),
-        stream=stream,
-        client_tools=request.tools,
-        options=request.options,
-        fallbacks=tuple(one.key for one in stand_ins),
-        may_wait=request.door not in ANSWERS_AT_ONCE,
-    )
+    prepared = _prepared(actor, spec, request)
+    turn = prepared.turn
     elsewhere = request.background or (settings.RUN_HOST == "worker" and not here.worker)
 
     start = {
@@ -200,19 +193,20 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "door": request.door,
         "input": images.stored(request.messages) if request.response is None else None,  # a response keeps its own
         "response": asdict(request.response) if request.response else None,
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "history_budget": context - input_tokens - output_tokens,
+        "input_tokens": prepared.input_tokens,
+        "output_tokens": turn.max_output_tokens,
+        "history_budget": prepared.history_budget,
         "host": tasks.WORKER if elsewhere else here.id,
         "lease_seconds": tasks.lease_seconds(request.background) if elsewhere else LEASE_SECONDS,
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
-        "terms": terms_of(spec.info, *(one.info for one in stand_ins)),
+        "terms": terms_of(spec.info, *(one.info for one in prepared.stand_ins)),
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
-        "task": tasks.task_of(turn, instructions) if elsewhere else None,
-        "idempotency": _key(request),
+        "task": tasks.task_of(turn) if elsewhere else None,
+        "idempotency": key,
+        "memory_budget": BUDGET_TOKENS if turn.memory else None,
     }
     lock = lock_key(actor.tenant, actor.user_id or actor.key_id, conversation_id) if conversation_id else ""
     if lock and not new and not await here.locks.take(lock, run_id):
@@ -220,31 +214,82 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     asked_at = asyncio.get_running_loop().time()
     code = ""
     try:
-        code, granted, counted, stored_message, history, quota = await _start(actor, start)
+        begun = await _start(actor, start)
+        code = begun.code
     finally:
         if lock and not new and code not in BEGUN:
             await here.locks.release(lock, run_id)
     if code == "replayed":
-        return await _replayed(actor, request, code, history)
+        return await _replayed(actor, request, code, begun.history)
     if code not in BEGUN:
-        raise _refusal(code, counted, quota)
+        raise _refusal(code, begun.input_tokens, begun.quota)
 
     status, log = "queued" if code == "queued" else "running", None
     if elsewhere:
         await here.offer()
     else:
-        log = here.new_log(actor, run_id, asked_at, shown_live=stream)
+        log = here.new_log(actor, run_id, asked_at, shown_live=turn.stream)
         log.lock = lock
-        turn = tasks.with_history(turn, instructions, history, granted)
-        continued = Continued(request.continues, history[-1]["content"]) if request.continues else None
-        run = LiveRun(log, actor, spec, turn, conversation_id, counted, continued)
-        run.queued = code == "queued"
+        run = _live_run(log, actor, spec, request, turn, begun)
+        run.conversation_id = conversation_id
         here.execute(run)
-    tightest = standing_of(quota) if quota else None
-    answered = stored_message if conversational else None
+    tightest = standing_of(begun.quota) if begun.quota else None
+    answered = begun.message if conversational else None
+    counted = begun.input_tokens
     return StartedTurn(
         run_id, spec, log, conversation_id, answered, title, counted, status, tightest=tightest, asked_as=request.agent
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A turn as far as it is known before the database is asked. history_budget: the room for what was said before."""
+
+    turn: Turn
+    input_tokens: int
+    history_budget: int
+    stand_ins: tuple[Choice, ...]
+
+
+def _prepared(actor: Actor, spec: AgentSpec, request: TurnRequest) -> _Prepared:
+    stand_ins = fallbacks.usable(actor, spec, request)
+    fallbacks.check_vendors(spec, stand_ins)
+    stream = request.stream or request.messages is None
+    form = form_of(spec, request, stand_ins, stream)
+    instructions = "\n\n".join(filter(None, (spec.instructions, form.prompt)))
+    asked = _asked(instructions, request)
+    parameters = _parameters(spec, request) | form.parameters
+    remembers = spec.memory and actor.user_id is not None
+    input_tokens = _estimate(spec, asked, request.tools, parameters.get("response_format"), remembers)
+    context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
+    output_tokens = _output_limit(spec, request, context - input_tokens)
+    turn = Turn(
+        messages=asked,
+        max_output_tokens=output_tokens,
+        parameters=parameters,
+        stream=stream,
+        client_tools=request.tools,
+        options=request.options,
+        fallbacks=tuple(one.key for one in stand_ins),
+        memory=remembers,
+        instructions=1 if instructions else 0,
+        output_schema=form.schema,
+        output_mode=form.mode,
+        may_wait=request.door not in ANSWERS_AT_ONCE,
+    )
+    return _Prepared(turn, input_tokens, context - input_tokens - output_tokens, stand_ins)
+
+
+def _live_run(log: RunLog, actor: Actor, spec: AgentSpec, request: TurnRequest, turn: Turn, begun: _Begun) -> LiveRun:
+    """The run as this process executes it, with all that the database knew."""
+    history = begun.history
+    if turn.memory:
+        turn = tasks.with_memories(turn, begun.memories)
+    turn = tasks.with_history(turn, history, begun.granted)
+    continued = Continued(request.continues, history[-1]["content"]) if request.continues and history else None
+    run = LiveRun(log, actor, spec, turn, None, begun.input_tokens, continued)
+    run.queued = begun.code == "queued"
+    return run
 
 
 async def _own_agent(actor: Actor, request: TurnRequest) -> str:
@@ -257,16 +302,30 @@ async def _own_agent(actor: Actor, request: TurnRequest) -> str:
     return await scope.run_in_tenant(actor.tenant, selectors.agent_of_conversation, actor, conversation)
 
 
-async def _start(actor: Actor, start: dict[str, Any]) -> tuple[Any, ...]:
+class _Begun(NamedTuple):
+    """What the database says of a turn's start: `start_turn` in chat/migrations/0004_runs.sql, and the memories of
+    `start_turn_with_memory`."""
+
+    code: str
+    granted: int
+    input_tokens: int
+    message: uuid.UUID | None
+    history: Any
+    quota: dict[str, Any] | None
+    memories: list[dict[str, Any]] | None
+
+
+async def _start(actor: Actor, start: dict[str, Any]) -> _Begun:
+    sql = START_SQL if start["memory_budget"] is None else REMEMBERING_SQL
     try:
-        row = await aio.database().fetch_one(actor.tenant, START_SQL, [Jsonb(start, dumps=orjson.dumps)])
+        row = await aio.database().fetch_one(actor.tenant, sql, [Jsonb(start, dumps=orjson.dumps)])
     except psycopg.errors.UniqueViolation:
         raise PaasError("run_in_progress") from None  # two at the same moment: the index let one through
     except psycopg.errors.UntranslatableCharacter:
         raise PaasError("validation_failed", "Text with NUL characters cannot be stored.") from None
     if row is None:
         raise PaasError("internal_error")
-    return row
+    return _Begun(*row)
 
 
 def _key(request: TurnRequest) -> dict[str, str] | None:
@@ -318,9 +377,9 @@ def _check_message(request: TurnRequest) -> None:
         )
 
 
-def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
+def _asked(instructions: str, request: TurnRequest) -> list[dict[str, Any]]:
     """The messages of this turn itself: instructions, then what is new (history comes from the database)."""
-    asked = [{"role": "system", "content": spec.instructions}] if spec.instructions else []
+    asked = [{"role": "system", "content": instructions}] if instructions else []
     if request.messages is not None:
         asked += request.messages
     elif request.continues is not None:
@@ -330,10 +389,12 @@ def _asked(spec: AgentSpec, request: TurnRequest) -> list[dict[str, Any]]:
     return asked
 
 
-def _estimate(spec: AgentSpec, asked: list[dict[str, Any]], request: TurnRequest) -> int:
+def _estimate(
+    spec: AgentSpec, asked: list[dict[str, Any]], callers: tuple[dict[str, Any], ...], form: Any, remembers: bool
+) -> int:
     """Tokens of what is sent first: the messages, the tools of agent and caller, and a schema."""
-    form = request.parameters.get("response_format")
-    tools = (*(tool.offer for tool in spec.tools), *request.tools)
+    own = spec.tools + MEMORY_TOOLS if remembers else spec.tools
+    tools = (*(tool.offer for tool in own), *callers)
     return estimate_messages(asked, (*tools, form) if form else tools)
 
 
@@ -392,7 +453,7 @@ async def cancel_turn(actor: Actor, run_id: uuid.UUID) -> None:
         return
     await scope.run_in_tenant(actor.tenant, selectors.run_for, actor, run_id)
     row = await aio.database().fetch_one(actor.tenant, CANCEL_SQL, [run_id])
-    if row is not None and row[0] in (tasks.WORKER, tasks.APPROVAL):
+    if row is not None and row[0] in tasks.UNHELD:
         await recovery.end_unclaimed(here, actor.tenant, run_id)  # nobody has it who could be told
     elif row is not None:
         try:

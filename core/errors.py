@@ -180,6 +180,13 @@ ERRORS: dict[str, ErrorSpec] = {
     "validation_failed": ErrorSpec(400, "The request has a field that is missing or not valid."),
     "unsupported_parameter": ErrorSpec(400, "The request has a field that is not supported here."),
     "context_too_long": ErrorSpec(400, "The conversation is longer than the model can read. Start a new one."),
+    "file_unsupported": ErrorSpec(
+        415, "This kind of file cannot be read here. Send PDF, Excel (.xlsx), CSV, JSON, Markdown or plain text."
+    ),
+    "file_too_large": ErrorSpec(413, "The file is too large. Send a smaller one, or a part of it."),
+    "too_many_files": ErrorSpec(
+        409, "This conversation has as many files as it may. Delete one first.", "conflict_error"
+    ),
     "request_too_large": ErrorSpec(413, "The request is too large."),
     "message_too_long": ErrorSpec(413, "The message is too long. Shorten it, or split it into several."),
     # how much
@@ -235,6 +242,11 @@ ERRORS: dict[str, ErrorSpec] = {
     ),
     "too_many_tool_calls": _server(
         500, "The agent wanted to use its tools more often than it may. Ask for less at once.", retryable=False
+    ),
+    "answer_not_in_schema": _server(
+        502,
+        "The model's answer does not have the form that this agent answers in, also after it was asked again. What it "
+        "said is kept. Try again, or ask for less at once.",
     ),
     "run_too_long": _server(500, "The agent took longer than it may. Ask for less at once.", retryable=False),
     "run_token_limit": _server(

@@ -28,6 +28,7 @@ from chat.transports import approvals, mcp, openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import health
+from paas.bodies import BoundedBodies
 from paas.gate import Gate
 from paas.headers import SecureHeaders
 from paas.middleware import keep_on_the_loop
@@ -36,7 +37,7 @@ from tenants import ratelimit
 from tenants.asgi import App, TenantBinding, refuse
 
 keep_on_the_loop()
-gate = Gate(cast(App, django_application), settings.REQUEST_PATIENCE_MS / 1000)
+gate = Gate(BoundedBodies(cast(App, django_application)), settings.REQUEST_PATIENCE_MS / 1000)
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 # Our own doors that are no views of Django's, by how their addresses begin.
 NATIVE = (("/api/v1/runs", sse.serve), ("/api/v1/approvals", approvals.serve))

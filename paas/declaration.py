@@ -61,6 +61,8 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "parameters": (dict, False),
         "tools": (list, False),
         "limits": (dict, False),
+        "memory": (bool, False),
+        "output_schema": (dict, False),
     },
     "api_keys": {
         "name": (str, True),

@@ -18,10 +18,12 @@ from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents import release_api as releases
 from agents.api import AgentList
 from agents.mcp.api import McpServerApprove, McpServerDetail, McpServerList, McpServerRefresh
+from agents.memory_api import MemoryDetail, MemoryExport, MemoryList, MemorySetting
 from agents.quota_api import LimitDetail, LimitList, QuotaList
 from agents.tools_api import ToolConfig, ToolDetail, ToolList, ToolTry, ToolUsage
 from chat import api as chat
 from chat import feedback_api as feedback
+from chat import file_api as files
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from llm.api import ProviderDetail as ModelProvider
 from llm.api import ProviderKinds, ProviderModels, ProviderTest
@@ -39,6 +41,7 @@ from portal import (
     limits,
     login_code,
     members,
+    memory,
     model_providers,
     oidc,
     platform,
@@ -63,6 +66,8 @@ api = [
     path("conversations/<uuid:conversation_id>/restore", chat.ConversationRestore.as_view()),
     path("conversations/<uuid:conversation_id>/messages", chat.ConversationMessages.as_view()),
     path("conversations/<uuid:conversation_id>/active", chat.ConversationActive.as_view()),
+    path("conversations/<uuid:conversation_id>/files", files.FileList.as_view()),
+    path("conversations/<uuid:conversation_id>/files/<uuid:file_id>", files.FileDetail.as_view()),
     path("ws-ticket", chat.WebsocketTicket.as_view()),
     # model providers
     path("providers", ModelProviders.as_view()),
@@ -91,6 +96,11 @@ api = [
     path("mcp-servers/<uuid:server_id>", McpServerDetail.as_view()),
     path("mcp-servers/<uuid:server_id>/refresh", McpServerRefresh.as_view()),
     path("mcp-servers/<uuid:server_id>/approve", McpServerApprove.as_view()),
+    # what agents noted about the person
+    path("memories", MemoryList.as_view()),
+    path("memories/export", MemoryExport.as_view()),
+    path("memories/setting", MemorySetting.as_view()),
+    path("memories/<uuid:memory_id>", MemoryDetail.as_view()),
     # the audit log
     path("audit", AuditList.as_view()),
     path("audit/export", AuditExport.as_view()),
@@ -189,6 +199,8 @@ urlpatterns = [
     path("settings/approvals/", approvals.index, name="approvals"),
     path("settings/approvals/<uuid:approval_id>/", approvals.one),
     # schedules
+    path("settings/memory/", memory.index, name="memory"),
+    path("settings/memory/<uuid:memory_id>/delete/", memory.delete),
     path("settings/schedules/", schedules.index, name="schedules"),
     path("settings/schedules/new/", schedules.new),
     path("settings/schedules/<uuid:schedule_id>/", schedules.change),

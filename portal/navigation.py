@@ -42,6 +42,7 @@ WORKSPACE = (
 )
 PERSON = (
     Item("schedules", _("Schedules"), "/settings/schedules/", policies.AGENTS_EXECUTE),
+    Item("memory", _("Memory"), "/settings/memory/", policies.CHAT_READ),
     Item("profile", _("Profile"), "/profile/"),
     Item("security", _("Security"), "/profile/security/"),
     Item("identities", _("Ways to sign in"), "/profile/identities/"),

@@ -68,7 +68,15 @@ LONG = (
     ),
     ("tests/tenants/test_leak_fuzz.py", "tests/tenants/test_tenancy_contract.py")
     # What loads LangChain (4 s) or a vendor's SDK does so in one worker.
-    + ("tests/agents/test_graph.py", "tests/chat/test_tools.py", "tests/llm/test_chat_model.py", "tests/sdk/"),
+    + (
+        "tests/agents/test_graph.py",
+        "tests/chat/test_tools.py",
+        "tests/chat/test_memory.py",
+        "tests/chat/test_structured.py",
+        "tests/chat/test_files.py",
+        "tests/llm/test_chat_model.py",
+        "tests/sdk/",
+    ),
 )
 
 

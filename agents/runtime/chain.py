@@ -14,12 +14,14 @@ from agents.runtime.spec import Choice
 from core.errors import PaasError
 from llm.breaker import guarded
 from llm.deltas import Delta, ModelRequest
+from llm.features import JSON, JSON_SCHEMA
 from llm.registry import client_for
 
 # Faults that another vendor does not have.
 PASSING = frozenset({
     "provider_unavailable", "provider_rate_limited", "provider_timeout", "model_starting", "provider_stream_cut",
 })  # fmt: skip
+FORMS = {"json_object": JSON, "json_schema": JSON_SCHEMA}
 OnChange = Callable[[Choice, PaasError], Awaitable[None]]
 
 
@@ -78,6 +80,12 @@ class Chain:
 
 def _asked(request: ModelRequest, choice: Choice) -> ModelRequest:
     """The request for another model, which may say less."""
+    parameters = dict(request.parameters)
+    form = parameters.get("response_format")
+    if form is not None and FORMS[form["type"]] not in choice.info.features:
+        # The caller's own is asked of nobody who does not know it; this is the agent's, and it is in the instructions.
+        del parameters["response_format"]
+        request = replace(request, parameters=parameters)
     if request.model == choice.model:
         return request
     limits = [limit for limit in (request.max_tokens, choice.info.max_output_tokens) if limit]

@@ -8,6 +8,7 @@ Skipping the graph pays: it costs 1.6 ms a run and 100 MB in every process (docs
 from __future__ import annotations
 
 from agents.runtime.spec import Emit, Transcript, Turn
+from agents.runtime.structured import run_structured
 from agents.runtime.trace import said
 from agents.tools.toolbox import Toolbox
 from core.errors import PaasError
@@ -20,8 +21,8 @@ async def run(
 ) -> None:
     """Run `turn` to its end, filling `transcript` and handing each batch of events to `emit`.
 
-    toolbox: the agent's tools; with any, it runs as a graph. What `transcript.steps` has recorded as ended is not
-    asked or called again, and emits nothing.
+    toolbox: the agent's tools; with any, it runs as a graph. A turn whose answer is to fit a schema needs one too,
+    for it may ask twice. What `transcript.steps` has recorded as ended is not asked or called again, and emits nothing.
 
     Raises PaasError provider_*; cancelling the task closes the vendor's connection. In both cases the
     transcript holds what had come.
@@ -30,6 +31,9 @@ async def run(
         from agents.runtime.graph import run_graph  # LangChain takes seconds and 100 MB to import
 
         await run_graph(client, model, turn, transcript, emit, toolbox)
+        return
+    if toolbox is not None and turn.output_schema:
+        await run_structured(client, model, turn, transcript, emit, toolbox.extend)
         return
     transcript.hands_out = bool(turn.client_tools)
     if (steps := transcript.steps) is None:

@@ -20,6 +20,7 @@ RUN_QUEUED = "run.queued"
 RUN_STARTED = "run.started"
 MODEL_CHANGED = "model.changed"
 TEXT_DELTA = "text.delta"
+TEXT_DISCARDED = "text.discarded"
 REASONING_DELTA = "reasoning.delta"
 TOOL_STARTED = "tool.started"
 TOOL_FINISHED = "tool.finished"
@@ -84,6 +85,12 @@ class ModelChangedData(TypedDict):
 
 class DeltaData(TypedDict):
     text: str
+
+
+class TextDiscardedData(TypedDict):
+    """The text so far is no part of the answer: what comes now takes its place. reason: a sentence."""
+
+    reason: str
 
 
 class ToolStartedData(TypedDict):
@@ -218,6 +225,7 @@ DATA_TYPES: dict[str, type] = {
     RUN_STARTED: RunStartedData,
     MODEL_CHANGED: ModelChangedData,
     TEXT_DELTA: DeltaData,
+    TEXT_DISCARDED: TextDiscardedData,
     REASONING_DELTA: DeltaData,
     TOOL_STARTED: ToolStartedData,
     TOOL_FINISHED: ToolFinishedData,

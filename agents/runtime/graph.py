@@ -16,11 +16,12 @@ from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, hook_config
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
+from agents.runtime.structured import Shown, again, misfit, not_in_schema
 from agents.runtime.trace import Step, Steps, Trace, said
 from agents.tools.gate import AwaitsApproval
 from agents.tools.toolbox import Toolbox
@@ -62,6 +63,7 @@ async def run_graph(
         if not deadline.expired():
             raise
         raise PaasError("run_too_long") from None
+    loop.shown.release()
     if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
     transcript.finish(emit)
@@ -74,6 +76,7 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         super().__init__()
         self._steps = steps
         self._step: Step | None = None  # of the model's call that was made last
+        self._replayed = False  # and it was made before the run waited
         self._turn = turn
         self._transcript = transcript
         self._emit = emit
@@ -81,6 +84,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._handed = {tool["function"]["name"] for tool in turn.client_tools}
         self._open: set[int] = set()
         self._broken = False  # the next text begins a paragraph
+        self.shown = Shown(turn, transcript, emit)
+        self._no_answer = ""  # why what was said last is no part of the answer
+        self._again = False  # a second answer was asked for
         self._asked_tools = 0
         self._running = 0  # calls of the last answer that have neither ended nor wait for a person
         self._settled = asyncio.Event()
@@ -93,6 +99,7 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
             raise PaasError("too_many_steps", details={"limit": limits.steps})
         first = not self._steps.answers
         self._step = step = self._steps.model(request.model.model, len(request.messages))
+        self._replayed = step.done
         if step.done:
             return _answer(step)
         messages = openai_messages([request.system_message] if request.system_message else [])
@@ -102,6 +109,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         try:
             if not first:
                 granted = await self._toolbox.extend(estimate, granted)
+            if self._no_answer:
+                self.shown.discard(self._no_answer)
+                self._no_answer = ""
             calls.append(ModelCall(estimate, step=step))
             self._open.clear()
             self._broken = bool(self._transcript.text)
@@ -133,19 +143,20 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
                     continue
             shown.append(delta)
         if shown:
-            self._transcript.absorb(shown, self._emit)
+            self._transcript.absorb(shown, self.shown.emit)
 
-    @hook_config(can_jump_to=["end"])  # type: ignore[untyped-decorator]
+    @hook_config(can_jump_to=["end", "model"])  # type: ignore[untyped-decorator]
     async def aafter_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """End where a call is the caller's. Otherwise every call gets an id and arguments that can be sent back."""
         message = state["messages"][-1]
         if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
             self._answered(message, [])
-            return None
+            return self._checked()
         asked = [*message.tool_calls, *message.invalid_tool_calls]
         if any(call["name"] in self._handed for call in asked):
             self._answered(message, message.tool_calls)
             return {"jump_to": "end"}
+        self._no_answer = "The agent went on to use its tools." if self._turn.output_schema else ""
         self._asked_tools += len(asked)
         if self._step is not None and not self._step.done:
             self._transcript.model_calls[-1].tool_calls = len(asked)
@@ -171,6 +182,19 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._steps.end(
             self._step, said(_clean(str(message.text)), _clean(thought), self._transcript.finish_reason, calls)
         )
+
+    def _checked(self) -> dict[str, Any] | None:
+        """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
+        problem = misfit(self._transcript, self._turn) if self._turn.output_schema else None
+        if self._replayed:  # of before the run waited, and more was said: so it did not fit
+            problem = "it did not fit."
+        if problem is None:
+            return None
+        no_more = self._steps.answers >= self._toolbox.limits.steps
+        if self._again or no_more or self._turn.output_mode == "once":
+            raise not_in_schema(problem)
+        self._no_answer, self._again = problem, True
+        return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:

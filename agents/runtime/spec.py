@@ -56,6 +56,8 @@ class AgentSpec:
     fallbacks: tuple[Choice, ...] = ()  # asked in this order while its own model cannot answer
     tools: tuple[BoundTool, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
+    memory: bool = False  # it may note things about people (agents/tools/memory.py)
+    output_schema: dict[str, Any] = field(default_factory=dict)  # what its answers fit; {} is none
 
     def answered_by(self, choice: Choice) -> AgentSpec:
         """The same agent with another model."""
@@ -69,7 +71,9 @@ class Turn:
 
     stream False: the caller wants the answer whole, so the vendor is asked for it whole. client_tools: the caller's
     own, in OpenAI's shape: a call of one ends the turn, and the caller asks again with what the tool said. options:
-    what the caller sets for an agent written in Python, as it came.
+    what the caller sets for an agent written in Python, as it came. memory: it may note things about who asks.
+    tainted: what it is told of that may be somebody else's word. instructions: how many of the messages come before
+    the history. output_schema, output_mode: see agents/runtime/structured.py.
     """
 
     messages: list[dict[str, Any]]
@@ -80,6 +84,11 @@ class Turn:
     options: dict[str, Any] = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
     may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
+    memory: bool = False
+    tainted: bool = False
+    instructions: int = 0
+    output_schema: dict[str, Any] = field(default_factory=dict)
+    output_mode: str = "live"
 
 
 @dataclass(slots=True)
@@ -120,10 +129,13 @@ class Transcript:
     model_calls: list[ModelCall] = field(default_factory=list)
     steps: Steps | None = None
 
-    def follow(self, steps: Steps) -> None:
-        """Write `steps`, beginning with what those of before the run waited have said."""
+    def follow(self, steps: Steps, *, last_only: bool = False) -> None:
+        """Write `steps`, beginning with what those of before the run waited have said; last_only: each takes the place
+        of the one before, as where an answer is to fit a schema."""
         self.steps = steps
         for step in steps.recorded():
+            if last_only:
+                self.text.clear()
             if step.ok:
                 said = step.output
                 if said["text"]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_TYPES: dict[str, tuple[type, ...]] = {
+TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
     "string": (str,),
@@ -28,14 +28,24 @@ def problem_with(value: Any, schema: Any, where: str = "arguments", depth: int =
     wanted = schema.get("type")
     if wanted is not None and not any(_is(value, one) for one in (wanted if isinstance(wanted, list) else [wanted])):
         return f"{where} must be of the type {wanted}."
-    if isinstance(schema.get("enum"), list) and value not in schema["enum"]:
-        return f"{where} must be one of {schema['enum']}."
+    allowed = [schema["const"]] if "const" in schema else schema.get("enum")
+    if isinstance(allowed, list) and not any(_same(value, one) for one in allowed):
+        return f"{where} must be one of {allowed}."
+    if isinstance(schema.get("anyOf"), list):
+        found = [problem_with(value, one, where, depth + 1) for one in schema["anyOf"]]
+        if all(found):
+            return found[0] or f"{where} fits none of what is allowed."
     if isinstance(value, dict):
         return _object_problem(value, schema, where, depth)
     if isinstance(value, list):
-        found = (problem_with(one, schema.get("items"), f"{where}[{at}]", depth + 1) for at, one in enumerate(value))
-        return next((one for one in found if one), None)
+        inner = (problem_with(one, schema.get("items"), f"{where}[{at}]", depth + 1) for at, one in enumerate(value))
+        return next((one for one in inner if one), None) or _bound_problem(value, schema, where)
     return _bound_problem(value, schema, where)
+
+
+def _same(value: Any, one: Any) -> bool:
+    """JSON's equality: true is not 1."""
+    return bool(value == one) and isinstance(value, bool) == isinstance(one, bool)
 
 
 def _is(value: Any, name: Any) -> bool:
@@ -43,7 +53,7 @@ def _is(value: Any, name: Any) -> bool:
         return bool(name == "boolean")
     if name == "integer" and isinstance(value, float):
         return value.is_integer()
-    return not isinstance(name, str) or name not in _TYPES or isinstance(value, _TYPES[name])
+    return not isinstance(name, str) or name not in TYPES or isinstance(value, TYPES[name])
 
 
 def _object_problem(value: dict[str, Any], schema: dict[str, Any], where: str, depth: int) -> str | None:
@@ -61,9 +71,9 @@ def _object_problem(value: dict[str, Any], schema: dict[str, Any], where: str, d
 
 
 def _bound_problem(value: Any, schema: dict[str, Any], where: str) -> str | None:
-    text = isinstance(value, str)
-    size = len(value) if text else value
-    low, high = ("minLength", "maxLength") if text else ("minimum", "maximum")
+    size = len(value) if isinstance(value, str | list) else value
+    low, high = ("minLength", "maxLength") if isinstance(value, str) else ("minimum", "maximum")
+    low, high = ("minItems", "maxItems") if isinstance(value, list) else (low, high)
     if not isinstance(size, int | float):
         return None
     if isinstance(schema.get(low), int | float) and size < schema[low]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import orjson
 
 from agents.runtime.trace import Step
-from agents.tools.spec import APPROVALS, BoundTool, ToolSpec
+from agents.tools.spec import APPROVALS, BoundTool, RunState, ToolSpec
 from core.ids import uuid7
 
 Reason = Literal["tainted", "policy"]
@@ -59,14 +59,15 @@ class Gate:
     """Decides on the calls of one run, all members of a team together.
 
     begins_tainted: whether what the run began with is to be trusted as little; asked once, when it first matters.
-    may_wait: the run can wait for a person; if not, such calls are refused. decisions: by approval's id.
+    may_wait: the run can wait for a person; if not, such calls are refused. decisions: by approval's id. state: what
+    the calls of the run share.
     """
 
     run_id: uuid.UUID
     begins_tainted: Callable[[], Awaitable[bool]]
     may_wait: bool = False
     decisions: Mapping[str, Decision] = field(default_factory=dict)
-    tainted: bool = False
+    state: RunState = field(default_factory=RunState)
     asked: list[Request] = field(default_factory=list)
     _looked: bool = False
 
@@ -86,18 +87,15 @@ class Gate:
         self.asked.append(request)
         raise AwaitsApproval
 
-    def taint(self) -> None:
-        """Something from outside was read."""
-        self.tainted = True
-
     async def _reason(self, tool: BoundTool) -> Reason | None:
         if tool.approval == "always":
             return "policy"
         if tool.approval == "never" or tool.spec.effect == "read":
             return None
-        if not self.tainted and not self._looked:
-            self._looked, self.tainted = True, await self.begins_tainted() or self.tainted
-        return "tainted" if self.tainted else None
+        if not self.state.tainted and not self._looked:
+            began = await self.begins_tainted()
+            self._looked, self.state.tainted = True, began or self.state.tainted
+        return "tainted" if self.state.tainted else None
 
 
 def _sentence(decided: Decision) -> str:

@@ -41,6 +41,11 @@ def served_tools(names: Collection[str] | None) -> Iterable[ToolSpec]:
     return [spec for spec in tool_specs() if names is None or spec.name in names]
 
 
+def add_builtin(spec: ToolSpec) -> None:
+    """A tool of the platform's whose code is in a room above; called once, at start."""
+    BUILTIN[spec.name] = spec
+
+
 SOURCES: list[Source] = [built_tools, served_tools]
 
 

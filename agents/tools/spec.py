@@ -25,6 +25,13 @@ class ToolResult:
     is_error: bool = False
 
 
+@dataclass
+class RunState:
+    """What the calls of one run share. tainted: the model has read what nobody vouches for (ToolSpec.tainted)."""
+
+    tainted: bool = False
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it."""
@@ -34,6 +41,9 @@ class ToolContext:
     run_id: uuid.UUID
     agent_slug: str
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    agent_id: uuid.UUID | None = None
+    conversation_id: uuid.UUID | None = None
+    state: RunState = field(default_factory=RunState)
 
 
 @dataclass(frozen=True)

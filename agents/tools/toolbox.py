@@ -82,10 +82,7 @@ class Toolbox:
 
     async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
         step.sent, step.tainted = True, tool.spec.tainted
-        result = _bounded(await self._carried_out(tool, step.input))
-        if step.tainted and self.gate is not None:
-            self.gate.taint()
-        return result
+        return _bounded(await self._carried_out(tool, step.input))
 
     @property
     def _names(self) -> Sequence[str]:
@@ -109,6 +106,8 @@ class Toolbox:
         if work.cancelled():
             return _error("The tool stopped by itself.")
         error = work.exception()
+        # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
+        self.context.state.tainted = self.context.state.tainted or tool.spec.tainted
         if error is None:
             return work.result()
         if isinstance(error, PaasError):

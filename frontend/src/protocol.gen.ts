@@ -8,6 +8,7 @@ export type RunEvent =
   | RunStarted
   | ModelChanged
   | TextDelta
+  | TextDiscarded
   | ReasoningDelta
   | ToolStarted
   | ToolFinished
@@ -77,6 +78,19 @@ export interface TextDelta {
 }
 export interface DeltaData {
   text: string;
+}
+export interface TextDiscarded {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'text.discarded';
+  data: TextDiscardedData;
+}
+/**
+ * The text so far is no part of the answer: what comes now takes its place. reason: a sentence.
+ */
+export interface TextDiscardedData {
+  reason: string;
 }
 export interface ReasoningDelta {
   v: 1;

@@ -233,6 +233,8 @@ RUN_HOST = env.choice("RUN_HOST", "web", "worker")
 # A process that is to stop lets its runs go on for so long.
 DRAIN_SECONDS = env.number("DRAIN_SECONDS", 60)
 MAX_BODY_BYTES = 4 * 1024 * 1024
+# Of one file in a conversation; what is uploaded in one request may be three times as much (paas/bodies.py).
+MAX_FILE_BYTES = env.number("MAX_FILE_MB", 20) * 1024 * 1024
 
 # Requests a minute of one person or key, by class of route (accounts/rates.py); auth and anonymous: of one address.
 # 0 is no limit. A plan's requests_per_minute limits the whole tenant besides.

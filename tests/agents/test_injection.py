@@ -23,7 +23,7 @@ from agents.tools.calculator import CALCULATOR
 from agents.tools.gate import NO_PERSON, AwaitsApproval, Decision, Gate, stricter, tainting
 from agents.tools.http import HttpTool
 from agents.tools.search import WEB_SEARCH
-from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
+from agents.tools.spec import BoundTool, RunLimits, RunState, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import Toolbox
 from agents.tools.web import WEB_PAGE
 from core.ids import uuid7
@@ -127,8 +127,9 @@ async def play(
         return wanted
 
     trace = Trace.from_journal(orjson.loads(orjson.dumps(journal))) if journal else Trace()
-    gate = Gate(RUN, begins_tainted, may_wait, decisions or {}, any(one.tainted for one in trace.steps))
-    box = Toolbox(world.tools(approval), CONTEXT, RunLimits(), extend, gate=gate)
+    state = RunState(any(one.tainted for one in trace.steps))
+    gate = Gate(RUN, begins_tainted, may_wait, decisions or {}, state)
+    box = Toolbox(world.tools(approval), replace(CONTEXT, state=state), RunLimits(), extend, gate=gate)
     transcript, events = Transcript(), []
     transcript.follow(trace.at(""))
     turn = Turn(messages=messages, max_output_tokens=100, parameters={})

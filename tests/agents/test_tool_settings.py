@@ -28,12 +28,15 @@ async def test_over_the_api(site: Any, api_key: Callable[..., str], ledger: Ledg
         ("egress", True)
     ]
     status, answer = await call(
-        "PUT", "/config", json={"name": "clock", "enabled": False, "calls_per_day": 2, "api_key": "tvly-canary"}
+        "PUT",
+        "/config",
+        json={"name": "clock", "enabled": False, "calls_per_day": 2, "approval": "always", "api_key": "tvly-canary"},
     )
-    told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None, "has_api_key": True}
+    told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None, "approval": "always"}
+    told |= {"has_api_key": True}
     assert (status, answer) == (200, {"config": told})
     assert told in (await call("GET", "/config"))[1]["config"]
-    for bad in ({"name": "nowhere"}, {"name": "clock", "calls_per_day": -1}, {}):
+    for bad in ({"name": "nowhere"}, {"name": "clock", "calls_per_day": -1}, {"name": "clock", "approval": "x"}, {}):
         assert (await call("PUT", "/config", json=bad))[0] in (400, 422), bad
     assert [one["enabled"] for one in (await call("GET"))[1]["tools"] if one["name"] == "clock"] == [False]
     assert await call("GET", "/usage") == (200, {"usage": []})

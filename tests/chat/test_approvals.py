@@ -22,6 +22,7 @@ from llm.providers.scripted import ScriptedModel
 from tests.chat.hosts import another
 from tests.chat.ledger import Ledger, eventually
 from tests.chat.talk import read, start
+from tests.chat.test_queue import caps
 from tests.chat.test_recovery import die
 
 ANY = {"type": "object", "properties": {}}
@@ -213,7 +214,7 @@ async def test_who_may_decide_and_what_a_decision_is_bound_to(
     assert ledger.value("SELECT count(*)::int FROM public.accounts_auditevent WHERE action LIKE 'approval.%%'") == 1
     assert await code(other, verdict(of_key, "deny")) == ""
     assert world.times("send") == 0
-    assert ledger.run(by_key.run_id)["status"] == "queued"
+    assert ledger.reservation(by_key.run_id)["host"] == "resume"
 
 
 async def test_stopped_and_expired_while_it_waits(
@@ -271,3 +272,52 @@ async def test_whoever_dies_no_tool_is_called_twice(
         (10, False), (10, False), (1, True),
     ]  # fmt: skip
     assert not ledger.left_behind()
+
+
+async def test_who_waits_keeps_nobody_from_a_place_and_goes_on_in_its_turn(
+    host: Host, working: Host, actor: Any, agents: Callable[..., str], world: World, ledger: Ledger
+) -> None:
+    """Going on, it takes a place like any other run, or waits for one. Whose turn it is, it tells nobody again."""
+    caps(ledger, 1)
+    member, slug, gate = actor("member"), agents("demo", tools=["look", "send"]), asyncio.Event()
+    waits, (row,) = await waiting(member, slug, ledger, asks(("look", "{}")), asks(("send", "{}")))
+    ScriptedModel.enqueue(["a", gate])
+    other = await start(member)
+    await read(member.tenant, other.run_id, limit=2)
+    assert ledger.run(other.run_id)["status"] == "running"
+    await approvals.decide(member, verdict(row))
+    assert await worker.take(working) == 1
+    await eventually(lambda: len(working.queue) == 1)
+    assert (ledger.run(waits.run_id)["status"], world.times("send")) == ("queued", 0)
+    ScriptedModel.enqueue(END)
+    gate.set()
+    await read(member.tenant, other.run_id)
+    told = await read(member.tenant, waits.run_id)
+    assert (told.kinds[-1], told.kinds.count("run.queued"), world.times("send")) == ("run.completed", 0, 1)
+    assert not ledger.left_behind()
+
+
+async def test_the_model_that_stood_in_goes_on_and_is_billed(
+    host: Host, working: Host, actor: Any, agents: Callable[..., str], world: World, ledger: Ledger
+) -> None:
+    """Whoever has begun to answer stays the run's model, also after a pause."""
+    named = agents(
+        "echo",
+        provider={
+            "kind": "scripted",
+            "models": {"spare": {"output_price": "2", "input_price": "1", "currency": "USD"}},
+        },
+    )
+    chain = [{"provider": named.replace("agent", "provider"), "model": "spare"}]
+    slug, member = agents("demo", tools=["look", "send"], parameters={"fallbacks": chain}), actor("member")
+    away = [PaasError("provider_unavailable")]
+    started, (row,) = await waiting(member, slug, ledger, away, asks(("look", "{}")), asks(("send", "{}")))
+    last = ScriptedModel.enqueue(END)
+    await approvals.decide(member, verdict(row))
+    assert await worker.take(working) == 1
+    assert (await read(member.tenant, started.run_id)).kinds[-1] == "run.completed"
+    assert last.request is not None
+    assert last.request.model == "spare"
+    assert [(one["model"], one["output_price"] is not None) for one in ledger.usage(started.run_id)] == [
+        ("spare", True)
+    ] * 3

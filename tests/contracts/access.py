@@ -123,12 +123,16 @@ TENANT: dict[str, Access] = {
     "/api/v1/tools/<uuid:tool_id>/try": api(POST=AGENTS_MANAGE),
     "/api/v1/tools/usage": api(GET=USAGE_READ),
     "/api/v1/tools/config": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),
-    "/api/v1/conversations": api(GET=CHAT_READ),
+    "/api/v1/conversations": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ} {AGENTS_EXECUTE}"),
     "/api/v1/conversations/<uuid:conversation_id>": api(
         GET=CHAT_READ, PATCH=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
     ),
     "/api/v1/conversations/<uuid:conversation_id>/restore": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
     "/api/v1/conversations/<uuid:conversation_id>/messages": api(GET=CHAT_READ),
+    "/api/v1/conversations/<uuid:conversation_id>/files": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/api/v1/conversations/<uuid:conversation_id>/files/<uuid:file_id>": api(
+        GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"
+    ),
     "/api/v1/ws-ticket": api(POST=ANY),
     "/api/v1/audit": api(GET=ADMIN_AUDIT),
     "/api/v1/audit/export": api(GET=ADMIN_AUDIT),
@@ -251,6 +255,13 @@ TENANT: dict[str, Access] = {
     "/api/v1/messages/<uuid:message_id>/feedback": api(
         PUT=f"{CHAT_WRITE} {CHAT_READ}", DELETE=f"{CHAT_WRITE} {CHAT_READ}"
     ),
+    # what agents noted about a person
+    "/api/v1/memories": api(GET=f"{CHAT_READ} {PERSON}", DELETE=f"{CHAT_READ} {PERSON}"),
+    "/api/v1/memories/export": api(GET=f"{CHAT_READ} {PERSON}"),
+    "/api/v1/memories/setting": api(GET=f"{CHAT_READ} {PERSON}", PUT=f"{CHAT_READ} {PERSON}"),
+    "/api/v1/memories/<uuid:memory_id>": api(DELETE=f"{CHAT_READ} {PERSON}"),
+    "/settings/memory/": page(GET=CHAT_READ, POST=CHAT_READ),
+    "/settings/memory/<uuid:memory_id>/delete/": page(POST=CHAT_READ),
     # MCP servers
     "/api/v1/mcp-servers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/api/v1/mcp-servers/<uuid:server_id>": api(GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS),

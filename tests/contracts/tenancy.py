@@ -59,7 +59,7 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/tools/<uuid:tool_id>/try": Declared("by_id", ("POST",), {"tool_id": "tool"}, of_tenant=True),
     "/api/v1/tools/usage": Declared("own"),
     "/api/v1/tools/config": Declared("own", ("GET", "PUT")),
-    "/api/v1/conversations": Declared("own"),
+    "/api/v1/conversations": Declared("own", ("GET", "POST")),
     "/api/v1/conversations/<uuid:conversation_id>": Declared(
         "by_id", ("GET", "PATCH", "DELETE"), {"conversation_id": "conversation"}, {"title": "stolen"}
     ),
@@ -67,6 +67,12 @@ ROUTES: dict[str, Declared] = {
         "by_id", ("POST",), {"conversation_id": "deleted_conversation"}
     ),
     "/api/v1/conversations/<uuid:conversation_id>/messages": Declared("by_id", ids={"conversation_id": "conversation"}),
+    "/api/v1/conversations/<uuid:conversation_id>/files": Declared(
+        "by_id", ("GET", "POST"), {"conversation_id": "conversation"}
+    ),
+    "/api/v1/conversations/<uuid:conversation_id>/files/<uuid:file_id>": Declared(
+        "by_id", ("GET", "DELETE"), {"conversation_id": "conversation", "file_id": "file"}
+    ),
     "/api/v1/ws-ticket": Declared("own", ("POST",)),
     "/api/v1/audit": Declared("own"),
     "/api/v1/audit/export": Declared("own"),
@@ -247,6 +253,13 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/messages/<uuid:message_id>/feedback": Declared(
         "by_id", ("PUT", "DELETE"), {"message_id": "answer"}, {"rating": "down"}
     ),
+    # what agents noted about a person
+    "/api/v1/memories": Declared("own", ("GET", "DELETE"), people=True),
+    "/api/v1/memories/export": Declared("own", people=True),
+    "/api/v1/memories/setting": Declared("own", ("GET", "PUT"), body={"enabled": True}, people=True),
+    "/api/v1/memories/<uuid:memory_id>": Declared("by_id", ("DELETE",), {"memory_id": "memory"}, people=True),
+    "/settings/memory/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/memory/<uuid:memory_id>/delete/": Declared("by_id", ("POST",), {"memory_id": "memory"}, page=True),
     # MCP servers
     "/api/v1/mcp-servers": Declared("own", ("GET", "POST")),
     "/api/v1/mcp-servers/<uuid:server_id>": Declared(

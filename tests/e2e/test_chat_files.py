@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from playwright.async_api import expect
 
 from llm.deltas import Finish, ToolCallDelta
 from llm.providers.scripted import ScriptedModel
 from tests.chat.conftest import agents  # noqa: F401  # a fixture
 
-pytest.importorskip("chat.files")
 READS = [ToolCallDelta(0, "c0", "read_file", '{"file": "numbers.csv"}'), Finish("tool_calls")]
 
 

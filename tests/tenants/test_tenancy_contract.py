@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from django.core.files.storage import default_storage
 from yarl import URL
 
 from accounts import codes
@@ -138,6 +140,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     ScriptedModel.enqueue([MARK, gate, "end"])
     async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
         live = (await answer.json())["run"]["id"]
+    acme_file = in_thread(lambda: owners_file(db.acme, conversations[0]))
     yield Acme(
         {
             "conversation": conversations[0],
@@ -151,6 +154,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             **in_thread(lambda: owners_links(db.acme)),
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
             "approval": in_thread(lambda: owners_approval(db.acme, runs[0])),
+            "file": acme_file,
+            "memory": in_thread(lambda: owners_memory(db.acme)),
             **made,
         },
         owner,
@@ -166,6 +171,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Schedule.objects.all().delete()
             ProviderAccount.objects.filter(name=MARK).delete()
             McpServer.objects.all().delete()
+            default_storage.delete(f"{db.acme.id}/{acme_file}")
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
@@ -216,6 +222,27 @@ def owners_schedule(tenant: Any) -> str:
         assert actor is not None
         fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
         return str(schedule_create(actor=actor, fields=fields).pk)
+
+
+def owners_file(tenant: Any, conversation: str) -> str:
+    """A file in a conversation of acme's owner."""
+    from chat.files import Upload, files_add
+
+    with scope.bind(tenant):
+        actor = actor_of_user(User.objects.get(email="owner@acme.test").pk)
+        assert actor is not None
+        upload = Upload(f"{MARK}.txt", len(MARK), io.BytesIO(MARK.encode()))
+        return str(files_add(actor=actor, conversation_id=uuid.UUID(conversation), uploads=[upload])[0].pk)
+
+
+def owners_memory(tenant: Any) -> str:
+    """What an agent noted about acme's owner."""
+    from agents.models import Agent, Memory
+
+    with scope.bind(tenant):
+        owner = User.objects.get(email="owner@acme.test").pk
+        agent = Agent.objects.get(slug="assistant")
+        return str(Memory.objects.create(user_id=owner, agent=agent, text=MARK, run_id=uuid.uuid4()).pk)
 
 
 def owners_links(tenant: Any) -> dict[str, str]:

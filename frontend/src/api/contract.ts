@@ -207,6 +207,7 @@ const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
   'run.started',
   'model.changed',
   'text.delta',
+  'text.discarded',
   'reasoning.delta',
   'tool.started',
   'tool.finished',

@@ -70,6 +70,8 @@ export function reduce(state: RunState, event: RunEvent): RunState {
       return event.data.path ? state : { ...state, model: event.data.model };
     case 'text.delta':
       return { ...state, status: 'running', ...append(state, event.data.text) };
+    case 'text.discarded':
+      return { ...state, text: state.text.slice(0, state.sealed) };
     case 'reasoning.delta':
       return { ...state, status: 'running', reasoning: state.reasoning + event.data.text };
     case 'tool.started':

@@ -3,11 +3,11 @@ from pathlib import Path
 import django.db.models.deletion
 from django.db import migrations, models
 
-SQL = (Path(__file__).parent / "0010_trace.sql").read_text()
+SQL = (Path(__file__).parent / "0012_trace.sql").read_text()
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0009_feedback")]
+    dependencies = [("chat", "0011_files")]
 
     operations = [
         migrations.AddField(

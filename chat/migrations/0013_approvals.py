@@ -6,7 +6,7 @@ from django.db import migrations, models
 import core.clock
 import core.ids
 
-SQL = (Path(__file__).parent / "0011_approvals.sql").read_text()
+SQL = (Path(__file__).parent / "0013_approvals.sql").read_text()
 UNDO = (
     "DROP TRIGGER close_approvals ON chat_run; DROP FUNCTION close_approvals(); DROP FUNCTION run_taint(uuid); "
     "DROP FUNCTION park_run(jsonb, bytea);"
@@ -15,7 +15,7 @@ UNFINISHED = models.Q(("status", "queued"), ("status", "running"), ("status", "w
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0010_trace"), ("usage", "0009_park")]
+    dependencies = [("chat", "0012_trace"), ("usage", "0009_park")]
 
     operations = [
         migrations.AlterField(

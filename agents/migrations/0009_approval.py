@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agents", "0006_mcp")]
+    dependencies = [("agents", "0008_output_schema")]
 
     operations = [
         migrations.AddField(

@@ -1,0 +1,49 @@
+"""How much of a request's body Django is given: it would keep any amount on the disk before a view is asked (A42)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from core.errors import PaasError
+from tenants.asgi import App, Receive, Scope, Send, refuse
+
+FILES = "/files"  # how the addresses end that take whole files
+FORM_BYTES = 1024 * 1024  # of an upload, beside the files in it
+
+
+def most_of(path: str) -> int:
+    """The largest body at this address, in bytes."""
+    return 3 * settings.MAX_FILE_BYTES + FORM_BYTES if path.endswith(FILES) else settings.MAX_BODY_BYTES + FORM_BYTES
+
+
+class BoundedBodies:
+    """Wraps an ASGI application: a body that is too large is refused with 413 as soon as that is seen."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
+        most, size, started = most_of(connection["path"]), 0, False
+        error = PaasError("request_too_large", f"The request is over {most // 1024:,} KiB.")
+        declared = dict(connection["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared[:20]) > most:
+            await refuse(connection, receive, send, error)
+            return
+
+        async def counted() -> Any:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            # As if the client had left: that is how Django lets go of what it has taken so far.
+            return {"type": "http.disconnect"} if size > most else message
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        await self.app(connection, counted, watched)
+        if size > most and not started:
+            await refuse(connection, receive, send, error)
