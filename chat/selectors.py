@@ -204,6 +204,14 @@ def conversation_view(conversation: Any) -> dict[str, Any]:
     }
 
 
+def active_view(run: Run | None) -> dict[str, Any]:
+    """What the view of a conversation says of the run that answers it."""
+    return {
+        "active_run_id": str(run.id) if run else None,
+        "waiting": run is not None and run.status == Run.Status.WAITING,
+    }
+
+
 def message_view(message: Message, siblings: list[uuid.UUID] | None = None) -> dict[str, Any]:
     """A message as the API shows it; an answer carries its last run's error, and what all its runs used and did. What a
     person wrote carries the files that it came with."""

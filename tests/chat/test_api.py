@@ -210,7 +210,7 @@ async def test_other_addresses_and_methods(client: Client) -> None:
         ("GET", "/nothing", 404, "not_found"),
         ("GET", "/conversations/1", 404, "not_found"),
         ("GET", f"/conversations/{some}", 404, "not_found"),
-        ("POST", "/conversations", 405, "method_not_allowed"),
+        ("PUT", "/conversations", 405, "method_not_allowed"),
         ("GET", "/ws-ticket", 405, "method_not_allowed"),
         ("PUT", f"/conversations/{some}", 405, "method_not_allowed"),
     ):

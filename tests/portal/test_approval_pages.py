@@ -36,7 +36,10 @@ async def test_what_waits_is_listed_looked_at_and_decided(
         run = (await answer.json())["run"]["id"]
     await eventually(lambda: not hosts.current().runs, 60)
     async with member.get("/api/v1/conversations") as answer:
-        assert (await answer.json())["conversations"][0]["waiting"] is True
+        listed = (await answer.json())["conversations"][0]
+    async with member.get(f"/api/v1/conversations/{listed['id']}/messages") as answer:
+        shown = (await answer.json())["conversation"]
+    assert (listed["waiting"], shown["waiting"], shown["active_run_id"]) == (True, True, run)
     status, page = await admin.get(PLACE)
     assert (status, page.count('data-testid="approval"'), 'data-testid="waits">2<' in page) == (200, 2, True)
     assert "member@acme.test" in page
