@@ -50,7 +50,7 @@ def builtin_spec(slug: str) -> AgentSpec | None:
         if found is None:
             raise PaasError("provider_not_configured", NO_MODEL.format(slug=slug))
         account, model = found
-        provider, provider_name, info = provider_ref(account), account.name, charged_info(account, model)
+        provider, provider_name, info = provider_ref(account, model), account.name, charged_info(account, model)
     else:
         provider, provider_name, model, info = PYTHON_PROVIDER, registry.KIND, slug, PYTHON
     row = builtin_row(built)

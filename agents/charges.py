@@ -7,6 +7,7 @@ from datetime import datetime
 
 from llm.catalog import ModelInfo, listed_at, model_info, override_fields
 from llm.models import ProviderAccount
+from llm.platform_accounts import models_of
 from tenants import scope
 from usage import prices
 from usage.money import Rates
@@ -23,7 +24,8 @@ def charged_info(account: ProviderAccount, model: str, at: datetime | None = Non
 
     usage/prices.py says what wins over what, and for how long it is remembered.
     """
-    entry = (account.models or {}).get(model)
+    models = models_of(account)
+    entry = models.get(model)
     own = {} if entry is None else override_fields(model, entry)
     listed = listed_at(account.kind, model)
     places = ((account.kind, model.lower()), *([listed] if listed else []))
@@ -31,7 +33,7 @@ def charged_info(account: ProviderAccount, model: str, at: datetime | None = Non
         {COMPONENTS[field]: value for field, value in own.items() if field in COMPONENTS},
         unlisted=rates_of(model_info(account.kind, model)),
     )
-    found = model_info(account.kind, model, account.models)
+    found = model_info(account.kind, model, models)
     return replace(found, **{field: getattr(charged, name) for field, name in COMPONENTS.items()})
 
 

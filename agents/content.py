@@ -21,9 +21,10 @@ from agents.models import Agent, AgentVersion
 from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
 from agents.tools.choice import checked_limits, checked_tools
+from core.errors import PaasError
 from llm.features import TOOLS
 from llm.models import ProviderAccount
-from llm.selectors import provider_named
+from llm.selectors import provider_named, provider_ref
 
 Content = dict[str, Any]
 Faults = dict[str, list[str]]
@@ -107,7 +108,9 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
         found["parameters"] = problems
     if names is None and content.get("provider") and "provider" not in found:
         account = ProviderAccount.objects.get(pk=content["provider"])
-        if not account.enabled:
+        if account.of_platform:
+            found |= _platform_faults(account, content.get("model", ""))
+        elif not account.enabled:
             found["provider"] = [f"The provider {account.name!r} is switched off."]
         elif not account.allows(content.get("model", "")):
             found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
@@ -115,6 +118,14 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
             refused = [f"The model {content.get('model', '')!r} is not known to use tools."]
             found |= {name: refused for name in ("tools", "memory") if content.get(name)}
     return found
+
+
+def _platform_faults(account: ProviderAccount, model: str) -> Faults:
+    try:
+        provider_ref(account, model)
+    except PaasError as error:
+        return {"model" if error.code == "model_not_found" else "provider": [error.message]}
+    return {}
 
 
 def differences(before: Content, after: Content) -> list[dict[str, Any]]:

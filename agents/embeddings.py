@@ -75,6 +75,10 @@ def _declared() -> tuple[EmbeddingSpec, ...]:
         for model in sorted(account.models or {}):
             if not account.models[model].get("embeddings") or not account.allows(model):
                 continue
+            try:
+                provider = provider_ref(account, model)
+            except PaasError:  # the plan has it no more
+                continue
             info = charged_info(account, model)
-            found.append(EmbeddingSpec(model, provider_ref(account), account.name, info, account.created_at))
+            found.append(EmbeddingSpec(model, provider, account.name, info, account.created_at))
     return tuple(found)

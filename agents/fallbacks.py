@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from agents.charges import charged_info
 from agents.parameters import FALLBACKS
 from agents.runtime.spec import Choice
+from core.errors import PaasError
 from llm.catalog import ModelInfo
 from llm.models import ProviderAccount
 from llm.selectors import provider_ref, providers
@@ -61,8 +62,18 @@ def fallbacks_of(parameters: dict[str, Any], own: ModelInfo) -> tuple[Choice, ..
     ids = [uuid.UUID(entry["provider"]) for entry in entries]
     accounts = {str(one.id): one for one in ProviderAccount.objects.filter(id__in=ids, enabled=True)}
     found = [
-        Choice(provider_ref(account), account.name, entry["model"], charged_info(account, entry["model"]))
+        choice
         for entry in entries
-        if (account := accounts.get(entry["provider"])) is not None and account.allows(entry["model"])
+        if (account := accounts.get(entry["provider"])) is not None and (choice := _choice(account, entry["model"]))
     ]
     return tuple(one for one in found if one.info.currency == own.currency and (one.info.priced or not own.priced))
+
+
+def _choice(account: ProviderAccount, model: str) -> Choice | None:
+    """None: it cannot be asked."""
+    if not account.of_platform and not account.allows(model):
+        return None
+    try:
+        return Choice(provider_ref(account, model), account.name, model, charged_info(account, model))
+    except PaasError:  # the plan has it no more
+        return None

@@ -142,6 +142,39 @@ class McpServer(models.Model):
         return self.name
 
 
+class McpConnection(models.Model):
+    """The OAuth authorization with which the tenant's calls reach one of its MCP servers. Make it with
+    agents.mcp.connections; agents.mcp.tokens hands its token out and renews it.
+
+    server_data: the authorization server, as agents.mcp.discovery.AuthorizationServer; client and tokens are for it and
+    for `resource` alone. typed: somebody entered the client; otherwise it was registered. access_token: "" until
+    somebody has agreed, and after the authorization server has refused to renew it. version: counts the tokens, for the
+    compare-and-swap of their renewal; refreshing_until: while somebody renews them.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    server = models.OneToOneField(McpServer, on_delete=models.CASCADE, related_name="connection")
+    issuer = models.CharField(max_length=2000)
+    server_data = models.JSONField(default=dict)
+    resource = models.CharField(max_length=2000)
+    scope = models.CharField(max_length=11_000, blank=True, default="")
+    redirect_uri = models.CharField(max_length=500)
+    client_id = models.CharField(max_length=500)
+    client_secret = EncryptedTextField(blank=True, default="")
+    client_method = models.CharField(max_length=40)
+    typed = models.BooleanField(default=False)
+    access_token = EncryptedTextField(blank=True, default="")
+    refresh_token = EncryptedTextField(blank=True, default="")
+    expires_at = models.DateTimeField(null=True)
+    version = models.PositiveIntegerField(default=0)
+    refreshing_until = models.DateTimeField(null=True)
+    connected_by = models.UUIDField(null=True)
+    connected_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.issuer
+
+
 class Tool(models.Model):
     """A tool that the workspace builds of an HTTP request; see agents/tools/http.py. Make it with
     agents.tools.http_services. It is off until somebody has tried it and switches it on.

@@ -34,7 +34,8 @@ def agents_for(actor: Actor) -> list[Agent]:
 def agent_spec(slug: str) -> AgentSpec | None:
     """One of the tenant's own agents as a value; the oldest one for "".
 
-    Raises provider_not_configured when its provider is off, model_not_found when that does not allow its model.
+    Raises provider_not_configured when its provider is off, model_not_found when that does not allow its model,
+    provider_not_in_plan.
     """
     usable = Agent.objects.select_related("current__provider").filter(kind="", archived_at=None)
     usable = usable.annotate(own_rate=limits.rate_of("agent", scope.current_tenant().id, "pk"))
@@ -71,7 +72,10 @@ def pinned_spec(slug: str, pin: str) -> AgentSpec | None:
 
 
 def _check_askable(version: AgentVersion, account: ProviderAccount) -> None:
-    """Raise provider_not_configured when the account is off, model_not_found when it does not allow the model."""
+    """Raise provider_not_configured when the account is off, model_not_found when it does not allow the model. Of the
+    platform's accounts provider_ref says it."""
+    if account.of_platform:
+        return
     if not account.enabled:
         raise PaasError("provider_not_configured")
     if not account.allows(version.model):
@@ -98,7 +102,7 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         model=version.model,
         instructions=version.instructions,
         parameters=version.parameters,
-        provider=provider_ref(account),
+        provider=provider_ref(account, version.model),
         provider_name=account.name,
         info=info,
         fallbacks=fallbacks_of(version.parameters, info),

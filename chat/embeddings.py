@@ -23,6 +23,7 @@ from chat import host
 from chat.finish import MOST_TOKENS, RETRY_SECONDS
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
+from llm.breaker import breaker_for, guarded
 from llm.embeddings import EmbeddingRequest, Embeddings
 from llm.registry import client_for
 from tenants.db import aio
@@ -53,17 +54,16 @@ async def embed(
     here = host.current()
     here.check_capacity()
     spec = await embedding_model_for(actor, model)
+    if wait := breaker_for(spec.provider, spec.model).wait:  # before anything is held, for nothing could answer
+        raise PaasError("provider_unavailable", retry_after=wait)
     request = EmbeddingRequest(spec.model, request.inputs, request.dimensions, request.base64)
     call_id = uuid7()
     tightest = await _hold(actor, spec, call_id, request.estimate)
     error: PaasError | None = PaasError("run_interrupted")
     found: Embeddings | None = None
     try:
-        async with asyncio.timeout(CALL_SECONDS):
-            found = await client_for(spec.provider).embed(request)
+        found = await _vectors(spec, request)
         error = None
-    except TimeoutError:
-        error = PaasError("provider_timeout")
     except Exception as problem:
         error = from_exception(problem)
         if error.code == "internal_error":
@@ -74,6 +74,17 @@ async def embed(
     if found is None:
         raise error or PaasError("internal_error")
     return spec, found, tightest
+
+
+async def _vectors(spec: EmbeddingSpec, request: EmbeddingRequest) -> Embeddings:
+    with guarded(spec.provider, spec.model) as call:
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                found = await client_for(spec.provider).embed(request)
+        except TimeoutError:
+            raise PaasError("provider_timeout") from None
+        call.begun()
+        return found
 
 
 async def end_lost(tenant: TenantRef, call_id: uuid.UUID, fence: int) -> None:

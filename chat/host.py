@@ -82,7 +82,7 @@ class LiveRun:
     @property
     def tainted(self) -> bool:
         """Whether it has read something from outside."""
-        known = self.gate is not None and self.gate.state.tainted
+        known = self.gate is not None and self.gate.tainted
         return known or (self.trace is not None and any(step.tainted for step in self.trace.steps))
 
     def stop(self, code: str) -> None:

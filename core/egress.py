@@ -113,15 +113,19 @@ class EgressPolicy:
     """What the operator allows beyond the public internet.
 
     hosts: (name, port or None for any); the name only, not what else has its address. networks:
-    (network, port or None). denied: public addresses that are ours behind a NAT or balancer.
+    (network, port or None). denied: public addresses that are ours behind a NAT or balancer; denied_hosts: our own
+    names, with all below them, wherever they lead.
     """
 
     hosts: frozenset[tuple[str, int | None]] = frozenset()
     networks: tuple[tuple[IPNetwork, int | None], ...] = ()
     denied: tuple[IPNetwork, ...] = ()
+    denied_hosts: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, allowed: Iterable[str], denied: Iterable[str] = ()) -> EgressPolicy:
+    def parse(
+        cls, allowed: Iterable[str], denied: Iterable[str] = (), denied_hosts: Iterable[str] = ()
+    ) -> EgressPolicy:
         """From settings: `ollama.lan`, `ollama.lan:11434`, `10.1.2.0/24`, `192.168.1.5`, `[fd00::5]:8080`.
 
         Raises ValueError with the entry that cannot be read.
@@ -137,11 +141,20 @@ class EgressPolicy:
                 hosts.add((_host_of(name), port))
             else:
                 raise ValueError(f"{entry!r} is neither a host, an address nor a network.")
-        return cls(frozenset(hosts), tuple(networks), tuple(ipaddress.ip_network(item) for item in denied))
+        return cls(
+            frozenset(hosts),
+            tuple(networks),
+            tuple(ipaddress.ip_network(item) for item in denied),
+            tuple(_host_of(name) for name in denied_hosts),
+        )
 
     def allows_host(self, host: str, port: int | None) -> bool:
         """Whether the operator allows this name, whatever its addresses."""
         return (host, None) in self.hosts or (host, port) in self.hosts
+
+    def denies_host(self, host: str) -> bool:
+        """Whether the name is one of ours."""
+        return any(host == name or host.endswith(f".{name}") for name in self.denied_hosts)
 
     def allows_address(self, address: IPAddress, port: int | None) -> bool:
         """Whether the operator allows this address although it is not public."""
@@ -187,6 +200,8 @@ def check_url(url: str | URL, policy: EgressPolicy = PUBLIC_ONLY) -> None:
         raise _forbidden("it names no host")
     if policy.allows_host(host, port):
         return
+    if policy.denies_host(host):
+        raise _forbidden("it is one of our own addresses")
     literal = _literal(host)
     if literal is not None and policy.allows_address(literal, port):
         return

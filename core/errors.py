@@ -123,6 +123,16 @@ ERRORS: dict[str, ErrorSpec] = {
     "identity_taken": ErrorSpec(
         409, "This account of the sign-in service is connected to somebody else.", "conflict_error"
     ),
+    # connecting an MCP server
+    "connection_state": ErrorSpec(
+        404,
+        "This connection was begun in another browser or by somebody else, was used already, or is older than ten "
+        "minutes. Begin again.",
+        "not_found_error",
+    ),
+    "connection_cancelled": ErrorSpec(
+        403, "The connection was cancelled there, or it was not allowed. Nothing has changed here.", "permission_error"
+    ),
     # what is asked for
     "tenant_not_found": ErrorSpec(404, "There is no workspace at this address.", "not_found_error"),
     "tenant_deleted": ErrorSpec(
@@ -215,6 +225,11 @@ ERRORS: dict[str, ErrorSpec] = {
     # the model
     "provider_not_configured": _server(
         503, "This agent has no working model provider. Ask an administrator to set one.", retryable=False
+    ),
+    "provider_not_in_plan": ErrorSpec(
+        403,
+        "The plan of this workspace does not include this model provider. Choose another one, or ask for another plan.",
+        "permission_error",
     ),
     "provider_auth_failed": _server(
         502, "The model provider refused our key. Ask an administrator to check it.", retryable=False

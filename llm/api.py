@@ -63,6 +63,7 @@ def _view(account: ProviderAccount) -> dict[str, Any]:
         "kind": account.kind,
         "base_url": account.base_url,
         "has_api_key": bool(account.api_key),
+        "platform": account.of_platform,
         "models": account.models,
         "allowed_models": account.allowed_models,
         "enabled": account.enabled,

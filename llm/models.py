@@ -46,6 +46,12 @@ class ProviderAccount(models.Model):
     allow_private = models.BooleanField(
         default=False, editable=False, help_text="The operator set the address, so it may be a private one."
     )
+    of_platform = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="It stands for the operator's account with this id (llm.platform_accounts), and has no key.",
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

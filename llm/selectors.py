@@ -7,33 +7,40 @@ import uuid
 from django.db.models import QuerySet
 
 from core.errors import PaasError
+from llm import platform_accounts
 from llm.models import ProviderAccount
 from llm.registry import ProviderRef
 
 
 def providers() -> QuerySet[ProviderAccount]:
-    """All accounts of the tenant, by name."""
+    """All accounts of the tenant, by name, those of the platform that its plan may use among them."""
+    platform_accounts.mirror()
     return ProviderAccount.objects.order_by("name")
 
 
 def provider_named(name: str) -> ProviderAccount | None:
     """The account with this name, or None."""
+    platform_accounts.mirror()
     return ProviderAccount.objects.filter(name=name).first()
 
 
 def provider_by_id(provider_id: uuid.UUID) -> ProviderAccount:
     """The account with this id. Raises not_found."""
+    platform_accounts.mirror()
     account = ProviderAccount.objects.filter(pk=provider_id).first()
     if account is None:
         raise PaasError("not_found")
     return account
 
 
-def provider_ref(account: ProviderAccount) -> ProviderRef:
-    """The account as a value for llm.registry.client_for, key in the clear.
+def provider_ref(account: ProviderAccount, model: str) -> ProviderRef:
+    """The account as a value for llm.registry.client_for, key in the clear, to ask this model.
 
-    Raises PaasError provider_not_configured for an account that is switched off: no call is made with it.
+    Raises PaasError provider_not_configured for an account that is switched off: no call is made with it. For one of
+    the platform's provider_not_in_plan, and model_not_found.
     """
+    if account.of_platform:
+        return platform_accounts.ref_of(account.pk, model)
     if not account.enabled:
         raise PaasError("provider_not_configured", f"The model provider {account.name!r} is switched off.")
     return ProviderRef(

@@ -58,6 +58,7 @@ def provider_update(
     A key belongs to the host that it was entered for: who changes the host enters the key again, so that a
     key which one person stored cannot be sent to an address that another chooses. Raises ValidationError.
     """
+    _check_own(account)
     given = _tidied(fields)
     changed = sorted(name for name, value in given.items() if getattr(account, name) != value)
     if _moved(account, given) and account.api_key and "api_key" not in given:
@@ -87,6 +88,7 @@ def provider_test(
     A stored key goes to no other host than its own, as in provider_update. model: the least the kind has, when none
     is named. Raises ValidationError, and rate_limited above TESTS.
     """
+    _check_own(account)
     given = _tidied(fields)
     tried = ProviderAccount(name="test", **{"kind": "", **given})
     if account is not None:
@@ -106,7 +108,7 @@ def provider_test(
         raise ValidationError({"model": gettext("Name a model of this vendor to test with.")})
     ratelimit.check(TESTS)
     tried.enabled = True
-    found = provider_probe(provider_ref(tried), model)
+    found = provider_probe(provider_ref(tried, model), model)
     audit.record(
         "provider.tested",
         actor=actor,
@@ -120,9 +122,18 @@ def provider_test(
 
 def provider_delete(account: ProviderAccount, *, actor: str) -> None:
     """Delete an account and its key. Raises django.db.models.ProtectedError while agents use it."""
+    _check_own(account)
     with transaction.atomic():
         audit.record("provider.deleted", actor=actor, target=str(account.id), name=account.name)
         account.delete()
+
+
+def _check_own(account: ProviderAccount | None) -> None:
+    """Raises permission_denied for one of the platform's: nobody here may move it, nor spend its key on tests."""
+    if account is not None and account.of_platform:
+        raise PaasError(
+            "permission_denied", gettext("This account is the platform's, so only its operator changes it.")
+        )
 
 
 def _tidied(fields: ProviderFields) -> dict[str, Any]:

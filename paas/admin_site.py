@@ -44,6 +44,7 @@ UNFOLD: dict[str, Any] = {
                     {"title": "Plans", "icon": "sell", "link": "/admin/tenants/plan/"},
                     {"title": "Limits", "icon": "data_usage", "link": "/admin/tenants/limit/"},
                     {"title": "Users", "icon": "group", "link": "/admin/accounts/user/"},
+                    {"title": "Model accounts", "icon": "key", "link": "/admin/tenants/platformprovider/"},
                 ],
             },
             {

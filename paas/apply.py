@@ -16,6 +16,7 @@ from accounts.models import ApiKey, Membership
 from agents.models import Agent
 from agents.services import agent_set
 from core.errors import PaasError
+from llm.platform_accounts import platform_account_set
 from llm.selectors import provider_named
 from llm.services import provider_create, provider_update
 from paas.declaration import Declaration, TenantDeclaration, moment
@@ -56,6 +57,8 @@ def apply(declaration: Declaration, *, dry_run: bool) -> Iterator[list[Change]]:
     """Apply it; yields what each transaction changed, after it was committed. Raises ApplyError."""
     if declaration.operators:
         yield _in_transaction("operators", lambda: _operators(declaration.operators), dry_run)
+    if declaration.platform_providers:
+        yield _in_transaction("platform", lambda: _platform_providers(declaration.platform_providers), dry_run)
     for tenant in declaration.tenants:
         yield _in_transaction(tenant.slug, lambda wanted=tenant: _tenant(wanted), dry_run)
 
@@ -82,6 +85,11 @@ def _operators(operators: list[dict[str, Any]]) -> Iterator[Change]:
     for entry in operators:
         what = services.operator_set(email=entry["email"], password=entry.get("password"), actor=ACTOR)
         yield Change("", "operator", entry["email"], what)
+
+
+def _platform_providers(accounts: list[dict[str, Any]]) -> Iterator[Change]:
+    for entry in accounts:
+        yield Change("", "platform_provider", entry["name"], platform_account_set(actor=ACTOR, **entry))
 
 
 def _tenant(wanted: TenantDeclaration) -> Iterator[Change]:

@@ -36,6 +36,7 @@ class Declaration:
 
     tenants: list[TenantDeclaration]
     operators: list[Fields]
+    platform_providers: list[Fields] = field(default_factory=list)
 
 
 # section -> {field: (type, needed)}
@@ -49,6 +50,16 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "api_key": (str, False),
         "models": (dict, False),
         "allowed_models": (list, False),
+        "enabled": (bool, False),
+    },
+    "platform_providers": {
+        "name": (str, True),
+        "kind": (str, True),
+        "base_url": (str, False),
+        "api_key": (str, False),
+        "models": (dict, False),
+        "allowed_models": (list, False),
+        "plans": (list, True),
         "enabled": (bool, False),
     },
     "agents": {
@@ -104,7 +115,13 @@ def parse(found: Any) -> Declaration:
     mistakes: list[str] = []
     if not isinstance(found, dict):
         raise DeclarationError("The file must have `tenants:`, a list.")
-    _unknown(found, {"tenants", "operators"}, "", mistakes)
+    _unknown(found, {"tenants", "operators", "platform"}, "", mistakes)
+    platform = found.get("platform") or {}
+    if not isinstance(platform, dict):
+        mistakes.append("platform: must be a mapping")
+        platform = {}
+    _unknown(platform, {"providers"}, "platform", mistakes)
+    shared = _section(platform, "providers", "platform.providers", mistakes, fields="platform_providers")
     operators = _section(found, "operators", "operators", mistakes)
     tenants: list[TenantDeclaration] = []
     for position, entry in enumerate(_list(found, "tenants", "tenants", mistakes)):
@@ -117,7 +134,7 @@ def parse(found: Any) -> Declaration:
     mistakes += [f"tenants: {slug} is there twice" for slug in sorted(set(slugs)) if slugs.count(slug) > 1]
     if mistakes:
         raise DeclarationError("\n".join(mistakes))
-    return Declaration(tenants, operators)
+    return Declaration(tenants, operators, shared)
 
 
 def _tenant(entry: Fields, where: str, mistakes: list[str]) -> TenantDeclaration:
@@ -134,15 +151,16 @@ def _tenant(entry: Fields, where: str, mistakes: list[str]) -> TenantDeclaration
     )
 
 
-def _section(found: Fields, name: str, where: str, mistakes: list[str]) -> list[Fields]:
+def _section(found: Fields, name: str, where: str, mistakes: list[str], *, fields: str = "") -> list[Fields]:
+    known = _SECTIONS[fields or name]
     rows: list[Fields] = []
     for position, entry in enumerate(_list(found, name, where, mistakes)):
         place = f"{where}[{position}]"
         if not isinstance(entry, dict):
             mistakes.append(f"{place}: must be a mapping")
             continue
-        _unknown(entry, set(_SECTIONS[name]), place, mistakes)
-        for key, (kind, needed) in _SECTIONS[name].items():
+        _unknown(entry, set(known), place, mistakes)
+        for key, (kind, needed) in known.items():
             _field(entry, key, kind, needed, place, mistakes)
         rows.append(entry)
     return rows

@@ -17,7 +17,13 @@ from accounts.members_api import (
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents import release_api as releases
 from agents.api import AgentList
-from agents.mcp.api import McpServerApprove, McpServerDetail, McpServerList, McpServerRefresh
+from agents.mcp.api import (
+    McpServerApprove,
+    McpServerConnection,
+    McpServerDetail,
+    McpServerList,
+    McpServerRefresh,
+)
 from agents.memory_api import MemoryDetail, MemoryExport, MemoryList, MemorySetting
 from agents.quota_api import LimitDetail, LimitList, QuotaList
 from agents.tools_api import ToolConfig, ToolDetail, ToolList, ToolTry, ToolUsage
@@ -40,6 +46,7 @@ from portal import (
     keys,
     limits,
     login_code,
+    mcp_callback,
     members,
     memory,
     model_providers,
@@ -96,6 +103,7 @@ api = [
     path("mcp-servers/<uuid:server_id>", McpServerDetail.as_view()),
     path("mcp-servers/<uuid:server_id>/refresh", McpServerRefresh.as_view()),
     path("mcp-servers/<uuid:server_id>/approve", McpServerApprove.as_view()),
+    path("mcp-servers/<uuid:server_id>/connection", McpServerConnection.as_view()),
     # what agents noted about the person
     path("memories", MemoryList.as_view()),
     path("memories/export", MemoryExport.as_view()),
@@ -161,6 +169,7 @@ urlpatterns = [
     path("settings/providers/", model_providers.index),
     path("settings/providers/new/", model_providers.add),
     path("settings/providers/<uuid:provider_id>/", model_providers.edit),
+    path("settings/mcp-servers/callback/", mcp_callback.callback),
     path("settings/sign-in/", identity_pages.providers),
     path("settings/sign-in/new/", identity_pages.add),
     path("settings/sign-in/<uuid:provider_id>/", identity_pages.edit),

@@ -107,6 +107,10 @@ def add(request: HttpRequest) -> HttpResponse:
 def edit(request: HttpRequest, provider_id: uuid.UUID) -> HttpResponse:
     """`/settings/providers/<id>/`: change it, test it, or with `remove` remove it."""
     row = selectors.provider_by_id(provider_id)
+    if row.of_platform:
+        raise PaasError(
+            "permission_denied", gettext("This account is the platform's, so only its operator changes it.")
+        )
     if request.method == "GET":
         kept = {name: getattr(row, name) for name in ("kind", "name", "base_url", "enabled")}
         return _form_page(request, ProviderForm(initial=kept), row)

@@ -15,9 +15,11 @@ def egress_policy() -> EgressPolicy:
     """What tenants' addresses may be, from Django's settings, both lists and both optional.
 
     EGRESS_ALLOW names private hosts and networks that tenants may use (core.egress.EgressPolicy.parse says
-    how), EGRESS_DENY public networks that they may not. Raises ValueError for an entry that cannot be read.
+    how), EGRESS_DENY public networks that they may not; our own hosts they may not either (A59). Raises ValueError
+    for an entry that cannot be read.
     """
-    return _policy(tuple(getattr(settings, "EGRESS_ALLOW", ())), tuple(getattr(settings, "EGRESS_DENY", ())))
+    allowed, denied = getattr(settings, "EGRESS_ALLOW", ()), getattr(settings, "EGRESS_DENY", ())
+    return _policy(tuple(allowed), tuple(denied), settings.BASE_DOMAIN)
 
 
 def is_allow_listed(url: URL) -> bool:
@@ -32,5 +34,5 @@ def is_allow_listed(url: URL) -> bool:
 
 
 @cache
-def _policy(allowed: tuple[str, ...], denied: tuple[str, ...]) -> EgressPolicy:
-    return EgressPolicy.parse(allowed, denied)
+def _policy(allowed: tuple[str, ...], denied: tuple[str, ...], own: str) -> EgressPolicy:
+    return EgressPolicy.parse(allowed, denied, [own])

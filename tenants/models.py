@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
@@ -167,6 +168,33 @@ class Tenant(TenantMixin):
             self.require_mfa,
             None if own is None else int(own),
         )
+
+
+class PlatformProvider(models.Model):
+    """The operator's own account with a model vendor, which plans may use. Make it with llm.platform_accounts.
+
+    No tenant's role has any right on the table. sealed_key: under FIELD_KEYS. models, allowed_models: as a tenant's
+    account has them. plans: the slugs of those that may use it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=60, unique=True)
+    kind = models.CharField(max_length=40)
+    base_url = models.CharField("base URL", max_length=500, blank=True)
+    sealed_key = models.TextField(blank=True, editable=False)
+    allowed_models = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    plans = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    # Last, because from here on `models` is this field and no longer the module.
+    models = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Alarm(models.Model):

@@ -13,9 +13,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.actors import Actor
+from accounts.codes import digest
 from accounts.policies import ADMIN_SETTINGS
-from agents.mcp import pins, services
-from agents.models import McpServer
+from agents.mcp import connections, pins, services
+from agents.models import McpConnection, McpServer
 from core.errors import PaasError
 
 T = TypeVar("T")
@@ -39,6 +40,15 @@ class ApprovedTool(serializers.Serializer[Any]):
 
 class Approval(serializers.Serializer[Any]):
     tools = ApprovedTool(many=True)
+
+
+class Connecting(serializers.Serializer[Any]):
+    """client_id, client_secret: of a client that was registered by hand; without, one is registered. scope: what is
+    asked for, in the place of what the server asks for."""
+
+    client_id = serializers.CharField(max_length=500, required=False, allow_blank=True, default="")
+    client_secret = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
+    scope = serializers.CharField(max_length=2000, required=False, allow_blank=True, allow_null=True, default=None)
 
 
 class McpServerList(APIView):
@@ -99,6 +109,34 @@ class McpServerApprove(APIView):
         return Response(_view(server))
 
 
+class McpServerConnection(APIView):
+    """`POST, DELETE /api/v1/mcp-servers/{id}/connection`: connecting by OAuth, and taking it back"""
+
+    rate_class = "admin"
+
+    def post(self, request: Request, server_id: uuid.UUID) -> Response:
+        actor = _actor(request)
+        if actor.user_id is None:
+            raise PaasError("permission_denied", "An API key is no person: somebody has to agree in a browser.")
+        server = services.server_named(server_id)
+        wish = connections.Wish(**_valid(Connecting(data=request.data)))
+        browser = browser_of(None if actor.token else request._request.session.session_key)
+        begin = connections.connection_begin
+        return Response({
+            "authorization_url": _told(lambda: begin(server=server, actor=actor, browser=browser, wish=wish)),
+            "redirect_uri": connections.redirect_uri(),
+        })  # fmt: skip
+
+    def delete(self, request: Request, server_id: uuid.UUID) -> Response:
+        actor, server = _actor(request), services.server_named(server_id)
+        return Response({"revoked": connections.connection_end(server=server, actor=actor.label)})
+
+
+def browser_of(session_key: str | None) -> str:
+    """What is kept of a session, to know it again; "" where there is none."""
+    return digest(f"mcp-oauth-browser:{session_key}").hex() if session_key else ""
+
+
 def _actor(request: Request) -> Actor:
     assert isinstance(request.auth, Actor)
     request.auth.require(ADMIN_SETTINGS)
@@ -134,7 +172,26 @@ def _view(server: McpServer) -> dict[str, Any]:
         "header": server.header,
         "has_secret": bool(server.secret),
         "enabled": server.enabled,
+        "connection": _connection_view(connections.connection_of(server)),
+        "redirect_uri": connections.redirect_uri(),
         "tools": tools,
         "seen_at": server.seen_at.isoformat() if server.seen_at else None,
         "created_at": server.created_at.isoformat(),
+    }
+
+
+def _connection_view(connection: McpConnection | None) -> dict[str, Any] | None:
+    """state: `begun` (nobody has agreed yet), `connected`, or `ended` (somebody has to connect it again)."""
+    if connection is None:
+        return None
+    agreed = connection.connected_at
+    return {
+        "state": "begun" if agreed is None else "connected" if connection.access_token else "ended",
+        "issuer": connection.issuer,
+        "scope": connection.scope,
+        "client_id": connection.client_id,
+        "connected_at": agreed.isoformat() if agreed else None,
+        "connected_by": str(connection.connected_by) if connection.connected_by else None,
+        "expires_at": connection.expires_at.isoformat() if connection.expires_at else None,
+        "renewable": bool(connection.refresh_token),
     }

@@ -12,8 +12,9 @@ from django.db import transaction
 from yarl import URL
 
 from accounts import audit
-from agents.mcp import pins, wire
-from agents.models import McpServer
+from agents.mcp import connections, pins, wire
+from agents.mcp.dialling import servers_that, using
+from agents.models import McpConnection, McpServer
 from core import clock, egress
 from core.errors import PaasError
 from tenants import scope
@@ -51,8 +52,9 @@ def server_create(*, actor: str, fields: dict[str, Any]) -> McpServer:
 
 
 def server_update(*, server: McpServer, actor: str, fields: dict[str, Any]) -> None:
-    """Change a server. A secret belongs to its host, and approvals to their server: with another address the secret is
-    entered again (P52), and all tools are approved again. Raises ValidationError."""
+    """Change a server. A secret belongs to its host, and approvals and a connection to their server: with another
+    address the secret is entered again (P52), all tools are approved again, and it is connected again. Raises
+    ValidationError."""
     changed = sorted(name for name, value in fields.items() if getattr(server, name) != value)
     if not changed:
         return
@@ -68,21 +70,26 @@ def server_update(*, server: McpServer, actor: str, fields: dict[str, Any]) -> N
     _check(server)
     with transaction.atomic():
         server.save(update_fields=[*changed, *also, "updated_at"])
+        if "url" in changed:
+            McpConnection.objects.filter(server=server).delete()
         audit.record("mcp_server.updated", actor=actor, target=str(server.id), name=server.name, changed=changed)
 
 
 def server_delete(*, server: McpServer, actor: str) -> None:
-    """Remove a server, with its secret."""
+    """Remove a server, with its secret and its connection; tokens are given back where that is offered."""
+    connection = connections.connection_of(server)
     with transaction.atomic():
         audit.record("mcp_server.deleted", actor=actor, target=str(server.id), name=server.name)
         server.delete()
+    if connection is not None:
+        connections.revoked(connection)
 
 
 def server_refresh(*, server: McpServer, actor: str) -> list[str]:
     """Ask the server for its tools; returns what was left out of them. Raises as `wire.opened`."""
-    target = wire.Target(*target_of(server))
+    ((_, asked),) = servers_that(pk=server.pk)
     scope.release()  # no connection waits for somebody else's server
-    found, left_out = pins.pinned(asyncio.run(_told(target)))
+    found, left_out = pins.pinned(asyncio.run(using(scope.current_tenant(), asked, wire.McpSession.tools)))
     with transaction.atomic():
         # The address may have been changed meanwhile; then these are not its tools.
         kept = McpServer.objects.filter(pk=server.pk, url=server.url).update(tools=found, seen_at=clock.now())
@@ -91,11 +98,6 @@ def server_refresh(*, server: McpServer, actor: str) -> list[str]:
             audit.record("mcp_server.refreshed", actor=actor, target=str(server.id), tools=len(found), changed=changed)
     server.refresh_from_db()
     return left_out
-
-
-async def _told(target: wire.Target) -> list[dict[str, Any]]:
-    async with wire.opened(target) as session:
-        return await session.tools()
 
 
 def tools_approve(*, server: McpServer, actor: str, tools: list[dict[str, str]]) -> None:
@@ -112,11 +114,6 @@ def tools_approve(*, server: McpServer, actor: str, tools: list[dict[str, str]])
     with transaction.atomic():
         server.save(update_fields=["approved", "updated_at"])
         audit.record("mcp_server.approved", actor=actor, target=str(server.id), tools=server.approved)
-
-
-def target_of(server: McpServer) -> tuple[str, dict[str, str]]:
-    """The address and the headers with which a server is asked."""
-    return server.url, {server.header: server.secret} if server.secret else {}
 
 
 def _origin(url: str) -> str:

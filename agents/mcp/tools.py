@@ -7,8 +7,7 @@ from typing import Any, cast
 import orjson
 
 from agents.mcp import pins, wire
-from agents.mcp.services import target_of
-from agents.models import McpServer
+from agents.mcp.dialling import Server, servers_that, using
 from agents.tools.spec import Effect, ToolContext, ToolResult, ToolSpec
 from core.errors import PaasError
 
@@ -16,24 +15,26 @@ from core.errors import PaasError
 def tool_specs() -> list[ToolSpec]:
     """Those of the bound tenant: of servers that are on, and as they were approved."""
     return [
-        _spec(wire.Target(*target_of(server)), server.name, tool, server.approved[tool["name"]]["effect"])
-        for server in McpServer.objects.filter(enabled=True)
-        for tool in server.tools
-        if pins.state_of(tool, server.approved) == "approved"
+        _spec(server, row.name, tool, row.approved[tool["name"]]["effect"])
+        for row, server in servers_that(enabled=True)
+        for tool in row.tools
+        if pins.state_of(tool, row.approved) == "approved"
     ]
 
 
-def _spec(target: wire.Target, server: str, tool: dict[str, Any], effect: str) -> ToolSpec:
+def _spec(server: Server, name: str, tool: dict[str, Any], effect: str) -> ToolSpec:
     async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
-        async with wire.opened(target, wire.CALL_SECONDS) as session:
+        async def asked(session: wire.McpSession) -> ToolResult:
             # It may have become another tool since somebody looked.
             now, _ = pins.pinned(await session.tools())
             if tool["hash"] not in [one["hash"] for one in now]:
                 raise PaasError("provider_request_rejected", "This tool has changed and must be approved again.")
             return result_of(await session.ask("tools/call", {"name": tool["name"], "arguments": arguments}))
 
+        return await using(context.tenant, server, asked, wire.CALL_SECONDS)
+
     return ToolSpec(
-        name=pins.offered_name(server, tool["name"]),
+        name=pins.offered_name(name, tool["name"]),
         description=tool["description"],
         parameters=tool["parameters"],
         effect=cast(Effect, effect),

@@ -32,6 +32,16 @@ VERSION = "2025-11-25"
 EVENT_END = re.compile(rb"\r?\n\r?\n")
 
 
+class Unauthorized(PaasError):
+    """The server did not let us in. status: 401 or 403. challenge: its `WWW-Authenticate`, "" where it sent none."""
+
+    def __init__(self, status: int, challenge: str) -> None:
+        super().__init__(
+            "provider_auth_failed", "The MCP server refused the secret. Enter it again, or connect the server."
+        )
+        self.status, self.challenge = status, challenge
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A server as it is dialled. headers: with the secret."""
@@ -91,7 +101,7 @@ class McpSession:
         url, body = self._target.url, orjson.dumps(message)
         async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
             if answer.status in (401, 403):
-                raise PaasError("provider_auth_failed", "The MCP server refused the secret. Enter it again.")
+                raise Unauthorized(answer.status, answer.headers.get("WWW-Authenticate", ""))
             if answer.status >= 300:
                 raise _bad(f"It answered with status {answer.status}.")
             if session := answer.headers.get("Mcp-Session-Id"):
@@ -144,9 +154,9 @@ async def opened(target: Target, seconds: float = SECONDS) -> AsyncIterator[McpS
     Raises provider_address_forbidden, provider_timeout, provider_unavailable, provider_bad_response,
     provider_auth_failed.
     """
-    if URL(target.url).scheme != "https" and not is_allow_listed(URL(target.url)):
-        raise PaasError("provider_address_forbidden", "The address of an MCP server must begin with https://.")
     try:
+        if URL(target.url).scheme != "https" and not is_allow_listed(URL(target.url)):
+            raise PaasError("provider_address_forbidden", "The address of an MCP server must begin with https://.")
         async with (
             asyncio.timeout(seconds),
             ClientSession(

@@ -21,7 +21,7 @@ from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
-from agents.runtime.structured import Shown, again, misfit, not_in_schema
+from agents.runtime.structured import Shown, again, misfit, not_in_schema, recorded
 from agents.runtime.trace import Step, Steps, Trace, said
 from agents.tools.gate import AwaitsApproval
 from agents.tools.toolbox import Toolbox
@@ -185,9 +185,8 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
 
     def _checked(self) -> dict[str, Any] | None:
         """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
-        problem = misfit(self._transcript, self._turn) if self._turn.output_schema else None
-        if self._replayed:  # of before the run waited, and more was said: so it did not fit
-            problem = "it did not fit."
+        answer = recorded(self._step) if self._step is not None and self._replayed else self._transcript
+        problem = misfit(answer, self._turn) if self._turn.output_schema else None
         if problem is None:
             return None
         no_more = self._steps.answers >= self._toolbox.limits.steps

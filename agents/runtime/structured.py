@@ -67,7 +67,7 @@ async def run_structured(
     while True:
         step = steps.model(model, len(messages))
         if step.done:
-            answer = _recorded(step)
+            answer = recorded(step)
         else:
             estimate, answer = estimate_messages(messages, turn.client_tools), transcript
             if asked:
@@ -76,7 +76,11 @@ async def run_structured(
             call = ModelCall(estimate, step=step)
             transcript.model_calls.append(call)
             request = ModelRequest(model, messages, granted, turn.parameters, list(turn.client_tools) or None)
-            await _asked(client, request, turn.stream, transcript, shown, call)
+            try:
+                await _asked(client, request, turn.stream, transcript, shown, call)
+            except PaasError as error:
+                steps.end(step, error.code, ok=False)
+                raise
             steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
         problem = None if answer.calls else misfit(answer, turn)
         if problem is None:
@@ -89,7 +93,7 @@ async def run_structured(
     transcript.finish(emit)
 
 
-def _recorded(step: Step) -> Transcript:
+def recorded(step: Step) -> Transcript:
     """What was said in a step of before the run waited. Raises what it had failed with."""
     if not step.ok:
         raise PaasError(step.output)

@@ -60,7 +60,7 @@ class Gate:
 
     begins_tainted: whether what the run began with is to be trusted as little; asked once, when it first matters.
     may_wait: the run can wait for a person; if not, such calls are refused. decisions: by approval's id. state: what
-    the calls of the run share.
+    the run's tools share; the toolbox says there when something from outside was read.
     """
 
     run_id: uuid.UUID
@@ -87,15 +87,20 @@ class Gate:
         self.asked.append(request)
         raise AwaitsApproval
 
+    @property
+    def tainted(self) -> bool:
+        """Whether something from outside is known to have been read."""
+        return self.state.tainted
+
     async def _reason(self, tool: BoundTool) -> Reason | None:
         if tool.approval == "always":
             return "policy"
         if tool.approval == "never" or tool.spec.effect == "read":
             return None
-        if not self.state.tainted and not self._looked:
-            began = await self.begins_tainted()
-            self._looked, self.state.tainted = True, began or self.state.tainted
-        return "tainted" if self.state.tainted else None
+        if not self.tainted and not self._looked:
+            self._looked, tainted = True, await self.begins_tainted()
+            self.state.tainted = self.state.tainted or tainted
+        return "tainted" if self.tainted else None
 
 
 def _sentence(decided: Decision) -> str:

@@ -68,30 +68,10 @@ class HttpTool:
 
 def built(tool: HttpTool, arguments: dict[str, Any]) -> tuple[URL, dict[str, str], dict[str, Any] | None]:
     """(address, headers, body) of a call. Raises PaasError tool_failed for a value that may not stand there (A55)."""
-    path: dict[str, str] = {}
-    query: list[tuple[str, str]] = []
-    headers: dict[str, str] = {}
-    body: dict[str, Any] = {}
-    for one in tool.parameters:
-        name, where = one["name"], one["in"]
-        if name not in arguments or arguments[name] is None:
-            continue
-        value = arguments[name]
-        if where == "body":
-            body[name] = value
-            continue
-        text = value if isinstance(value, str) else orjson.dumps(value).decode()
-        if where == "path":
-            if text in ("", ".", ".."):
-                raise PaasError("tool_failed", f"{name} may not be empty or dots.")
-            path[name] = quote(text, safe="")
-        elif where == "query":
-            query.append((name, text))
-        else:
-            if not text.isprintable() or not text.isascii():
-                raise PaasError("tool_failed", f"{name} has a character that no header has.")
-            headers[name] = text
-    filled = PLACE.sub(lambda found: path.get(found[1], ""), tool.url)
+    path, query, headers, body = _placed(tool, arguments)
+    if missing := set(PLACE.findall(tool.url)) - path.keys():
+        raise PaasError("tool_failed", f"{min(missing)} is missing, which the address needs.")
+    filled = PLACE.sub(lambda found: path[found[1]], tool.url)
     try:
         url = URL(filled, encoded=True)
         url = url.update_query(query) if query else url
@@ -101,6 +81,52 @@ def built(tool: HttpTool, arguments: dict[str, Any]) -> tuple[URL, dict[str, str
         raise PaasError("tool_failed", "The secret of this tool belongs to another host. Enter it again.")
     headers |= {name: value.replace(SECRET, tool.secret) for name, value in tool.headers.items()}
     return url, headers, body if tool.method != "GET" and body else None
+
+
+def _placed(
+    tool: HttpTool, arguments: dict[str, Any]
+) -> tuple[dict[str, str], list[tuple[str, str]], dict[str, str], dict[str, Any]]:
+    """The arguments by where they go: (path, query, headers, body)."""
+    path: dict[str, str] = {}
+    query: list[tuple[str, str]] = []
+    headers: dict[str, str] = {}
+    body: dict[str, Any] = {}
+    fixed = {name.lower() for name in tool.headers}
+    for one in tool.parameters:
+        name, where = one["name"], one["in"]
+        value = arguments.get(name)
+        if value is None:
+            continue
+        if where == "body":
+            body[name] = value
+            continue
+        text = _storable(name, value if isinstance(value, str) else orjson.dumps(value).decode())
+        if where == "path":
+            if text in ("", ".", ".."):
+                raise PaasError("tool_failed", f"{name} may not be empty or dots.")
+            path[name] = quote(text, safe="")
+        elif where == "query":
+            query.append((name, text))
+        else:
+            headers[name] = _header(name, text, fixed)
+    return path, query, headers, body
+
+
+def _header(name: str, text: str, fixed: set[str]) -> str:
+    if not text.isprintable() or not text.isascii():
+        raise PaasError("tool_failed", f"{name} has a character that no header has.")
+    if name.lower() in fixed:  # beside it, which one counts would be the service's to say
+        raise PaasError("tool_failed", f"The header {name} is this tool's own.")
+    return text
+
+
+def _storable(name: str, text: str) -> str:
+    """The text, if it can be written in bytes: half a pair of surrogates cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PaasError("tool_failed", f"{name} has a character that cannot be sent.") from None
+    return text
 
 
 async def request(tool: HttpTool, arguments: dict[str, Any]) -> ToolResult:

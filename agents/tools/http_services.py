@@ -97,6 +97,9 @@ def _check_headers(tool: Tool) -> None:
         text = isinstance(value, str) and value.isprintable() and value.isascii()
         if not HEADER.fullmatch(name) or not _free(name) or not text:
             raise ValidationError({"headers": f"The header {name[:64]!r} cannot be sent."})
+    given = {one["name"].lower() for one in tool.parameters if one["in"] == "header"}
+    if twice := [name for name in tool.headers if name.lower() in given]:
+        raise ValidationError({"headers": f"The header {twice[0]!r} is a parameter too, so a model could write it."})
     if tool.secret and not (tool.secret.isprintable() and tool.secret.isascii()):
         raise ValidationError({"secret": "The secret has a character that no header has."})
     if bool(tool.secret) != (SECRET in "".join(tool.headers.values())):

@@ -82,7 +82,10 @@ class Toolbox:
 
     async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
         step.sent, step.tainted = True, tool.spec.tainted
-        return _bounded(await self._carried_out(tool, step.input))
+        result = _bounded(await self._carried_out(tool, step.input))
+        # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
+        self.context.state.tainted = self.context.state.tainted or step.tainted
+        return result
 
     @property
     def _names(self) -> Sequence[str]:
@@ -106,8 +109,6 @@ class Toolbox:
         if work.cancelled():
             return _error("The tool stopped by itself.")
         error = work.exception()
-        # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
-        self.context.state.tainted = self.context.state.tainted or tool.spec.tainted
         if error is None:
             return work.result()
         if isinstance(error, PaasError):

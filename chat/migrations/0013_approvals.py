@@ -15,7 +15,7 @@ UNFINISHED = models.Q(("status", "queued"), ("status", "running"), ("status", "w
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0012_trace"), ("usage", "0009_park")]
+    dependencies = [("chat", "0012_trace")]
 
     operations = [
         migrations.AlterField(

@@ -127,7 +127,7 @@ async def play(
         return wanted
 
     trace = Trace.from_journal(orjson.loads(orjson.dumps(journal))) if journal else Trace()
-    state = RunState(any(one.tainted for one in trace.steps))
+    state = RunState(tainted=any(one.tainted for one in trace.steps))
     gate = Gate(RUN, begins_tainted, may_wait, decisions or {}, state)
     box = Toolbox(world.tools(approval), replace(CONTEXT, state=state), RunLimits(), extend, gate=gate)
     transcript, events = Transcript(), []

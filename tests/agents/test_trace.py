@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -74,7 +75,6 @@ async def test_every_step_is_there_and_the_run_goes_on_from_any_of_them() -> Non
     assert (asked["output"]["text"], asked["output"]["reasoning"], answer["output"]["text"]) == (
         "Let me count.", "Hm. ", "Done.",
     )  # fmt: skip
-    assert events[3][0] == "tool.started"
     assert [data.get("tainted") for kind, data in events if kind == "tool.finished"] == [True, True]
     journal = orjson.loads(orjson.dumps(trace.journal()))
     for upto in (1, 2, 3, 4):  # as it was after so many steps
@@ -143,3 +143,26 @@ def test_a_trace_that_is_read_has_bounds_and_says_so() -> None:
     assert tool["output"] == "c" * 100
     whole = Trace().document()
     assert whole == {"steps": [], "cut": False}
+
+
+async def test_answers_in_a_schema_go_on_too() -> None:
+    """What did not fit is not asked for again, and what did is the answer; with tools and without."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    turn = replace(TURN, output_schema=schema)
+
+    async def extend(estimate: int, wanted: int) -> int:
+        return wanted
+
+    for tools in ((), (Counting().bound,)):
+        trace = Trace()
+        for again in (False, True, True):
+            transcript, events = Transcript(), []
+            transcript.follow(trace.at(""), last_only=True)
+            for script in [] if again else (["no JSON"], ['{"n": 1}']):
+                ScriptedModel.enqueue(script)
+            box = Toolbox(tools, CONTEXT, RunLimits(), extend)
+            await engine.run(ScriptedModel(), "demo", turn, transcript, events.extend, box)
+            assert (transcript.content, bool(events)) == ('{"n": 1}', not again)
+            assert len(transcript.model_calls) == (0 if again else 2)
+            trace = Trace.from_journal(orjson.loads(orjson.dumps(trace.journal())))
+        assert len(trace.steps) == 2

@@ -13,6 +13,7 @@ from bench.embeddings import vector_of
 from bench.vendor import Vendor
 from chat import embeddings, recovery
 from core.errors import PaasError
+from llm import breaker
 from llm.embeddings import EmbeddingRequest
 from tests.chat.ledger import eventually
 from tests.conftest import in_thread
@@ -83,6 +84,18 @@ async def test_what_fails_costs_nothing_and_holds_nothing(ask: Ask, ledger: Any)
     assert body["error"]["code"] == "model_unpriced"
     assert (await ask())[0] == 200
     assert not ledger.left_behind()
+
+
+async def test_a_vendor_that_is_dead_is_left_alone(ask: Ask, vendor: Vendor, ledger: Any) -> None:
+    """A45: as for chat. After FAULTS calls nobody waits for it, nothing is held, and whoever asks is told when to
+    come back; another model of the same account goes on."""
+    for _ in range(breaker.FAULTS):
+        assert (await ask(model="vectors/fault-500"))[0] == 502
+    asked, held = vendor.stats.requests, len(ledger.rows("SELECT 1 FROM usage_reservation"))
+    status, body = await ask(model="vectors/fault-500")
+    assert (status, body["error"]["code"]) == (502, "provider_unavailable")
+    assert (vendor.stats.requests, len(ledger.rows("SELECT 1 FROM usage_reservation"))) == (asked, held)
+    assert (await ask())[0] == 200
 
 
 async def test_a_client_that_leaves_pays_all_the_same(

@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
 
-from chat import files
+from chat import files, steps
 from chat.file_notes import note_of, taken_apart
 from chat.files import Upload, files_add
 from core.errors import PaasError
@@ -220,9 +221,10 @@ async def test_a_message_names_files_and_the_agent_reads_them(
 
 
 async def test_an_agent_reads_the_files_of_its_own_conversation_only(
-    host: Any, actor: Any, agents: Callable[..., str], db: Platform
+    host: Any, actor: Any, agents: Callable[..., str], db: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P54: with the rights of who asks; and who read a file remembers with doubt (P55)."""
+    monkeypatch.setattr(steps, "MEMORY_TOOLS", tuple(replace(one, approval="never") for one in steps.MEMORY_TOOLS))
     slug, member, owner = agents("demo", tools=["read_file"], memory=True), actor("member"), actor("owner")
     foreign = (await ask(owner, agent=slug)).conversation_id
     (secret,) = put(owner, foreign, ("secret.txt", b"launch codes"))

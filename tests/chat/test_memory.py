@@ -14,14 +14,14 @@ from agents import memories
 from agents.models import Agent, Memory, MemoryPause
 from agents.tools import memory
 from agents.tools.spec import ToolResult, ToolSpec
-from chat import worker
+from chat import steps, turns, worker
 from core.errors import PaasError
 from llm.deltas import Finish, ToolCallDelta
 from llm.providers.scripted import ScriptedModel
 from llm.tokens import estimate_tokens
 from tenants import scope
 from tests.chat.hosts import another
-from tests.chat.ledger import Ledger
+from tests.chat.ledger import Ledger, eventually
 from tests.chat.talk import ask, read, start
 from tests.chat.test_budgets import counted, remembered_for_long  # noqa: F401
 from tests.conftest import Platform, in_thread
@@ -139,7 +139,7 @@ async def test_in_a_worker_and_switched_off(host: Any, actor: Any, agents: Calla
 
 
 async def test_what_a_page_may_have_written_stays_marked(
-    host: Any, actor: Any, agents: Callable[..., str], db: Platform, monkeypatch: pytest.MonkeyPatch
+    host: Any, actor: Any, agents: Callable[..., str], db: Platform, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P55: where a note comes from stays with it, and who is told of a marked one marks what they note."""
     from agents.tools import registry
@@ -150,6 +150,13 @@ async def test_what_a_page_may_have_written_stays_marked(
     spec = ToolSpec("page", "x", {"type": "object"}, "egress", page, tainted=True)
     monkeypatch.setitem(registry.BUILTIN, "page", spec)
     slug, member = agents("demo", memory=True, tools=["page"]), actor("member")
+    ScriptedModel.enqueue(calls("page"))
+    ScriptedModel.enqueue(calls("remember", text="unseen"))
+    waits = await start(member, agent=slug)  # P54: with a person only, where a page may have asked for it
+    await eventually(lambda: ledger.run(waits.run_id)["status"] == "waiting", 20)
+    await turns.cancel_turn(member, waits.run_id)
+    assert noted(db) == []
+    monkeypatch.setattr(steps, "MEMORY_TOOLS", tuple(replace(one, approval="never") for one in steps.MEMORY_TOOLS))
     ScriptedModel.enqueue(calls("remember", text="before"))
     ScriptedModel.enqueue(calls("page"))
     ScriptedModel.enqueue(calls("remember", text="after"))

@@ -267,6 +267,8 @@ TENANT: dict[str, Access] = {
     "/api/v1/mcp-servers/<uuid:server_id>": api(GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS),
     "/api/v1/mcp-servers/<uuid:server_id>/refresh": api(POST=ADMIN_SETTINGS),
     "/api/v1/mcp-servers/<uuid:server_id>/approve": api(POST=ADMIN_SETTINGS),
+    "/api/v1/mcp-servers/<uuid:server_id>/connection": api(POST=f"{ADMIN_SETTINGS} {PERSON}", DELETE=ADMIN_SETTINGS),
+    "/settings/mcp-servers/callback/": page(GET=ADMIN_SETTINGS),
     "/api/": public(),
 }
 DOORS: dict[str, Access] = {
@@ -388,6 +390,7 @@ CONSOLE_MODELS = {
     "procrastinate.procrastinatejob",
     "tenants.limit",
     "tenants.plan",
+    "tenants.platformprovider",
     "tenants.tenant",
     "usage.invoice",
     "usage.ledgerhead",

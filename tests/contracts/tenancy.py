@@ -271,6 +271,11 @@ ROUTES: dict[str, Declared] = {
     "/api/v1/mcp-servers/<uuid:server_id>/approve": Declared(
         "by_id", ("POST",), {"server_id": "mcp_server"}, {"tools": []}, of_tenant=True
     ),
+    "/api/v1/mcp-servers/<uuid:server_id>/connection": Declared(
+        "by_id", ("POST", "DELETE"), {"server_id": "mcp_server"}, of_tenant=True, people=True
+    ),
+    # Whose it is, says its state, which tests/agents/test_mcp_oauth.py brings from everywhere.
+    "/settings/mcp-servers/callback/": Declared("public", page=True),
     "/api/": Declared("public"),
 }
 DOORS: dict[str, Declared] = {

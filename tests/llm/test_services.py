@@ -53,7 +53,7 @@ def test_what_is_stored_comes_back_and_the_key_is_sealed(acme: Any) -> None:
     found = provider_named("vendor")
     assert found is not None
     assert (found.id, found.api_key, found.models) == (account.id, KEY, {"m": {"context_tokens": 9}})
-    ref = provider_ref(found)
+    ref = provider_ref(found, "m")
     assert (ref.base_url, ref.api_key, ref.allow_private, ref.updated_at) == (
         PUBLIC,
         KEY,
@@ -147,7 +147,7 @@ def test_an_update_tells_what_changed_and_is_silent_when_nothing_did() -> None:
 
 def test_an_account_that_is_switched_off_is_not_used() -> None:
     with pytest.raises(PaasError) as error:
-        provider_ref(made(enabled=False))
+        provider_ref(made(enabled=False), "m")
     assert error.value.code == "provider_not_configured"
 
 
