@@ -53,6 +53,7 @@ from portal import (
     limits,
     login_code,
     mcp_callback,
+    mcp_connecting,
     mcp_servers,
     members,
     memory,
@@ -257,6 +258,8 @@ urlpatterns = [
     path("settings/mcp/<uuid:server_id>/refresh/", mcp_servers.refresh),
     path("settings/mcp/<uuid:server_id>/approve/", mcp_servers.approve),
     path("settings/mcp/<uuid:server_id>/delete/", mcp_servers.delete),
+    path("settings/mcp/<uuid:server_id>/connect/", mcp_connecting.connect),
+    path("settings/mcp/<uuid:server_id>/disconnect/", mcp_connecting.disconnect),
     path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]

@@ -27,6 +27,7 @@ from llm.models import ProviderAccount
 from portal.access import sentence
 from portal.agent_templates import TEMPLATES
 from portal.agent_words import label
+from portal.team_fields import TeamFields, team_initial
 
 NOT_SENT = {"autocomplete": "off", "spellcheck": "false"}
 # Of a draft's parameters; what else is there stays as it is.
@@ -109,7 +110,7 @@ class NewAgentForm(forms.Form):
             explain(self, error)
 
 
-class DraftForm(forms.Form):
+class DraftForm(TeamFields):
     """A draft. `revision` is the draft that the person has seen (agents.drafts.Draft)."""
 
     revision = forms.CharField(widget=forms.HiddenInput, required=False)
@@ -241,6 +242,7 @@ class DraftForm(forms.Form):
             "tools": self._tools(),
             "memory": data["memory"],
             "output_schema": data["output_schema"] or {},
+            "team": self.team_said(),
             "limits": {name: data[f"limit_{name}"] for name in BOUNDS if data[f"limit_{name}"] is not None},
         }
 
@@ -296,7 +298,9 @@ def explain(form: forms.Form, error: PaasError) -> None:
     for name, sentences in faults.items():
         told = sentences if isinstance(sentences, list) else [sentences]
         for one in map(str, told):
-            if name in form.fields:
+            if name == "team" and "team_members" in form.fields:
+                form.add_error("team_members", one)
+            elif name in form.fields:
                 form.add_error(name, one)
             else:
                 form.add_error(None, f"{label(name)}: {one}")
@@ -306,6 +310,7 @@ def _initial(said: Content) -> dict[str, Any]:
     found: dict[str, Any] = {name: said[name] for name in ("name", "description", "model", "instructions")}
     found["provider"] = said["provider"] or ""
     found |= {"memory": said["memory"], "output_schema": said["output_schema"] or ""}
+    found |= team_initial(said["team"] or {})
     parameters = said["parameters"] or {}
     found |= {name: parameters.get(name) for name in (*NUMBERS, "max_tokens", "seed")}
     stop, thinking = parameters.get("stop") or [], parameters.get("thinking")

@@ -36,6 +36,7 @@ LABELS: dict[str, str | Promise] = {
     "tools": _("Tools"),
     "memory": _("Memory"),
     "output_schema": _("Form of the answer"),
+    "team": _("Team"),
     "limits": _("Limits of a run"),
     "steps": _("Calls of the model"),
     "tool_calls": _("Calls of tools"),

@@ -19,11 +19,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.policies import ADMIN_SETTINGS
 from agents.mcp import pins, services
+from agents.mcp.connections import connection_of, redirect_uri
 from agents.mentions import agents_with_tools
 from agents.models import McpServer
 from core.errors import PaasError
 from portal.access import actor_of, page, sentence
 from portal.agent_words import diff_lines
+from portal.mcp_connecting import ConnectForm
 from portal.tool_words import EFFECTS
 
 PLACE = "/settings/mcp/"
@@ -207,6 +209,9 @@ def _shown(request: HttpRequest, server: McpServer | None, form: ServerForm) -> 
         "page_name": "mcp",
         "server": server,
         "form": form,
+        "connecting": ConnectForm(),
+        "connection": connection_of(server) if server else None,
+        "redirect_uri": redirect_uri(),
         "tools": tools,
         "effects": [(name, EFFECTS[name]) for name in services.EFFECTS],
         "gone": sorted(set(server.approved) - {one["name"] for one in server.tools}) if server else [],

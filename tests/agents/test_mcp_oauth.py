@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -92,6 +94,23 @@ async def person(site: Any, name: str = "admin", slug: str = "acme") -> Any:
     client = await site.signed_in(name, slug)
     client.headers["X-CSRFToken"] = site.csrf(client, slug)
     return client
+
+
+async def test_its_page_leads_on_and_takes_it_back(db: Any, door: Any, authority: Authority) -> None:
+    client, server = await person(door), made(db, authority)
+    place = f"/settings/mcp/{server.pk}/"
+    form = {"csrfmiddlewaretoken": client.headers["X-CSRFToken"]}
+    async with client.get(place) as answer:
+        assert connections.CALLBACK in await answer.text()
+    async with client.post(f"{place}connect/", data=form) as answer:
+        (address,) = re.findall(r'href="([^"]+)" data-testid="go"', await answer.text())
+    async with client.get(authority.approve(html.unescape(address))) as answer:
+        assert f'href="{place}"' in await answer.text()
+    async with client.get(place) as answer:
+        assert f"Connected through {authority.url}." in await answer.text()
+    async with client.post(f"{place}disconnect/", data=form) as answer:
+        assert "is not connected any more" in await answer.text()
+    assert row(db) is None
 
 
 async def test_from_the_button_to_a_tool_and_back(db: Any, door: Any, actor: Any, authority: Authority) -> None:

@@ -241,6 +241,8 @@ TENANT: dict[str, Access] = {
     "/settings/mcp/<uuid:server_id>/refresh/": page(POST=ADMIN_SETTINGS),
     "/settings/mcp/<uuid:server_id>/approve/": page(POST=ADMIN_SETTINGS),
     "/settings/mcp/<uuid:server_id>/delete/": page(POST=ADMIN_SETTINGS),
+    "/settings/mcp/<uuid:server_id>/connect/": page(POST=ADMIN_SETTINGS),
+    "/settings/mcp/<uuid:server_id>/disconnect/": page(POST=ADMIN_SETTINGS),
     # limits
     "/api/v1/quotas": api(GET=ANY),
     "/api/v1/limits": api(GET=ADMIN_SETTINGS, PUT=ADMIN_SETTINGS),

@@ -150,6 +150,12 @@ ROUTES: dict[str, Declared] = {
     "/settings/mcp/<uuid:server_id>/approve/": Declared(
         "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
     ),
+    "/settings/mcp/<uuid:server_id>/connect/": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
+    ),
+    "/settings/mcp/<uuid:server_id>/disconnect/": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
+    ),
     "/settings/mcp/<uuid:server_id>/delete/": Declared(
         "by_id", ("POST",), {"server_id": "mcp_server"}, {"sure": "on"}, page=True, of_tenant=True
     ),

@@ -156,6 +156,34 @@ async def test_what_is_wrong_stands_at_its_field(admin: Person, db: Platform) ->
     assert (status, "cannot be published yet" in page) == (400, True)
 
 
+async def test_a_team_is_made_in_the_form(admin: Person, db: Platform) -> None:
+    await admin.post("/settings/new-agent/", **NEW)
+    _, page = await admin.get(DESK)
+    for change, said in (
+        ({"team_mode": "sequential"}, "Name the members"),
+        ({"team_mode": "sequential", "team_members": "nobody"}, "There is no agent"),
+        ({"team_mode": "iterative", "team_members": "assistant", "team_rounds": "21"}, "less than or equal to 20"),
+    ):
+        status, refused = await admin.post(DESK, **form_of(page) | change)
+        assert status == 400
+        assert re.search(rf'class="field-error" role="alert">[^<]*{said}', refused), said
+    members = {
+        "team_mode": "parallel",
+        "team_members": "assistant: finds\r\n\r\nassistant@1",
+        "team_combiner": "assistant",
+    }
+    status, page = await admin.post(DESK, **form_of(page) | members)
+    assert stored(db).draft["content"]["team"] == {
+        "mode": "parallel",
+        "members": [{"agent": "assistant", "role": "finds"}, {"agent": "assistant@1"}],
+        "combiner": "assistant",
+    }
+    await admin.post(DESK, **form_of(page, team_rounds="3"))
+    assert form_of(page)["team_members"] == "assistant: finds\r\nassistant@1"
+    await admin.post(DESK, **form_of(page, team_mode=""))
+    assert stored(db).draft["content"]["team"] == {}
+
+
 async def test_archived_and_brought_back(admin: Person) -> None:
     await admin.post("/settings/new-agent/", **NEW)
     assert "was archived" in (await admin.post(f"{DESK}archive/"))[1]

@@ -47,17 +47,19 @@ async def test_switched_off_limited_and_given_a_key(admin: Person, db: Platform)
     _, page = await admin.get(search)
     assert ("1.50" in page, "No agent uses it" in page, 'name="api_key"' in page) == (True, True, True)
     assert 'name="api_key"' not in (await admin.get(f"{PLACE}named/clock/"))[1]
-    asked = {"enabled": "on", "calls_per_day": "5", "calls_per_month": "0", "api_key": "tvly-canary"}
+    limits = {"enabled": "on", "calls_per_day": "5", "calls_per_month": "0", "approval": "always"}
+    asked = limits | {"api_key": "tvly-canary"}
     assert (await admin.post(search, **asked | {"calls_per_day": "-1"}))[0] == 400
     status, page = await admin.post(search, **asked | {"api_key": "schlüssel"})
     assert (status, "No key has such a character" in page) == (400, True)
     _, page = await admin.post(search, **asked)
+    assert within(db.acme, lambda: ToolSetting.objects.get(name="web_search").approval) == "always"
     assert ("was saved" in page, "4 / 0" in page, "4 / 5" in page, "Needs a key" in page) == (True, True, True, False)
-    _, page = await admin.post(search, enabled="", calls_per_day="", calls_per_month="")
+    _, page = await admin.post(search, enabled="", calls_per_day="", calls_per_month="", approval="tainted")
     found = within(db.acme, lambda: ToolSetting.objects.get(name="web_search"))
     assert (found.enabled, found.calls_per_day, found.api_key) == (False, None, "tvly-canary")
     assert "canary" not in page + (await admin.get(search))[1]
-    await admin.post(search, forget_key="on", calls_per_day="", calls_per_month="")
+    await admin.post(search, forget_key="on", calls_per_day="", calls_per_month="", approval="never")
     assert within(db.acme, lambda: ToolSetting.objects.get(name="web_search")).api_key == ""
     assert actions(db).count("tool.configured") == 3
     assert (await admin.get(f"{PLACE}named/nowhere/"))[0] == 404
