@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -71,17 +70,6 @@ def builtin_spec(slug: str) -> AgentSpec | None:
         answer=built.answer,
         tools=bound_tools([{"name": name} for name in built.tools]) if TOOLS in info.features else (),
     )
-
-
-def spec_of_run_version(agent: Agent, version: AgentVersion) -> AgentSpec:
-    """What a run of this version runs. Raises agent_not_found for a built-in agent that this release has not, and
-    provider_not_configured for one that needs a model where there is none any more."""
-    if version.provider is not None:
-        return selectors.spec_of_version(agent, version, version.provider)
-    found = builtin_spec(agent.slug)
-    if found is None:
-        raise PaasError("agent_not_found")
-    return replace(found, version_id=version.id)
 
 
 def builtin_id(slug: str) -> uuid.UUID:

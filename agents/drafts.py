@@ -62,8 +62,8 @@ def draft_tried(agent: Agent) -> AgentVersion:
     draft = draft_of(agent)
     if not draft.begun and agent.current is not None:
         return agent.current
-    refuse(content.faults_of(draft.content), "The draft cannot be tried yet.")
-    attributes = content.attributes_of(draft.content)
+    refuse(content.faults_of(draft.content, slug=agent.slug), "The draft cannot be tried yet.")
+    attributes = content.attributes_of(content.settled(draft.content))
     found = AgentVersion.objects.filter(agent=agent, number=0, **attributes).first()
     if found is None:
         found = AgentVersion(agent=agent, number=0, created_by=draft.by, **attributes)

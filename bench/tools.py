@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.runtime import engine
-from agents.runtime.spec import Transcript, Turn
+from agents.runtime.spec import ModelCall, Transcript, Turn
 from agents.runtime.trace import Trace
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import Toolbox
@@ -36,7 +36,7 @@ async def _nothing(context: ToolContext, arguments: dict[str, Any]) -> ToolResul
 NOTHING = BoundTool(ToolSpec("nothing", "Does nothing.", {"type": "object"}, "read", _nothing))
 
 
-async def _extend(estimate: int, wanted: int) -> int:
+async def _extend(call: ModelCall, wanted: int) -> int:
     return wanted
 
 

@@ -12,9 +12,9 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ
-from agents.builtin_specs import spec_of_run_version
 from agents.runtime.events import Event
 from agents.runtime.spec import AgentSpec
+from agents.specs import spec_of_run_version
 from chat.file_notes import taken_apart
 from chat.log import decode_events
 from chat.models import UNFINISHED, Conversation, IdempotencyKey, Message, Run, RunSegment

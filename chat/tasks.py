@@ -89,7 +89,7 @@ def turn_of(task: dict[str, Any]) -> Turn:
 def whole(turn: Turn, input_tokens: int) -> dict[str, Any]:
     """A turn whose history is known, as JSON."""
     known = {"history": [], "granted": turn.max_output_tokens, "input_tokens": input_tokens}
-    return task_of(replace(turn, instructions=len(turn.messages))) | known
+    return task_of(turn) | known
 
 
 async def store(tenant: TenantRef, run_id: uuid.UUID, turn: Turn, input_tokens: int) -> None:

@@ -14,8 +14,8 @@ from django.db.utils import ProgrammingError
 
 from accounts.models import AuditEvent
 from agents.models import Agent, AgentVersion
-from agents.selectors import agent_spec
 from agents.services import agent_set
+from agents.specs import agent_spec
 from core.errors import PaasError
 from llm.models import ProviderAccount
 from llm.services import provider_create, provider_update

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from agents.runtime.spec import ModelCall
 from agents.runtime.trace import Trace
 from agents.tools.journal import Journal
 from agents.tools.registry import BUILTIN
@@ -49,7 +50,7 @@ async def test_a_limit_holds_exactly_and_each_call_is_written_down(host: Any, ac
     member = actor("member")
     context = ToolContext(member.tenant, member, uuid7(), "a")
 
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
     tools = tuple(BoundTool(BUILTIN[name]) for name in ("calculator", "clock"))

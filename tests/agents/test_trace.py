@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from agents.runtime import engine
-from agents.runtime.spec import Transcript, Turn
+from agents.runtime.spec import ModelCall, Transcript, Turn
 from agents.runtime.trace import MOST_CHARS, MOST_TEXT, Trace
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import UNKNOWN, Toolbox
@@ -40,7 +40,7 @@ async def run(trace: Trace, tool: Counting, *scripts: list[Any]) -> tuple[Transc
     transcript, events = Transcript(), []
     transcript.follow(trace.at(""))
 
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
     try:
