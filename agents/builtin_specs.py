@@ -104,10 +104,10 @@ def default_model() -> tuple[ProviderAccount, str] | None:
 def agent_views(actor: Actor) -> list[dict[str, Any]]:
     """Every agent that the actor may use, as the API lists it: the tenant's own, oldest first, then the built-in ones.
 
-    type, class_name and module are what clients of Phase 1 read.
+    tools: the names of those that it has. type, class_name and module are what clients of Phase 1 read.
     """
     views = [
-        _view(agent, agent.id, agent.current.model if agent.current else "") | OWN
+        _view(agent, agent.id, agent.current.model if agent.current else "") | OWN | {"tools": _tools(agent)}
         for agent in selectors.agents_for(actor)
     ]
     own = set(Agent.objects.filter(kind="").values_list("slug", flat=True))
@@ -116,8 +116,12 @@ def agent_views(actor: Actor) -> list[dict[str, Any]]:
         model = built.slug if built.answer else found[1] if found else ""
         if built.slug not in own and actor.may_use(built.slug, model):
             shown = {"kind": registry.KIND, "class_name": built.class_name, "module": built.module}
-            views.append(_view(built, builtin_id(built.slug), model) | shown)
+            views.append(_view(built, builtin_id(built.slug), model) | shown | {"tools": list(built.tools)})
     return views
+
+
+def _tools(agent: Agent) -> list[str]:
+    return [one["name"] for one in agent.current.tools] if agent.current else []
 
 
 def registered(view: dict[str, Any]) -> BuiltinAgent | None:

@@ -40,6 +40,7 @@ from portal import (
     agent_files,
     agent_versions,
     agents,
+    approvals,
     audit,
     billing,
     branding,
@@ -211,6 +212,9 @@ urlpatterns = [
     path("api/auth/login/tenant", LoginTenant.as_view()),
     path("api/auth/refresh", Refresh.as_view()),
     path("api/auth/logout", Logout.as_view()),
+    # calls of tools that wait for a person
+    path("settings/approvals/", approvals.index, name="approvals"),
+    path("settings/approvals/<uuid:approval_id>/", approvals.one),
     # schedules
     path("settings/memory/", memory.index, name="memory"),
     path("settings/memory/<uuid:memory_id>/delete/", memory.delete),

@@ -274,6 +274,10 @@ ROUTES: dict[str, Declared] = {
         "by_id", ("POST",), {"schedule_id": "schedule"}, people=True
     ),
     "/api/v1/schedules/<uuid:schedule_id>/runs": Declared("by_id", ids={"schedule_id": "schedule"}, people=True),
+    "/settings/approvals/": Declared("own", page=True),
+    "/settings/approvals/<uuid:approval_id>/": Declared(
+        "by_id", ("GET", "POST"), {"approval_id": "approval"}, page=True, of_tenant=True
+    ),
     "/settings/schedules/": Declared("own", page=True),
     "/settings/schedules/new/": Declared("own", ("GET", "POST"), page=True),
     "/settings/schedules/<uuid:schedule_id>/": Declared(
