@@ -121,7 +121,8 @@ def _line(found: Approval, names: dict[str, Any]) -> Line:
         approval=found,
         asked_by=names.get(_asker(found), ""),
         decided_by=names.get(str(found.decided_by), ""),
-        effect=EFFECTS[found.effect],
-        reason=REASONS[found.reason],
-        state=STATES[found.status],
+        # A release beside this one may have words that this one does not know.
+        effect=EFFECTS.get(found.effect, found.effect),
+        reason=REASONS.get(found.reason, found.reason),
+        state=STATES.get(found.status, found.status),
     )
