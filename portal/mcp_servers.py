@@ -226,7 +226,7 @@ def _seen(server: McpServer, tool: dict[str, Any]) -> Seen:
         tool=tool,
         state=state,
         state_words=STATES[state],
-        effect=pin.get("effect", "egress"),
+        effect=pin.get("effect") or tool.get("suggested_effect", "write"),
         parameters=_pretty(tool["parameters"]),
         offered_as=pins.offered_name(server.name, tool["name"]),
         diff=_diff(pin, tool) if state == "changed" and "description" in pin else (),

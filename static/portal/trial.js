@@ -70,6 +70,21 @@
     piece(details, 'got', 'pre').textContent = (failed ? data.error : data.result) ?? '';
   };
 
+  // What was said so far is no part of the answer.
+  const forget = () => {
+    for (const part of run.body.querySelectorAll('.answer')) part.remove();
+    run.last = null;
+  };
+
+  const waits = (data) => {
+    const link = piece(run.body, 'note', 'p').appendChild(document.createElement('a'));
+    link.href = `/settings/approvals/${encodeURIComponent(data.approval_id)}/`;
+    link.target = '_blank';
+    link.textContent = `${words.approve} ${data.name}`;
+    run.last = null;
+    show(words.waiting);
+  };
+
   const failed = (error) => {
     const line = piece(run?.body ?? entry('it', words.it), 'error', 'p');
     line.setAttribute('role', 'alert');
@@ -105,6 +120,10 @@
     else if (type === 'reasoning.delta') text('thought', data.text);
     else if (type === 'tool.started') called(data);
     else if (type === 'tool.finished') returned(data);
+    else if (type === 'text.discarded') forget();
+    else if (type === 'agent.started') piece(run.body, 'note', 'p').textContent = `→ ${data.name || data.slug}`;
+    else if (type === 'approval.requested') waits(data);
+    else if (type === 'approval.decided') show(words.answering);
     else if (ENDS.has(type)) ended(type, data);
     scroll();
     return ENDS.has(type);
