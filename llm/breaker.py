@@ -88,6 +88,11 @@ def breaker_for(account: ProviderRef, model: str) -> Breaker:
     return found
 
 
+def open_count() -> int:
+    """How many are open in this process."""
+    return sum(one.open_until > 0 for one in list(_breakers.values()))
+
+
 def forget() -> None:
     """Close all (tests)."""
     _breakers.clear()

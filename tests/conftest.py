@@ -71,6 +71,7 @@ LONG = (
     + (
         "tests/agents/test_graph.py",
         "tests/chat/test_tools.py",
+        "tests/chat/test_tracing.py",
         "tests/chat/test_memory.py",
         "tests/chat/test_structured.py",
         "tests/chat/test_files.py",

@@ -53,7 +53,8 @@ class ToolSpec:
     name: 1 to 64 letters, digits, _ or -. parameters: a JSON schema of an object. effect: what a call does to the
     world: it reads what is here, changes something, or asks a host outside. tainted: what it returns comes from
     outside, so nobody vouches for it. call: raises PaasError with a sentence for the model, or anything else, which
-    is only logged; it is cancelled when the run is stopped or its time is up.
+    is only logged; it is cancelled when the run is stopped or its time is up. kind: whose it is: `builtin`, else of
+    what kind (`http`, `mcp`), which is all that metrics tell of it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ToolSpec:
     effect: Effect
     call: Callable[[ToolContext, dict[str, Any]], Awaitable[ToolResult]]
     tainted: bool = False
+    kind: str = "builtin"
 
 
 @dataclass(frozen=True)
