@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from chat import worker
 from chat.host import Host
@@ -33,7 +34,16 @@ CALL = [ToolCallDelta(0, "c1", "calculator", f'{{"expression": "2*3 + {7731}"}}'
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with Collector() as running:
-        tracing.configure(tracing.Collector(running.url, {"authorization": "Basic collector"}))
+        tracing.configure(tracing.Collector(running.url))
+        yield running
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """As operators set it up; a site that is asked for after this one opens it."""
+    with Collector() as running:
+        monkeypatch.setattr(settings, "OTEL_ENDPOINT", f"{running.url}/")
+        monkeypatch.setattr(settings, "OTEL_HEADERS", "authorization=Basic collector")
         yield running
 
 
@@ -54,14 +64,17 @@ async def until(collector: Collector, *names: str) -> None:
 
 
 async def test_a_message_can_be_followed_from_the_door_to_the_bill(
-    site: Any, api_key: Any, agents: Callable[..., str], collector: Collector, caplog: Any
+    set_up: Collector, site: Any, api_key: Any, agents: Callable[..., str], caplog: Any
 ) -> None:
+    collector = set_up
     slug, key = agents("demo", tools=["calculator"], instructions=f"{CANARY}-instructions"), api_key()
     ScriptedModel.enqueue([f"{CANARY}-said", *CALL, UsageReport(100, 20, 30, 0)])
     ScriptedModel.enqueue([f"{CANARY}-answer", Finish("stop"), UsageReport(120, 5, 0, 0)])
     headers = {"Authorization": f"Bearer {key}", "traceparent": PARENT}
     body = {"model": slug, "messages": [{"role": "user", "content": f"{CANARY}-asked {SECRET}"}], "stream": True}
-    async with site.client("acme").post("/v1/chat/completions?key=sk-in-the-query", json=body, headers=headers) as answer:
+    async with site.client("acme").post(
+        "/v1/chat/completions?key=sk-in-the-query", json=body, headers=headers
+    ) as answer:
         assert (answer.status, f"{CANARY}-answer" in await answer.text()) == (200, True)
         request_id = answer.headers["X-Request-Id"]
     await until(collector, f"invoke_agent {slug}", "POST /v1/chat/completions")
@@ -88,8 +101,13 @@ async def test_a_message_can_be_followed_from_the_door_to_the_bill(
     assert [first.values[name] for name in usage] == [100, 20, 30]
     assert first.values["gen_ai.response.finish_reasons"] == ["tool_calls"]
     tool = collector.one("execute_tool calculator")
-    assert (tool.values["gen_ai.tool.name"], tool.values["gen_ai.tool.call.id"], tool.failed) == ("calculator", "c1", False)
+    assert (tool.values["gen_ai.tool.name"], tool.values["gen_ai.tool.call.id"], tool.failed) == (
+        "calculator",
+        "c1",
+        False,
+    )
     assert collector.headers[0]["authorization"] == "Basic collector"
+    assert {span.resource["service.name"] for span in collector.spans} == {"agent-paas"}
 
     everything = b"".join(collector.bodies) + caplog.text.encode()
     for word in ("canary", SECRET, key, "in-the-query", "2*3"):
@@ -131,9 +149,7 @@ async def test_a_worker_goes_on_with_the_trace_of_who_asked(
     assert run.values["paas.run.id"] == turn.values["paas.run.id"] == str(started.run_id)
 
 
-async def test_frames_bring_their_own_trace_and_errors_are_told_by_their_code(
-    site: Any, collector: Collector
-) -> None:
+async def test_frames_bring_their_own_trace_and_errors_are_told_by_their_code(site: Any, collector: Collector) -> None:
     client = await site.signed_in("member")
     async with opened(client) as sock:
         await sock.send_json({"type": "turn.start", "agent": "nobody-here", "message": CANARY, "traceparent": PARENT})
