@@ -90,18 +90,23 @@ def page(search: Search, *, before: int | None = None, limit: int = 50) -> tuple
 
 
 def named(events: Iterable[AuditEvent]) -> list[Row]:
-    """The rows with names. Bound to a tenant, only its own people and keys have one."""
+    """The rows with names."""
     rows = list(events)
-    ids = {found for event in rows for found in (_id(event.actor), _id(event.target)) if found}
-    people = {user.id: user.email for user in User.objects.filter(id__in=ids)}
-    keys = {key.id: key.name for key in ApiKey.objects.filter(id__in=ids)}
+    names = names_of(text for event in rows for text in (event.actor, event.target))
+    return [
+        Row(event, names.get(event.actor, "") or event.data.get("operator", ""), names.get(event.target, ""))
+        for event in rows
+    ]
+
+
+def names_of(labels: Iterable[str]) -> dict[str, str]:
+    """The people's addresses and the keys' names for labels such as `user:<id>`, or ids. Bound to a tenant, only its
+    own people and keys have one; the others are left out."""
+    ids = {label: found for label in set(labels) if (found := _id(label))}
+    people = {user.id: user.email for user in User.objects.filter(id__in=ids.values())}
+    keys = {key.id: key.name for key in ApiKey.objects.filter(id__in=ids.values())}
     names = {**keys, **people}
-
-    def name(text: str) -> str:
-        found = _id(text)
-        return names.get(found, "") if found else ""
-
-    return [Row(event, name(event.actor) or event.data.get("operator", ""), name(event.target)) for event in rows]
+    return {label: names[found] for label, found in ids.items() if found in names}
 
 
 def head() -> AuditHead | None:

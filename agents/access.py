@@ -11,7 +11,7 @@ import uuid
 
 from accounts.actors import Actor
 from accounts.policies import AGENTS_EXECUTE, AGENTS_MANAGE
-from agents import builtin_specs, embeddings, selectors
+from agents import builtin_specs, embeddings, selectors, specs
 from agents.models import SLUG
 from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
@@ -29,7 +29,8 @@ async def agent_for(actor: Actor, name: str) -> AgentSpec:
     """The agent with this slug ("" is the first that the actor may use), or one version of it: `slug@3`, and for who
     may change agents `slug@draft`.
 
-    Raises permission_denied, agent_not_found, or model_not_found for an agent whose model the actor's key may not use.
+    Raises permission_denied, agent_not_found, or model_not_found for an agent whose model, or a team one of whose
+    models, the actor's key may not use.
     For a draft that is not whole validation_failed.
     """
     actor.require(AGENTS_EXECUTE)
@@ -54,15 +55,15 @@ async def agent_for(actor: Actor, name: str) -> AgentSpec:
         raise PaasError("agent_not_found", message, details={"param": "model"})
     if spec is None:
         raise PaasError("agent_not_found", details={"param": "model"})
-    if not actor.may_use(spec.slug, spec.model):
+    if not all(actor.may_use(spec.slug, one.model) for one in spec.askable):
         raise PaasError("model_not_found", details={"param": "model"})
     return spec
 
 
 def _spec(slug: str, pin: str) -> AgentSpec | None:
     if pin:
-        return selectors.pinned_spec(slug, pin)
-    return selectors.agent_spec(slug) or builtin_specs.builtin_spec(slug)
+        return specs.pinned_spec(slug, pin)
+    return specs.agent_spec(slug) or builtin_specs.builtin_spec(slug)
 
 
 def forget_all() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -73,17 +72,6 @@ def builtin_spec(slug: str) -> AgentSpec | None:
     )
 
 
-def spec_of_run_version(agent: Agent, version: AgentVersion) -> AgentSpec:
-    """What a run of this version runs. Raises agent_not_found for a built-in agent that this release has not, and
-    provider_not_configured for one that needs a model where there is none any more."""
-    if version.provider is not None:
-        return selectors.spec_of_version(agent, version, version.provider)
-    found = builtin_spec(agent.slug)
-    if found is None:
-        raise PaasError("agent_not_found")
-    return replace(found, version_id=version.id)
-
-
 def builtin_id(slug: str) -> uuid.UUID:
     """The id of a built-in agent: the same in every tenant, and known before its row is there."""
     return uuid.uuid5(NAMESPACE, slug)
@@ -116,10 +104,10 @@ def default_model() -> tuple[ProviderAccount, str] | None:
 def agent_views(actor: Actor) -> list[dict[str, Any]]:
     """Every agent that the actor may use, as the API lists it: the tenant's own, oldest first, then the built-in ones.
 
-    type, class_name and module are what clients of Phase 1 read.
+    tools: the names of those that it has. type, class_name and module are what clients of Phase 1 read.
     """
     views = [
-        _view(agent, agent.id, agent.current.model if agent.current else "") | OWN
+        _view(agent, agent.id, agent.current.model if agent.current else "") | OWN | {"tools": _tools(agent)}
         for agent in selectors.agents_for(actor)
     ]
     own = set(Agent.objects.filter(kind="").values_list("slug", flat=True))
@@ -128,8 +116,12 @@ def agent_views(actor: Actor) -> list[dict[str, Any]]:
         model = built.slug if built.answer else found[1] if found else ""
         if built.slug not in own and actor.may_use(built.slug, model):
             shown = {"kind": registry.KIND, "class_name": built.class_name, "module": built.module}
-            views.append(_view(built, builtin_id(built.slug), model) | shown)
+            views.append(_view(built, builtin_id(built.slug), model) | shown | {"tools": list(built.tools)})
     return views
+
+
+def _tools(agent: Agent) -> list[str]:
+    return [one["name"] for one in agent.current.tools] if agent.current else []
 
 
 def registered(view: dict[str, Any]) -> BuiltinAgent | None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import difflib
 import json
 import uuid
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext
 
 from agents.charges import charged_info
 from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
 from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
+from agents.runtime.team import delegation_name
+from agents.teams import checked_team, joins, names_in, pinned, slug_of, supervised
 from agents.tools.choice import checked_limits, checked_tools
 from core.errors import PaasError
 from llm.features import TOOLS
@@ -52,6 +56,11 @@ def attributes_of(content: Content) -> dict[str, Any]:
     return found | {"provider_id": uuid.UUID(provider) if provider else None}
 
 
+def settled(content: Content) -> Content:
+    """Content as it is published: a team with its members' versions."""
+    return content | {"team": pinned(content.get("team") or {})}
+
+
 def shown(content: Content) -> Content:
     """Content for people: the provider by its name, null where it is none of this workspace's any more."""
     provider = ProviderAccount.objects.filter(pk=content["provider"]).first() if content.get("provider") else None
@@ -61,8 +70,8 @@ def shown(content: Content) -> Content:
     return ordered | {"provider": provider.name if provider else None} if "provider" in content else ordered
 
 
-def taken(asked: Content) -> tuple[Content, Faults]:
-    """(what somebody asked for, with the provider by id; what is wrong with it, by field).
+def taken(asked: Content, slug: str = "") -> tuple[Content, Faults]:
+    """(what somebody asked for, with the provider by id; what is wrong with it, by field). slug: of the agent.
 
     Only the fields that are there are judged: a draft may be unfinished.
     """
@@ -74,10 +83,17 @@ def taken(asked: Content) -> tuple[Content, Faults]:
     if wanted.get("provider") and "provider" not in faults:
         account = provider_named(wanted["provider"])
         if account is None:
-            faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
+            faults["provider"] = [
+                gettext("There is no provider %(name)r in this workspace.") % {"name": wanted["provider"][:100]}
+            ]
         else:
             wanted["provider"] = str(account.pk)
-    for name, check in (("tools", checked_tools), ("limits", checked_limits), ("output_schema", checked_schema)):
+    for name, check in (
+        ("tools", checked_tools),
+        ("limits", checked_limits),
+        ("output_schema", checked_schema),
+        ("team", partial(checked_team, slug=slug)),
+    ):
         if name in wanted and name not in faults:
             try:
                 wanted[name] = check(wanted[name])
@@ -95,28 +111,43 @@ def taken(asked: Content) -> tuple[Content, Faults]:
     return wanted, faults | faults_of(wanted, given)
 
 
-def faults_of(content: Content, names: set[str] | None = None) -> Faults:
-    """What is wrong with these fields (all of them: is it whole?), a list of sentences for each."""
+def faults_of(content: Content, names: set[str] | None = None, slug: str = "") -> Faults:
+    """What is wrong with these fields (all of them: is it whole?), a list of sentences for each. slug: of the agent."""
     judged = set(FIELDS) | set(SHOWN) if names is None else names
     found: Faults = {}
     version = AgentVersion(number=1, **attributes_of(content if names is None else _only(content, judged)))
     others = [one.name for one in AgentVersion._meta.concrete_fields if one.name not in judged]
-    _collect(found, version, others)
+    _collect(found, version, [*others, *version.unasked])
     agent = Agent(slug="x", **{name: content[name] for name in SHOWN if name in content})
     _collect(found, agent, [one.name for one in Agent._meta.concrete_fields if one.name not in judged & set(SHOWN)])
     if "parameters" in judged and (problems := parameter_problems(content.get("parameters") or {})):
         found["parameters"] = problems
-    if names is None and content.get("provider") and "provider" not in found:
-        account = ProviderAccount.objects.get(pk=content["provider"])
-        if account.of_platform:
-            found |= _platform_faults(account, content.get("model", ""))
-        elif not account.enabled:
-            found["provider"] = [f"The provider {account.name!r} is switched off."]
-        elif not account.allows(content.get("model", "")):
-            found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
-        if TOOLS not in charged_info(account, content.get("model", "")).features:
-            refused = [f"The model {content.get('model', '')!r} is not known to use tools."]
-            found |= {name: refused for name in ("tools", "memory") if content.get(name)}
+    if names is None:
+        found |= team_faults(content, slug)
+        if content.get("provider") and "provider" not in found and not version.unasked:
+            found |= model_faults(content)
+    return found
+
+
+def model_faults(content: Content) -> Faults:
+    """What is wrong with a whole version's own model."""
+    found: Faults = {}
+    account, model = ProviderAccount.objects.get(pk=content["provider"]), content.get("model", "")
+    if account.of_platform:
+        found |= _platform_faults(account, model)
+    elif not account.enabled:
+        found["provider"] = [gettext("The provider %(name)r is switched off.") % {"name": account.name}]
+    elif not account.allows(model):
+        found["model"] = [
+            gettext("The provider %(name)r does not allow the model %(model)r.")
+            % {"name": account.name, "model": model}
+        ]
+    if TOOLS not in charged_info(account, model).features:
+        refused = [gettext("The model %(model)r is not known to use tools.") % {"model": model}]
+        found |= {name: refused for name in ("tools", "memory") if content.get(name)}
+        if supervised(content.get("team") or {}):
+            sentence = gettext("The model %(model)r is not known to use tools, and so cannot be a supervisor.")
+            found["model"] = [sentence % {"model": model}]
     return found
 
 
@@ -125,6 +156,30 @@ def _platform_faults(account: ProviderAccount, model: str) -> Faults:
         provider_ref(account, model)
     except PaasError as error:
         return {"model" if error.code == "model_not_found" else "provider": [error.message]}
+    return {}
+
+
+def team_faults(content: Content, slug: str) -> Faults:
+    """What is wrong with a whole version's team."""
+    try:
+        team = checked_team(content.get("team"), slug)
+    except ValidationError as error:
+        return {"team": error.messages}
+    if team and content.get("memory"):
+        return {"memory": ["A team remembers nobody. Give it to an agent that people ask themselves."]}
+    if content.get("output_schema") and (team.get("mode") == "iterative" or joins(team)):
+        return {
+            "output_schema": ["Nobody in this team writes its answer in a form. Give it a combiner or a supervisor."]
+        }
+    if supervised(team):
+        own = {one["name"] for one in content.get("tools") or []}
+        if clash := own & {delegation_name(slug_of(one)) for one in names_in(team)}:
+            return {"tools": [f"A supervisor asks a member by the name {min(clash)}; no tool can be called so."]}
+    elif team:
+        if content.get("tools"):
+            return {"tools": ["Only a team with a supervisor has tools of its own. Give them to its members."]}
+        if (content.get("parameters") or {}).get(FALLBACKS):
+            return {"parameters": ["Only a team with a supervisor has fallbacks of its own. Give them to its members."]}
     return {}
 
 

@@ -47,14 +47,23 @@ def draft_of(agent: Agent) -> Draft:
     return Draft(said, stored["base"], begun=True, by=stored["by"], at=stored["at"])
 
 
+def differs(agent: Agent) -> bool:
+    """Whether publishing the draft would change anything."""
+    draft = draft_of(agent)
+    if not draft.begun or agent.current is None:
+        return draft.begun
+    published = content.content_of(agent.current) | {"name": agent.name, "description": agent.description}
+    return any(published.get(name) != value for name, value in draft.content.items())
+
+
 def draft_tried(agent: Agent) -> AgentVersion:
     """The draft (or what is published, without one) as a version that a run can point to; the same one while it says
     the same. Raises validation_failed for a draft that is not whole."""
     draft = draft_of(agent)
     if not draft.begun and agent.current is not None:
         return agent.current
-    refuse(content.faults_of(draft.content), "The draft cannot be tried yet.")
-    attributes = content.attributes_of(draft.content)
+    refuse(content.faults_of(draft.content, slug=agent.slug), "The draft cannot be tried yet.")
+    attributes = content.attributes_of(content.settled(draft.content))
     found = AgentVersion.objects.filter(agent=agent, number=0, **attributes).first()
     if found is None:
         found = AgentVersion(agent=agent, number=0, created_by=draft.by, **attributes)

@@ -13,6 +13,7 @@ from agents import access, content, registry
 from agents.content import Content
 from agents.drafts import check_revision, draft_of, refuse
 from agents.models import SLUG, Agent
+from agents.teams import problem_for
 from core import clock
 from core.errors import PaasError
 from tenants import limits
@@ -69,6 +70,7 @@ def agent_create(*, actor: Actor, slug: str, fields: dict[str, Any]) -> Agent:
     refuse(faults)
     if actor.agents is not None and slug not in actor.agents:
         raise PaasError("permission_denied", "This API key is for other agents.")
+    _check_team(actor, wanted)
     limits.one_at_a_time("agents")
     if Agent.objects.filter(slug=slug).exists() or registry.builtin(slug) is not None:
         raise PaasError("already_exists", details={"param": "slug"})
@@ -90,8 +92,9 @@ def draft_update(*, actor: Actor, slug: str, fields: dict[str, Any], revision: s
     """
     agent = agent_locked(actor, slug)
     check_revision(draft_of(agent), revision)
-    wanted, faults = content.taken(fields)
+    wanted, faults = content.taken(fields, slug)
     refuse(faults)
+    _check_team(actor, wanted)
     before = draft_of(agent)
     said = before.content | _full(wanted, agent)
     if said == before.content:
@@ -115,6 +118,11 @@ def draft_discard(*, actor: Actor, slug: str, revision: str | None = None) -> No
     agent.save(update_fields=["draft"])
     audit.record("agent.draft_discarded", actor=actor.label, target=slug)
     _forget()
+
+
+def _check_team(actor: Actor, wanted: Content) -> None:
+    if problem := problem_for(actor, wanted.get("team")):
+        refuse({"team": [problem]})
 
 
 def _full(wanted: Content, agent: Agent) -> Content:

@@ -11,6 +11,7 @@ import uuid
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 from agents.charges import charged_info
 from agents.parameters import FALLBACKS
@@ -40,7 +41,7 @@ def fallbacks_checked(value: Any) -> list[dict[str, str]]:
             raise ValidationError(f"There is no provider {str(provider)[:80]!r} in this workspace.")
         found.append({"provider": accounts[provider], "model": model})
     if len({(one["provider"], one["model"]) for one in found}) != len(found):
-        raise ValidationError("Two fallbacks are the same.")
+        raise ValidationError(gettext("Two fallbacks are the same."))
     return found
 
 

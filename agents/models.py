@@ -50,7 +50,8 @@ class AgentVersion(models.Model):
     as somebody tried it, kept because runs point to it. restores: the version whose content it brought back. tools:
     [{"name", "settings"}], of agents/tools/registry.py. limits: fields of agents.tools.spec.RunLimits; what is left out
     is its default. memory: it may note things about a person and is told them again (agents/memories.py).
-    output_schema: the JSON schema that its answers fit (agents/output.py); {} is none.
+    output_schema: the JSON schema that its answers fit (agents/output.py); {} is none. team: of an agent that is one
+    (agents/teams.py); its members are those versions for ever.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -64,6 +65,7 @@ class AgentVersion(models.Model):
     limits = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     memory = models.BooleanField(default=False, db_default=False)
     output_schema = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    team = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     note = models.CharField(max_length=500, blank=True, default="", db_default="")
     restores = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.CharField(max_length=80, blank=True)
@@ -79,6 +81,11 @@ class AgentVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id} v{self.number}"
+
+    @property
+    def unasked(self) -> list[str]:
+        """The fields that it does without, because no model of its own is asked: of a team without a supervisor."""
+        return ["provider", "model"] if self.team and self.team.get("mode") != "supervisor" else []
 
 
 class Memory(models.Model):
@@ -118,7 +125,8 @@ class McpServer(models.Model):
     """An MCP server of the tenant's. Make and change it with agents.mcp.services.
 
     secret: the whole value of `header`. tools: as last seen, each with name, description, parameters and hash.
-    approved: a tool's name -> the hash and the effect that somebody agreed to; another hash is not offered (P51).
+    approved: a tool's name -> the hash and the effect that somebody agreed to, with the description and parameters that
+    they read; another hash is not offered (P51).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -5,12 +5,15 @@ Nothing is allowed in a schema that is not held: what agents/tools/arguments.py 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from django.core.exceptions import ValidationError
 
 from agents.tools.arguments import TYPES
+from llm.catalog import ModelInfo
+from llm.features import JSON, JSON_SCHEMA
 
 MOST_BYTES = 32 * 1024
 MOST_DEPTH = 12
@@ -73,6 +76,18 @@ def prompt_of(schema: dict[str, Any]) -> str:
 def format_of(schema: dict[str, Any]) -> dict[str, Any]:
     """`response_format` for a vendor that holds its models to a schema."""
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": is_strict(schema)}}
+
+
+def asked_for(schema: dict[str, Any], infos: Sequence[ModelInfo]) -> tuple[str, dict[str, Any]]:
+    """(what a model is told, what its vendor is asked for) so that an answer fits. infos: of whoever may answer, the
+    first one by itself. Nothing is told where all of their vendors hold them to the schema."""
+    parameters: dict[str, Any] = {}
+    if JSON_SCHEMA in infos[0].features:
+        parameters = {"response_format": format_of(schema)}
+    elif JSON in infos[0].features:
+        parameters = {"response_format": {"type": "json_object"}}
+    held_to_it = is_strict(schema) and all(JSON_SCHEMA in info.features for info in infos)
+    return "" if held_to_it else prompt_of(schema), parameters
 
 
 def is_strict(schema: Any) -> bool:

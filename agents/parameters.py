@@ -50,3 +50,8 @@ def problem_with(name: str, value: Any) -> str | None:
         fits = isinstance(stops, list) and all(isinstance(one, str) for one in stops)
         return None if fits else "stop is a text or a list of texts."
     return None
+
+
+def passed_on(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Those of an agent's parameters that its model is sent as they are."""
+    return {name: value for name, value in parameters.items() if name not in ("max_tokens", FALLBACKS)}

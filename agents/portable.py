@@ -1,21 +1,26 @@
 """An agent as a file: one document that another workspace, or another platform, can take in. No secret is in it.
 
 {"format": "agent/1", "slug", "name", "description", "provider": {"name", "kind"}, "model", ...} with every field of
-agents.content. A provider is found by its name, or, where there is none of that name, as the only one of its kind.
+agents.content. A provider is found by its name, or, where there is none of that name, as the only one of its kind. The
+members of a team are named without their versions, and must be there.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts.actors import Actor
 from accounts.policies import AGENTS_MANAGE
 from agents import content, drafts, editing, releases
 from agents.content import FIELDS, SHOWN, Content, Faults
-from agents.models import SLUG, Agent
+from agents.models import SLUG, Agent, AgentVersion
+from agents.teams import unpinned
 from core.errors import PaasError
 from llm.models import ProviderAccount
 
@@ -41,10 +46,22 @@ def agent_document(agent: Agent, which: str = "") -> Content:
     if not which:
         which = str(agent.current.number) if agent.current else drafts.DRAFT
     shown = {"name": agent.name, "description": agent.description}
-    said = shown | releases.said_by(agent, which, "version")
+    said: Content = shown | releases.said_by(agent, which, "version")
     account = ProviderAccount.objects.filter(pk=said["provider"]).first() if said["provider"] else None
     provider = {"name": account.name, "kind": account.kind} if account else None
-    return {"format": FORMAT, "slug": agent.slug} | content.shown(said) | {"provider": provider}
+    document = content.shown(said) | {"team": unpinned(said["team"]), "provider": provider}
+    return {"format": FORMAT, "slug": agent.slug} | document
+
+
+def document_of(text: str) -> Any:
+    """The document in a file, YAML or JSON. Raises validation_failed for what is neither, or is more than JSON says."""
+    try:
+        # References could make a small file a huge document.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise PaasError("validation_failed", gettext("The file has YAML references, which no agent's file has."))
+        return json.loads(json.dumps(yaml.safe_load(text), allow_nan=False))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        raise PaasError("validation_failed", gettext("This is not an agent's file: it is no YAML or JSON.")) from None
 
 
 class _DryRun(Exception):
@@ -87,7 +104,7 @@ def _read(actor: Actor, document: Any) -> tuple[str, Content]:
     """(slug, fields as agents.content takes them) of a document that is right from end to end."""
     actor.require(AGENTS_MANAGE)
     if not isinstance(document, dict):
-        raise PaasError("validation_failed", "An agent's document is an object.")
+        raise PaasError("validation_failed", gettext("An agent's document is an object."))
     faults: Faults = {}
     given, known = document.get("format"), {"format", "slug", *SHOWN, *FIELDS}
     if given != FORMAT:
@@ -101,16 +118,17 @@ def _read(actor: Actor, document: Any) -> tuple[str, Content]:
     fields = {name: value for name, value in document.items() if name in (*SHOWN, *FIELDS)}
     # What the document leaves out is as it is by itself, and not as an earlier draft has it.
     fields = {"name": slug or "-", "description": ""} | content.empty_content() | fields
-    provider, problem = _provider(fields.pop("provider"))
-    wanted, found = content.taken(fields)
+    named = fields.pop("provider")
+    wanted, found = content.taken(fields, slug)
     faults |= found
+    unasked = AgentVersion(team=wanted.get("team") or {}).unasked
+    provider, problem = (None, "") if named is None and unasked else _provider(named)
     if problem:
         faults["provider"] = [problem]
-    whole = content.faults_of(wanted | {"provider": str(provider.pk) if provider else None})
+    whole = content.faults_of(wanted | {"provider": str(provider.pk) if provider else None}, slug=slug)
     faults |= {name: told for name, told in whole.items() if name not in faults}
     drafts.refuse(faults, "The document cannot be imported.")
-    assert provider is not None
-    return slug, fields | {"provider": provider.name}
+    return slug, fields | {"provider": provider.name if provider else None}
 
 
 def _provider(said: Any) -> tuple[ProviderAccount | None, str]:

@@ -178,7 +178,7 @@ def _running(subject: uuid.UUID) -> int:
 
 
 def _runs(tenant: uuid.UUID) -> list[Standing]:
-    """Limits of people and keys on runs at once."""
+    """Limits of people, keys and agents on runs at once."""
     rows = Limit.objects.filter(tenant_id=tenant, metric="concurrent_runs").exclude(level="tenant")
     return [
         Standing(one.level, one.subject_id, "concurrent_runs", "", "", one.amount, Decimal(_running(one.subject_id)))

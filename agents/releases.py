@@ -54,8 +54,8 @@ def agent_publish(*, actor: Actor, slug: str, note: str = "", seen: Seen | None 
             "number as `base`.",
             details={"revision": draft.revision, "current": number},
         )
-    drafts.refuse(content.faults_of(draft.content), "The draft cannot be published yet.")
-    said = draft.content
+    drafts.refuse(content.faults_of(draft.content, slug=slug), "The draft cannot be published yet.")
+    said = content.settled(draft.content)
     agent.name, agent.description = said["name"], said["description"]
     fresh = agent.current is None or any(content.content_of(agent.current)[one] != said[one] for one in content.FIELDS)
     if fresh:
@@ -87,7 +87,7 @@ def agent_roll_back(*, actor: Actor, slug: str, number: int, note: str = "") -> 
     said = content.content_of(old)
     if agent.current is not None and content.content_of(agent.current) == said:
         return agent, False
-    faults = content.faults_of(said | {"name": agent.name, "description": agent.description})
+    faults = content.faults_of(said | {"name": agent.name, "description": agent.description}, slug=slug)
     drafts.refuse(faults, f"Version {number} cannot be used any more.")
     before = agent.current.number if agent.current else None
     agent.current = _new_version(agent, content.attributes_of(said), actor, note, restores=number)
@@ -182,7 +182,7 @@ def _new_version(
     version = AgentVersion(
         agent=agent, number=last + 1, created_by=actor.label, note=note, restores=restores, **attributes
     )
-    version.full_clean()
+    version.full_clean(exclude=version.unasked)
     version.save(force_insert=True)
     return version
 

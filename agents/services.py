@@ -9,35 +9,32 @@ from django.db import transaction
 from django.db.models import Max
 
 from accounts import audit
-from agents import access, fallbacks
-from agents.charges import charged_info
+from agents import access, content, fallbacks
 from agents.models import Agent, AgentVersion, slug_validator
 from agents.output import checked_schema
 from agents.parameters import parameter_problems
+from agents.teams import checked_team, pinned
 from agents.tools.choice import checked_limits, checked_tools
-from llm.features import TOOLS
 from llm.models import ProviderAccount
 from tenants import limits
 
 
 def agent_set(
-    *, slug: str, provider: ProviderAccount, model: str, actor: str, fields: dict[str, Any] | None = None
+    *, slug: str, provider: ProviderAccount | None, model: str, actor: str, fields: dict[str, Any] | None = None
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters, tools, limits, memory, output_schema; what is left out stays as
-    it is. Returns "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one
-    more than the plan has.
+    fields: name, description, instructions, parameters, tools, limits, memory, output_schema, team; what is left out
+    stays as it is. provider None: of a team without a supervisor. Returns "created", "updated" or "unchanged". Raises
+    ValidationError, or plan_limit_reached for one more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
     if fallbacks.NAME in (wanted.get("parameters") or {}):
         kept = fallbacks.fallbacks_checked(wanted["parameters"][fallbacks.NAME])
         wanted = wanted | {"parameters": wanted["parameters"] | {fallbacks.NAME: kept}}
-    tools, run_limits = checked_tools(wanted.get("tools")), checked_limits(wanted.get("limits"))
-    schema = checked_schema(wanted.get("output_schema"))
     slug_validator(slug)
-    if not provider.allows(model):
+    if provider is not None and not provider.allows(model):
         raise ValidationError({"model": f"The provider {provider.name!r} does not allow the model {model!r}."})
     with transaction.atomic():
         agent = Agent.objects.select_related("current").select_for_update(of=("self",)).filter(slug=slug).first()
@@ -52,34 +49,47 @@ def agent_set(
         agent.name, agent.description = shown
         agent.archived_at = None
         agent.kind = ""  # an agent of the tenant's own takes a built-in one's place
-        content = {
-            "provider_id": provider.id,
-            "model": model,
-            "instructions": wanted.get("instructions", current.instructions if current else "") or "",
-            "parameters": wanted.get("parameters", current.parameters if current else {}) or {},
-            "tools": tools if "tools" in wanted else current.tools if current else [],
-            "limits": run_limits if "limits" in wanted else current.limits if current else {},
-            "output_schema": schema if "output_schema" in wanted else current.output_schema if current else {},
-            "memory": wanted.get("memory", current.memory if current else False),
-        }
-        if (content["tools"] or content["memory"]) and TOOLS not in charged_info(provider, model).features:
-            field = "tools" if content["tools"] else "memory"
-            raise ValidationError({field: f"The model {model} is not known to use tools."})
-        same = current is not None and all(getattr(current, key) == value for key, value in content.items())
+        said = _said(current, wanted, provider, model, slug)
+        same = current is not None and all(getattr(current, key) == value for key, value in said.items())
         if same and not renamed:
             return "unchanged"
         agent.full_clean(exclude=["current"])
         agent.save()
         if not same:
             last = agent.versions.aggregate(last=Max("number"))["last"] or 0
-            version = AgentVersion(agent=agent, number=last + 1, created_by=actor, **content)
-            version.full_clean()
+            version = AgentVersion(agent=agent, number=last + 1, created_by=actor, **said)
+            version.full_clean(exclude=version.unasked)
             version.save(force_insert=True)
             agent.current = version
             agent.save(update_fields=["current"])
         audit.record("agent.created" if created else "agent.updated", actor=actor, target=slug)
     access.forget_all()
     return "created" if created else "updated"
+
+
+def _said(
+    current: AgentVersion | None, wanted: dict[str, Any], provider: ProviderAccount | None, model: str, slug: str
+) -> dict[str, Any]:
+    """What the next version says, as AgentVersion takes it. Raises ValidationError."""
+    said = content.content_of(current) if current else content.empty_content()
+    said |= {"provider": str(provider.id) if provider else None, "model": model}
+    said |= {name: wanted[name] or type(said[name])() for name in ("instructions", "parameters") if name in wanted}
+    if "tools" in wanted:
+        said["tools"] = checked_tools(wanted["tools"])
+    if "limits" in wanted:
+        said["limits"] = checked_limits(wanted["limits"])
+    if "output_schema" in wanted:
+        said["output_schema"] = checked_schema(wanted["output_schema"])
+    if "memory" in wanted:
+        said["memory"] = wanted["memory"]
+    if "team" in wanted:
+        said["team"] = pinned(checked_team(wanted["team"], slug))
+    faults = content.team_faults(said, slug)
+    if provider is not None:  # one that is switched off may be declared
+        faults |= {name: told for name, told in content.model_faults(said).items() if name != "provider"}
+    if faults:
+        raise ValidationError(faults)
+    return content.attributes_of(said)
 
 
 def _check_parameters(parameters: Any) -> None:

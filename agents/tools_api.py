@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
-from django.db import transaction
-from django.db.models import Q, Sum
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import audit
 from accounts.actors import Actor
 from accounts.policies import ADMIN_SETTINGS, AGENTS_MANAGE, CHAT_READ, USAGE_READ
-from agents import access
-from agents.models import Tool, ToolSetting, ToolUse
-from agents.tools.arguments import problem_with
-from agents.tools.http import request as call_http
-from agents.tools.http_services import FIELDS, tool_delete, tool_save
-from agents.tools.memory import MEMORY_TOOLS
-from agents.tools.registry import BUILTIN, http_tool, tools_named
-from agents.tools.spec import ToolResult
-from agents.tools.toolbox import MOST_RESULT_CHARS
-from core import clock
+from agents.models import Tool, ToolSetting
+from agents.tools.http_services import FIELDS, own_tool, tool_delete, tool_save
+from agents.tools.registry import tools_named
+from agents.tools.settings import setting_view, tool_configure, tool_lines, uses_of_month
+from agents.tools.trial import tool_try
 from core.errors import PaasError
 
 
@@ -47,33 +37,17 @@ class ToolList(APIView):
 
     def get(self, request: Request) -> Response:
         _actor(request, CHAT_READ)
-        off = set(ToolSetting.objects.filter(enabled=False).values_list("name", flat=True))
-        shown = [
+        listed = [
             {
-                "name": spec.name,
-                "description": spec.description,
-                "parameters": spec.parameters,
-                "effect": spec.effect,
-                "tainted": spec.tainted,
-                "enabled": spec.name not in off,
+                "name": line.spec.name,
+                "description": line.spec.description,
+                "parameters": line.spec.parameters,
+                "effect": line.spec.effect,
+                "tainted": line.spec.tainted,
+                "enabled": line.enabled,
+                "id": str(line.own.pk) if line.own else None,
             }
-            for spec in tools_named().values()
-        ]
-        own = {str(one.pk): one for one in Tool.objects.all()}
-        ids = {one.name: key for key, one in own.items()}
-        listed = [one | {"id": ids.get(str(one["name"]))} for one in shown]
-        resting = [http_tool(one).spec() for one in own.values() if not one.enabled]
-        listed += [
-            {
-                "name": spec.name,
-                "description": spec.description,
-                "parameters": spec.parameters,
-                "effect": spec.effect,
-                "tainted": True,
-                "enabled": False,
-                "id": ids[spec.name],
-            }
-            for spec in resting
+            for line in tool_lines()
         ]
         return Response({"tools": listed, "count": len(listed)})
 
@@ -87,16 +61,15 @@ class ToolDetail(APIView):
 
     def get(self, request: Request, tool_id: uuid.UUID) -> Response:
         _actor(request, AGENTS_MANAGE)
-        return Response({"tool": _own_view(_own(tool_id))})
+        return Response({"tool": _own_view(own_tool(tool_id))})
 
     def patch(self, request: Request, tool_id: uuid.UUID) -> Response:
         actor = _actor(request, AGENTS_MANAGE)
-        return Response({"tool": _own_view(_saved(_own(tool_id), actor, request.data))})
+        return Response({"tool": _own_view(_saved(own_tool(tool_id), actor, request.data))})
 
     def delete(self, request: Request, tool_id: uuid.UUID) -> Response:
         actor = _actor(request, AGENTS_MANAGE)
-        tool_delete(_own(tool_id), actor=actor.label)
-        access.forget_all()
+        tool_delete(own_tool(tool_id), actor=actor.label)
         return Response(status=204)
 
 
@@ -107,20 +80,10 @@ class ToolTry(APIView):
 
     def post(self, request: Request, tool_id: uuid.UUID) -> Response:
         actor = _actor(request, AGENTS_MANAGE)
-        tool = http_tool(_own(tool_id))
+        tool = own_tool(tool_id)
         arguments: Any = request.data.get("arguments", {}) if isinstance(request.data, dict) else None
-        problem = problem_with(arguments, tool.spec().parameters)
-        if problem:
-            raise PaasError("validation_failed", details={"fields": {"arguments": [problem]}})
-        with transaction.atomic():
-            audit.record("tool.tried", actor=actor.label, target=tool.name)
-        begun = time.perf_counter()
-        try:
-            said = async_to_sync(call_http)(tool, arguments)
-        except PaasError as error:
-            said = ToolResult(error.message, is_error=True)
-        spent = round((time.perf_counter() - begun) * 1000)
-        return Response({"ok": not said.is_error, "result": said.text[:MOST_RESULT_CHARS], "duration_ms": spent})
+        done = tool_try(tool, actor=actor.label, arguments=arguments)
+        return Response({"ok": done.ok, "result": done.result, "duration_ms": done.milliseconds})
 
 
 class ToolUsage(APIView):
@@ -128,23 +91,15 @@ class ToolUsage(APIView):
 
     def get(self, request: Request) -> Response:
         _actor(request, USAGE_READ)
-        today = clock.now().date()
-        sums = (
-            ToolUse.objects.filter(day__gte=today.replace(day=1), calls__gt=0)
-            .values("name")
-            .annotate(
-                month=Sum("calls"), today=Sum("calls", filter=Q(day=today)), bad=Sum("failed"), spent=Sum("duration_ms")
-            )
-        )
         shown = [
             {
-                "name": one["name"],
-                "calls_today": one["today"] or 0,
-                "calls_this_month": one["month"],
-                "failed_this_month": one["bad"],
-                "duration_ms_this_month": one["spent"],
+                "name": one.name,
+                "calls_today": one.today,
+                "calls_this_month": one.calls,
+                "failed_this_month": one.failed,
+                "duration_ms_this_month": one.milliseconds,
             }
-            for one in sums.order_by("name")
+            for one in uses_of_month()
         ]
         return Response({"usage": shown})
 
@@ -160,7 +115,7 @@ class ToolConfig(APIView):
         _actor(request, ADMIN_SETTINGS)
         known = {one.name: one for one in ToolSetting.objects.all()}
         names = [*tools_named(), *(name for name in known if name not in tools_named())]
-        return Response({"config": [_view(known.get(name) or ToolSetting(name=name)) for name in names]})
+        return Response({"config": [setting_view(known.get(name) or ToolSetting(name=name)) for name in names]})
 
     def put(self, request: Request) -> Response:
         actor = _actor(request, ADMIN_SETTINGS)
@@ -168,35 +123,11 @@ class ToolConfig(APIView):
         serializer.is_valid(raise_exception=True)
         asked = dict(serializer.validated_data)
         name = asked.pop("name")
-        if asked.get("api_key") and not (asked["api_key"].isascii() and asked["api_key"].isprintable()):
-            raise PaasError("validation_failed", details={"fields": {"api_key": ["No key has such a character."]}})
-        if name not in tools_named([name]):
-            raise PaasError(
-                "validation_failed", details={"fields": {"name": ["There is no such tool in this workspace."]}}
-            )
-        with transaction.atomic():
-            found, _ = ToolSetting.objects.update_or_create(name=name, defaults=asked)
-            audit.record("tool.configured", actor=actor.label, target=name, **_view(found))
-        access.forget_all()
-        return Response({"config": _view(found)})
-
-
-def _view(one: ToolSetting) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "enabled": one.enabled,
-        "calls_per_day": one.calls_per_day,
-        "calls_per_month": one.calls_per_month,
-        "approval": one.approval,
-        "has_api_key": bool(one.api_key),
-    }
-
-
-def _own(tool_id: uuid.UUID) -> Tool:
-    found = Tool.objects.filter(pk=tool_id).first()
-    if found is None:
-        raise PaasError("not_found")
-    return found
+        try:
+            found = tool_configure(actor=actor.label, name=name, fields=asked)
+        except ValidationError as error:
+            raise PaasError("validation_failed", details={"fields": error.message_dict}) from None
+        return Response({"config": setting_view(found)})
 
 
 def _own_view(one: Tool) -> dict[str, Any]:
@@ -208,14 +139,10 @@ def _saved(tool: Tool, actor: Actor, given: Any) -> Tool:
     if not isinstance(given, dict) or (unknown := sorted(set(given) - set(FIELDS))):
         names = unknown if isinstance(given, dict) else ["body"]
         raise PaasError("validation_failed", details={"fields": {name: ["Not a field of a tool."] for name in names}})
-    if given.get("name") in {*BUILTIN, *(one.spec.name for one in MEMORY_TOOLS)}:
-        raise PaasError("already_exists", details={"param": "name"})
     try:
-        saved = tool_save(tool, actor=actor.label, fields=dict(given))
+        return tool_save(tool, actor=actor.label, fields=dict(given))
     except ValidationError as error:
         raise PaasError("validation_failed", details={"fields": error.message_dict}) from None
-    access.forget_all()
-    return saved
 
 
 def _actor(request: Request, action: str) -> Actor:

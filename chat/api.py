@@ -100,7 +100,7 @@ def _messages(actor: Actor, found: Conversation, *, every: bool = False) -> dict
     for one, view in zip(messages, views, strict=True):
         view["feedback"] = {"rating": said[one.id].rating, "comment": said[one.id].comment} if one.id in said else None
     return {
-        "conversation": selectors.conversation_view(found) | {"active_run_id": str(running.id) if running else None},
+        "conversation": selectors.conversation_view(found) | selectors.active_view(running),
         "path": [str(one) for one in tree.path],
         "messages": views,
         "active_run": selectors.run_view(running) if running else None,

@@ -6,6 +6,8 @@ arguments that were looked at.
 
 from __future__ import annotations
 
+import json
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +26,7 @@ from accounts.policies import APPROVALS_DECIDE, CHAT_READ, CHAT_WRITE
 from agents.runtime.events import Event, approval_decided
 from chat import host, tasks
 from chat.log import encode_events
-from chat.models import Approval, Run, RunSegment
+from chat.models import Approval, RunSegment
 from core import clock
 from core.errors import PaasError
 from tenants import scope
@@ -34,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 DECISIONS = {"approve": Approval.Status.APPROVED, "deny": Approval.Status.DENIED}
 MOST_NOTE = 1000
+# Unicode's categories of controls, marks without a shape, separators of lines, and what is no character.
+HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,19 @@ def may_decide(actor: Actor, approval: Approval) -> bool:
     return actor.user_id == approval.user_id or APPROVALS_DECIDE in actor.actions
 
 
+def shown_arguments(arguments: str) -> str:
+    """The arguments for a person to look at: JSON to the letter, with numbers as they are sent. Whatever cannot be
+    seen, or turns the order of what can, is an escape."""
+    text = json.dumps(json.loads(arguments), ensure_ascii=False, indent=2)
+    return "".join(_visible(one) for one in text)
+
+
+def _visible(char: str) -> str:
+    if char == "\n" or unicodedata.category(char) not in HIDDEN:
+        return char
+    return json.dumps(char)[1:-1]
+
+
 def approval_view(actor: Actor, approval: Approval) -> dict[str, Any]:
     """An approval as the API shows it."""
     run = approval.run
@@ -127,6 +144,7 @@ def approval_view(actor: Actor, approval: Approval) -> dict[str, Any]:
         "name": approval.name,
         "effect": approval.effect,
         "arguments": orjson.loads(approval.arguments),
+        "arguments_text": shown_arguments(approval.arguments),
         "arguments_hash": approval.arguments_hash,
         "reason": approval.reason,
         "status": approval.status,
@@ -201,9 +219,7 @@ def _written(actor: Actor, verdict: Verdict, approval: Approval, held: Reservati
     RunSegment.objects.create(run_id=approval.run_id, first_seq=number, last_seq=number, events=encode_events([event]))
     goes_on = not Approval.objects.filter(run_id=approval.run_id, status=Approval.Status.PENDING).exists()
     if goes_on:
-        # It takes its place among the running ones again, or waits for one.
-        Run.objects.filter(id=approval.run_id).update(status=Run.Status.QUEUED, last_seq=number)
-        held.host, held.lease_until = tasks.WORKER, clock.now() + timedelta(seconds=tasks.BACKGROUND_LEASE_SECONDS)
+        held.host, held.lease_until = tasks.RESUME, clock.now() + timedelta(seconds=tasks.BACKGROUND_LEASE_SECONDS)
         held.save(update_fields=["host", "lease_until"])
     audit.record(
         f"approval.{approval.status}",

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from agents.runtime.spec import AgentSpec
 from core.errors import PaasError
 from llm import features
 from llm.catalog import ModelInfo
@@ -33,6 +34,17 @@ def checked_tools(value: Any) -> tuple[dict[str, Any], ...]:
     if len(set(names)) != len(names):
         raise invalid("tools", "Two tools have the same name.")
     return found
+
+
+def check_agent(spec: AgentSpec, tools: tuple[dict[str, Any], ...], parameters: dict[str, Any]) -> None:
+    """Raises unsupported_parameter where nobody in a team could call the caller's tools, which members are not given,
+    or keep to the form of the answer."""
+    if tools and not spec.asks:
+        raise unsupported(
+            "tools", "This agent is a team without a supervisor, and only a supervisor can use your tools."
+        )
+    if spec.joins and (parameters.get("response_format") or {}).get("type") not in (None, "text"):
+        raise unsupported("response_format", "This agent joins what its members say, and that has no form.")
 
 
 def _tool(tool: Any, where: str) -> dict[str, Any]:

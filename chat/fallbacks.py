@@ -32,12 +32,17 @@ CHANGE_SQL = (
 
 
 def usable(actor: Actor, spec: AgentSpec, request: TurnRequest) -> tuple[Choice, ...]:
-    """The fallbacks that this caller may be answered by, and that can do what is asked."""
-    return tuple(one for one in spec.fallbacks if actor.may_use(spec.slug, one.model) and _can(one, spec, request))
+    """The fallbacks, of a team also its members', that this caller may be answered by and that can do what is asked."""
+    return tuple(
+        one
+        for agent in spec.askable
+        for one in agent.fallbacks
+        if actor.may_use(spec.slug, one.model) and _can(one, agent, request)
+    )
 
 
 def _can(choice: Choice, spec: AgentSpec, request: TurnRequest) -> bool:
-    if (spec.tools or spec.memory) and TOOLS not in choice.info.features:
+    if (spec.tools or spec.memory or spec.team) and TOOLS not in choice.info.features:
         return False
     try:
         client_tools.check_model(choice.info, request.messages, request.tools, request.parameters)
@@ -48,8 +53,8 @@ def _can(choice: Choice, spec: AgentSpec, request: TurnRequest) -> bool:
 
 def check_vendors(spec: AgentSpec, stand_ins: tuple[Choice, ...]) -> None:
     """Raises provider_unavailable, and when to come back, where each of the models is being left alone by this process:
-    before anything is held or written, for nothing could answer."""
-    if spec.answer is None:
+    before anything is held or written, for nothing could answer. A team's members are looked at when they are asked."""
+    if spec.answer is None and spec.asks:
         asked = ((spec.provider, spec.model), *((one.provider, one.model) for one in stand_ins))
         if wait := min(breaker_for(provider, model).wait for provider, model in asked):
             raise PaasError("provider_unavailable", retry_after=wait)
@@ -60,15 +65,19 @@ def client_of_run(run: LiveRun) -> ChatClient:
     spec = run.spec
     if spec.answer is not None:
         return client_of(spec, run.turn)
-    own = Choice(spec.provider, spec.provider_name, spec.model, spec.info)
-    choices = [own, *(one for one in spec.fallbacks if one.key in run.turn.fallbacks)]
+    choices = [spec.choice, *(one for one in spec.fallbacks if one.key in run.turn.fallbacks)]
 
     async def change(choice: Choice, error: PaasError) -> None:
         params = [choice.provider_name, choice.model, run.log.run_id, run.log.fence]
         if await aio.database().fetch_one(run.log.tenant, CHANGE_SQL, params) is None:
             raise PaasError("run_interrupted")
         run.spec = spec.answered_by(choice)
-        run.log.append([model_changed(choice.model, error.code)])
-        log.info("another model answers", run=str(run.log.run_id), model=choice.model, error=error.code)
+        changed(run, choice, error)
 
     return Chain(choices, change)
+
+
+def changed(run: LiveRun, choice: Choice, error: PaasError, path: str = "") -> None:
+    """Tell that another model is asked; path: for which member of a team."""
+    run.log.append([model_changed(choice.model, error.code, path)])
+    log.info("another model answers", run=str(run.log.run_id), model=choice.model, error=error.code)

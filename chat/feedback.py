@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 
 from accounts.actors import Actor
-from accounts.policies import CHAT_WRITE
+from accounts.policies import AGENTS_MANAGE, CHAT_WRITE
 from agents.editing import agent_named
 from chat import selectors
 from chat.models import Conversation, Feedback, Message
@@ -74,7 +74,8 @@ def feedback_page(
         found = found.filter(rating=rating)
     if before is not None:
         found = found.filter(id__lt=before)
-    page: list[Feedback] = list(found.annotate(number=F("version__number")).order_by("-id")[: limit + 1])
+    found = found.select_related("message__conversation").annotate(number=F("version__number"))
+    page: list[Feedback] = list(found.order_by("-id")[: limit + 1])
     return page[:limit], page[limit - 1].id if len(page) > limit else None
 
 
@@ -87,6 +88,19 @@ def feedback_counts(actor: Actor, slug: str) -> list[dict[str, Any]]:
         comments=Count("id", filter=~Q(comment="")),
     ).order_by("-number")
     return [{"version": row["number"], **{name: row[name] for name in ("up", "down", "comments")}} for row in rows]
+
+
+def feedback_sums(actor: Actor) -> dict[uuid.UUID, tuple[int, int]]:
+    """(thumbs up, thumbs down) of each agent that has some, by its id. Raises permission_denied."""
+    actor.require(AGENTS_MANAGE)
+    rows = Feedback.objects.filter(message__conversation__deleted_at=None).values("version__agent_id")
+    sums = rows.annotate(up=Count("id", filter=Q(rating="up")), down=Count("id", filter=Q(rating="down")))
+    return {row["version__agent_id"]: (row["up"], row["down"]) for row in sums}
+
+
+def may_read(actor: Actor, found: Feedback) -> bool:
+    """Whether the answer stands in a conversation of the actor's own."""
+    return found.message.conversation.user_id == actor.user_id and actor.user_id is not None
 
 
 def _of_agent(actor: Actor, slug: str) -> QuerySet[Feedback]:

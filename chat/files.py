@@ -153,7 +153,7 @@ async def named_in(actor: Actor, spec: AgentSpec, request: TurnRequest) -> TurnR
     """
     if not request.files or request.conversation_id is None:
         return request
-    if not any(tool.spec.name == TOOL for tool in spec.tools):
+    if not any(tool.spec.name == TOOL for agent in spec.askable for tool in agent.tools):
         sentence = f"This agent cannot read files: it does not have the tool {TOOL}."
         raise PaasError("unsupported_parameter", sentence, details={"param": "files"})
     named = await scope.run_in_tenant(actor.tenant, _named, actor, request.conversation_id, request.files)

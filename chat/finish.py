@@ -69,7 +69,8 @@ class Outcome:
             "cost",
             "currency",
         )
-        return {name: self.usage[name] for name in names}
+        shown = {name: self.usage[name] for name in names}
+        return shown | ({"costs": self.usage["costs"]} if "costs" in self.usage else {})
 
     def events(self) -> list[Event]:
         """The run's last two events."""
@@ -154,13 +155,15 @@ def usage_of(
 def usage_of_call(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
     """As `usage_of`, of one call of a model that has ended. What was said of it once stays."""
     if call.booked is None:
-        call.booked = _used(call, info)
+        call.booked = used_by(call, info)
         if call.step is not None:
             call.step.usage = call.booked
     return call.booked
 
 
-def _used(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
+def used_by(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
+    """What one call of a model has used so far, at the prices of the model that it names, else at those of `info`."""
+    info = call.choice.info if call.choice else info
     counts = call.report
     if counts is None or any(not 0 <= count <= MOST_TOKENS for count in counts):
         counts = UsageReport(call.input_estimate if call.deltas else 0, call.deltas, 0, 0)
@@ -182,21 +185,35 @@ def _used(call: ModelCall, info: ModelInfo) -> dict[str, Any]:
         "reasoning_price": _text(info.reasoning_price),
         "currency": info.currency,
         "cost": _text(cost),
-    } | ({"tool_calls": call.tool_calls} if call.tool_calls else {})
+    } | _named(call)
+
+
+def _named(call: ModelCall) -> dict[str, Any]:
+    """Who was asked, and by which member of a team."""
+    choice = call.choice
+    asked = {"provider": choice.provider_name, "model": choice.model, "path": call.path} if choice else {}
+    return asked | ({"tool_calls": call.tool_calls} if call.tool_calls else {})
 
 
 def _summed(calls: list[dict[str, Any]], info: ModelInfo) -> dict[str, Any]:
-    """The sums over a run's calls, with the calls. Unpriced, if one of them is."""
-    costs = [call["cost"] for call in calls]
+    """The sums over a run's calls, with the calls. Unpriced, if one of them is. Those of a team may be in several
+    currencies: then `costs` has their sums, and there is no one cost."""
     names = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
     sums = {name: sum(call[name] for call in calls) for name in names}
-    cost = None if None in costs else sum((Decimal(cost) for cost in costs), Decimal(0))
+    currencies = list(dict.fromkeys(call["currency"] for call in calls if call["input_tokens"] + call["output_tokens"]))
+    costs = {one: _sum([call["cost"] for call in calls if call["currency"] == one]) for one in currencies}
+    several = {"costs": costs} if len(costs) > 1 else {}
     return sums | {
         "counted": any(call["counted"] for call in calls),
-        "currency": info.currency,
-        "cost": _text(cost),
+        "currency": info.currency if several or not currencies else currencies[0],
+        "cost": None if several else _sum([call["cost"] for call in calls]),
         "calls": calls,
-    }
+    } | several  # fmt: skip
+
+
+def _sum(costs: list[str | None]) -> str | None:
+    known = [Decimal(cost) for cost in costs if cost is not None]
+    return _text(sum(known, Decimal(0))) if len(known) == len(costs) else None
 
 
 def cost_of(info: ModelInfo, tokens_in: int, tokens_out: int, cached: int, reasoning: int = 0) -> Decimal | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from agents.output import format_of, is_strict, prompt_of
+from agents.output import asked_for
 from agents.runtime.spec import AgentSpec, Choice
 from chat import client_tools
-from llm.features import JSON, JSON_SCHEMA
 
 if TYPE_CHECKING:
     from chat.turns import TurnRequest
@@ -47,17 +46,10 @@ def form_of(spec: AgentSpec, request: TurnRequest, stand_ins: tuple[Choice, ...]
     schema = spec.output_schema
     if not schema:
         return AnswerForm()
-    infos = (spec.info, *(one.info for one in stand_ins))
-    held_to_it = is_strict(schema) and all(JSON_SCHEMA in info.features for info in infos)
-    parameters: dict[str, Any] = {}
-    if JSON_SCHEMA in spec.info.features:
-        parameters = {"response_format": format_of(schema)}
-    elif JSON in spec.info.features:
-        parameters = {"response_format": {"type": "json_object"}}
-    prompt = "" if held_to_it else prompt_of(schema)
+    prompt, parameters = asked_for(schema, (spec.taken, *(one.info for one in stand_ins)))
     if request.continues is not None:
         return AnswerForm(prompt=prompt)
     # What is said between two calls of tools is taken back, so that a run with tools cannot show it either.
-    shown = stream and held_to_it and not spec.tools and not spec.memory
+    shown = stream and not prompt and not (spec.tools or spec.memory or spec.team)
     mode = "live" if request.door not in FINAL else "once" if shown else "held"
     return AnswerForm(schema, mode, prompt, parameters)

@@ -13,7 +13,7 @@ import socket
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ from accounts.actors import Actor
 from agents.runtime import engine
 from agents.runtime.events import run_queued, run_started
 from agents.runtime.spec import AgentSpec, Transcript, Turn
+from agents.runtime.team import run_team
 from agents.runtime.trace import Trace
 from agents.tools.gate import AwaitsApproval, Decision, Gate
 from chat import finish, measures, parking, steps, tasks
@@ -37,6 +38,7 @@ from chat.log import LogWriter, RunLog, encode_events
 from chat.places import Places
 from chat.queue import WAIT_SECONDS, RunQueue
 from chat.relay import Relay
+from chat.teams import TeamBacking
 from core import cancelling
 from core.errors import PaasError, from_exception
 from llm import wire
@@ -269,16 +271,19 @@ class Host:
         """The model call; returns the error that ended it, or None. A stop is an error with its code."""
         if run.stop_code:
             return None if run.stop_code in ("cancelled", "moved") else PaasError(run.stop_code)
-        client = client_of_run(run)
-        tools = steps.toolbox_of(run)
-        if tools is not None:
+        spec, turn, transcript, emit = run.spec, run.turn, run.transcript, run.log.append
+        tools = steps.toolbox_of(run) if spec.team is None else None
+        if tools is not None or spec.team is not None:
             run.trace = run.trace or Trace()
             run.trace.start()
-            if run.transcript.steps is None:
-                run.transcript.follow(run.trace.at(""))
-        run.work = asyncio.create_task(
-            engine.run(client, run.spec.model, run.turn, run.transcript, run.log.append, tools)
-        )
+        work: Coroutine[Any, Any, None]
+        if spec.team is not None and run.trace is not None:
+            work = run_team(spec, turn, transcript, emit, TeamBacking(run, run.trace))
+        else:
+            if run.trace is not None and transcript.steps is None:
+                transcript.follow(run.trace.at(""), last_only=bool(turn.output_schema))
+            work = engine.run(client_of_run(run), spec.model, turn, transcript, emit, tools)
+        run.work = asyncio.create_task(work)
         try:
             await run.work
         except asyncio.CancelledError:

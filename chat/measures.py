@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agents.runtime import spans
@@ -26,24 +27,28 @@ TOKENS = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A run that has ended. provider: the kind of the account that answered, "" for a built-in agent's."""
+    """A run that has ended. provider: the kind of the account that answered, "" for a built-in agent's. kinds: of all
+    accounts that a team asks, by their names."""
 
     tenant_id: uuid.UUID
     door: str
     provider: str
     model: str
     outcome: Outcome
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def count(ended: Ended) -> None:
     """Count an end, wherever the run had begun."""
     metrics.RUNS.labels(ended.door, ended.outcome.status).inc()
     metrics.TENANT_RUNS.labels(metrics.tenant_label(ended.tenant_id)).inc()
-    count_usage(ended.tenant_id, ended.provider, ended.model, ended.outcome.usage)
+    for call in ended.outcome.usage.get("calls") or [ended.outcome.usage]:
+        kind = ended.kinds.get(call.get("provider", ""), ended.provider)
+        count_usage(ended.tenant_id, kind, call.get("model") or ended.model, call)
 
 
 def count_usage(tenant_id: uuid.UUID, provider: str, model: str, usage: dict[str, Any]) -> None:
-    """Count tokens and cost. usage: as public.usage_settle takes it."""
+    """Count tokens and cost of a call. usage: as public.usage_settle takes it."""
     if not usage:
         return
     tenant = metrics.tenant_label(tenant_id)
@@ -84,7 +89,8 @@ def ended_here(run: LiveRun, outcome: Outcome, span: Span) -> None:
     """A run that executed here has ended."""
     spec, usage = run.spec, outcome.usage
     kind = spec.provider.kind if spec.answer is None else ""
-    count(Ended(run.log.tenant.id, run.door, kind, spec.model, outcome))
+    kinds = {one.provider_name: one.provider.kind for one in spec.askable}
+    count(Ended(run.log.tenant.id, run.door, kind, spec.model, outcome, kinds))
     first = run.log.spoken_at
     if first is not None and not run.resumed:
         metrics.FIRST_TOKEN.labels(run.door).observe(max(0.0, first - run.asked_at))

@@ -124,15 +124,26 @@ class RunTask(models.Model):
         return f"task of {self.run_id}"
 
 
+def _count_of_steps(kind: str) -> models.GeneratedField:
+    """How many steps of this kind a trace has: counted in its text, because JSON may hold what jsonb cannot (NUL)."""
+    step = models.Value(f'"index":\\d+,"kind":"{kind}"')
+    counted = models.Func(models.F("document"), step, function="regexp_count", output_field=models.IntegerField())
+    return models.GeneratedField(expression=counted, output_field=models.IntegerField(), db_persist=True)
+
+
 class RunTrace(models.Model):
     """The steps of a run that called tools, as far as it has come: agents.runtime.trace.Trace.document as JSON text.
 
-    tainted: something that it read came from outside, so what it says is not to be trusted with acting.
+    tainted: something that it read came from outside, so what it says is not to be trusted with acting. tools, members:
+    how many of its steps are calls of tools, and members of a team; for people, as an argument that looks like a step
+    counts as one.
     """
 
     run = models.OneToOneField(Run, on_delete=models.CASCADE, primary_key=True, related_name="trace")
     tainted = models.BooleanField(default=False)
     document = models.TextField()
+    tools = _count_of_steps("tool")
+    members = _count_of_steps("agent")
 
     def __str__(self) -> str:
         return f"trace of {self.run_id}"

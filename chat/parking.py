@@ -30,7 +30,7 @@ from agents.tools.gate import Decision, Request
 from chat import tasks
 from chat.finish import RETRY_SECONDS
 from chat.log import LogWriter, encode_events
-from chat.models import Approval
+from chat.models import Approval, Run
 from chat.steps import calls_of
 from core import clock
 from core.errors import PaasError
@@ -132,9 +132,11 @@ def resume(run: LiveRun, journal: dict[str, Any]) -> None:
     Whoever has begun to answer stays the run's model: no other one stands in for it any more.
     """
     held = Reservation.objects.get(run_id=run.log.run_id)
-    run.resumed, run.earlier = True, held.calls
+    # It takes its place among the running ones again, or waits for one.
+    Run.objects.filter(id=run.log.run_id, status=Run.Status.WAITING).update(status=Run.Status.QUEUED)
+    run.queued, run.resumed, run.earlier = True, True, held.calls
     run.trace = Trace.from_journal(journal)
-    run.transcript.follow(run.trace.at(""))
+    run.transcript.follow(run.trace.at(""), last_only=bool(run.turn.output_schema))
     for one in Approval.objects.filter(run_id=run.log.run_id).exclude(status=Approval.Status.PENDING):
         by = str(one.decided_by or "")
         run.decisions[str(one.id)] = Decision(one.status, one.arguments_hash, by, one.note)  # type: ignore[arg-type]

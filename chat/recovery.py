@@ -33,7 +33,7 @@ from agents.runtime.events import (
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import embeddings, finish, measures, parking, selectors, tasks
+from chat import embeddings, finish, measures, parking, selectors, tasks, teams
 from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.lock import lock_key
@@ -55,7 +55,7 @@ log = structlog.get_logger(__name__)
 # A run that no process holds.
 CLAIM_ONE_SQL = (
     "UPDATE public.usage_reservation SET host = %s, fence = fence + 1, lease_until = now() + %s * interval '1 second' "
-    "WHERE run_id = %s AND state = 'held' AND host IN ('worker', 'approval') RETURNING fence, input_estimate"
+    "WHERE run_id = %s AND state = 'held' AND host IN ('worker', 'approval', 'resume') RETURNING fence, input_estimate"
 )
 TAKE_SQL = "SELECT * FROM public.usage_take_expired(%s, %s * interval '1 second', %s)"
 MOST_AT_ONCE = 50
@@ -118,9 +118,13 @@ async def end(
     if run.status == Run.Status.WAITING:
         error = error or PaasError("approval_expired")
     live.stored = min(live.stored, len(live.events))
+    live.events += teams.ends_of_lost(live.events)
     live.relayed = live.released = min(known, len(live.events))
     outcome = _outcome(run, continued, live.events, stopped, error or PaasError("run_interrupted"))
-    used = finish.usage_of(_since(live.events, earlier), input_estimate, info, earlier)
+    if run.version.team:
+        used = finish.usage_of(Transcript(), 0, info, teams.calls_of_lost(earlier, live.events))
+    else:
+        used = finish.usage_of(_since(live.events, earlier), input_estimate, info, earlier)
     outcome = replace(outcome, usage=used | outcome.usage)
     done = await finish.finish(live, outcome)
     if done:

@@ -12,9 +12,9 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ
-from agents.builtin_specs import spec_of_run_version
 from agents.runtime.events import Event
 from agents.runtime.spec import AgentSpec
+from agents.specs import spec_of_run_version
 from chat.file_notes import taken_apart
 from chat.log import decode_events
 from chat.models import UNFINISHED, Conversation, IdempotencyKey, Message, Run, RunSegment
@@ -42,12 +42,14 @@ def own_rows(actor: Actor) -> Q:
 
 
 def conversations_for(actor: Actor) -> QuerySet[Conversation]:
-    """The actor's conversations that are not deleted, newest first, with `active_run_id`."""
+    """The actor's conversations that are not deleted, newest first, with `active_run_id` and `active_status`."""
     running = Run.objects.filter(conversation=OuterRef("pk"), status__in=UNFINISHED)
     return (
         Conversation.objects.select_related("agent")
         .filter(own_rows(actor), deleted_at=None)
-        .annotate(active_run_id=Subquery(running.values("id")[:1]))
+        .annotate(
+            active_run_id=Subquery(running.values("id")[:1]), active_status=Subquery(running.values("status")[:1])
+        )
         .order_by("-updated_at", "-id")
     )
 
@@ -116,21 +118,22 @@ def tree_of(conversation: Conversation) -> Tree:
 
 
 def messages_of(conversation: Conversation, ids: list[uuid.UUID] | None = None) -> list[Message]:
-    """The shown messages (or those of `ids`) in order, each with its run and `earlier_usage`: that of the runs before,
-    where it was continued."""
+    """The shown messages (or those of `ids`) in order, each with its run and how much its trace has; where it was
+    continued, with `earlier`: the runs before."""
     order = tree_of(conversation).path if ids is None else ids
     # All of them and not by a list of ids: there are few that are not shown.
     rows = Message.objects.select_related("run__agent").filter(conversation=conversation)
-    rows = rows.annotate(version_number=F("run__version__number"))
+    counts = {"trace_tools": F("run__trace__tools"), "trace_members": F("run__trace__members")}
+    rows = rows.annotate(version_number=F("run__version__number"), **counts)
     found = {message.id: message for message in rows}
     messages: list[Message] = [found[one] for one in order if one in found]
     earlier = Run.objects.filter(conversation=conversation, message_id__isnull=False).exclude(
         id__in=rows.filter(role="assistant").values("run_id")
     )
-    for run in earlier:
+    for run in earlier.annotate(trace_tools=F("trace__tools"), trace_members=F("trace__members")).order_by("id"):
         message = found.get(run.message_id) if run.message_id else None
-        if message is not None and run.status != Run.Status.RUNNING:
-            message.earlier_usage = [*getattr(message, "earlier_usage", []), run.usage]  # type: ignore[attr-defined]
+        if message is not None and not run.unfinished:
+            message.earlier = [*getattr(message, "earlier", []), run]  # type: ignore[attr-defined]
     return messages
 
 
@@ -197,15 +200,26 @@ def conversation_view(conversation: Any) -> dict[str, Any]:
         "created_at": conversation.created_at.isoformat(),
         "updated_at": conversation.updated_at.isoformat(),
         "active_run_id": str(active) if active else None,
+        "waiting": getattr(conversation, "active_status", None) == Run.Status.WAITING,
+    }
+
+
+def active_view(run: Run | None) -> dict[str, Any]:
+    """What the view of a conversation says of the run that answers it."""
+    return {
+        "active_run_id": str(run.id) if run else None,
+        "waiting": run is not None and run.status == Run.Status.WAITING,
     }
 
 
 def message_view(message: Message, siblings: list[uuid.UUID] | None = None) -> dict[str, Any]:
-    """A message as the API shows it; an answer carries its last run's error, and what all its runs used. What a person
-    wrote carries the files that it came with."""
+    """A message as the API shows it; an answer carries its last run's error, and what all its runs used and did. What a
+    person wrote carries the files that it came with."""
     content, files = (message.content, []) if message.role == "assistant" else taken_apart(message.content)
     run, answer = message.run, message.role == "assistant"
-    usages = [*getattr(message, "earlier_usage", []), run.usage]
+    earlier: list[Run] = getattr(message, "earlier", [])
+    usages = [*(one.usage for one in earlier), run.usage]
+    traces = [*map(_trace_count, earlier), _trace_count(message)] if answer else []
     return {
         "id": str(message.id),
         "parent_id": str(message.parent_id) if message.parent_id else None,
@@ -222,7 +236,15 @@ def message_view(message: Message, siblings: list[uuid.UUID] | None = None) -> d
         "agent_version": getattr(message, "version_number", None) if answer else None,
         "finish_reason": run.finish_reason or None if answer else None,
         "usage": _sum_of(usages) if answer else None,
+        "traces": [one for one in traces if one["tools"] or one["members"]],
     }
+
+
+def _trace_count(row: Run | Message) -> dict[str, Any]:
+    """How much there is in a run's trace, of the run or of the message that it wrote."""
+    run_id = row.id if isinstance(row, Run) else row.run_id
+    counts = {name: getattr(row, f"trace_{name}", None) or 0 for name in ("tools", "members")}
+    return {"run_id": str(run_id), **counts}
 
 
 def _sum_of(usages: list[dict[str, Any] | None]) -> dict[str, Any] | None:

@@ -6,12 +6,13 @@ was used is known (chat/recovery.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from psycopg.types.json import Jsonb
 
-from agents.runtime.spec import AgentSpec, Turn
+from agents.runtime.spec import AgentSpec, ModelCall, Turn
 from agents.tools.gate import Gate, tainting
 from agents.tools.journal import Journal
 from agents.tools.memory import MEMORY_TOOLS
@@ -36,17 +37,19 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
     tools = tools_of(spec, run.turn)
     if not tools and not run.turn.output_schema:
         return None
+    run.gate = gate = gate_of(run)
+
+    async def extend(call: ModelCall, wanted: int) -> int:
+        if call.step is None or call.step.index == 0:
+            return wanted  # start_turn has held the first one
+        return await step(run, NextCall(call.input_estimate, wanted, calls_of(run), terms_of(run.spec.info)))
+
+    return Toolbox(tools, context_of(run, spec, gate), spec.limits, extend, Journal(), gate)
+
+
+def gate_of(run: LiveRun) -> Gate:
+    """What says which of the run's calls of tools wait for a person."""
     tenant, run_id = run.log.tenant, run.log.run_id
-    state = RunState(tainted=run.turn.tainted or run.tainted)
-    context = ToolContext(
-        tenant,
-        run.actor,
-        run_id,
-        spec.slug,
-        agent_id=spec.agent_id,
-        conversation_id=run.conversation_id,
-        state=state,
-    )
 
     async def begins_tainted() -> bool:
         if tainting(run.turn.messages):
@@ -54,12 +57,20 @@ def toolbox_of(run: LiveRun) -> Toolbox | None:
         row = await aio.database().fetch_one(tenant, TAINT_SQL, [run_id])
         return row is None or bool(row[0])
 
-    run.gate = Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, state)
+    return Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, RunState(run.turn.tainted or run.tainted))
 
-    async def extend(estimate: int, wanted: int) -> int:
-        return await _extend(run, estimate, wanted)
 
-    return Toolbox(tools, context, spec.limits, extend, Journal(), run.gate)
+def context_of(run: LiveRun, spec: AgentSpec, gate: Gate) -> ToolContext:
+    """For whom the tools of an agent of the run work."""
+    return ToolContext(
+        run.log.tenant,
+        run.actor,
+        run.log.run_id,
+        spec.slug,
+        agent_id=spec.agent_id,
+        conversation_id=run.conversation_id,
+        state=gate.state,
+    )
 
 
 def tools_of(spec: AgentSpec, turn: Turn) -> tuple[BoundTool, ...]:
@@ -80,26 +91,38 @@ def calls_of(run: LiveRun) -> list[dict[str, Any]]:
     return [call | {"upto": events} for call in (*run.earlier, *own)]
 
 
-async def _extend(run: LiveRun, estimate: int, wanted: int) -> int:
-    """How much the next call may write. Raises quota_exceeded, run_token_limit, run_interrupted."""
+@dataclass(frozen=True, slots=True)
+class NextCall:
+    """What a run is about to ask a model: an estimate of what that reads, the most it may write, the run's calls so far
+    and the prices of this one, as public.usage_step takes them."""
+
+    estimate: int
+    wanted: int
+    calls: list[dict[str, Any]]
+    terms: dict[str, Any]
+
+
+async def step(run: LiveRun, asked: NextCall) -> int:
+    """Hold it; how much it may write. Raises quota_exceeded, model_unpriced, run_token_limit, run_interrupted."""
     row = await aio.database().fetch_one(
         run.log.tenant,
         STEP_SQL,
         [
             run.log.run_id,
             run.log.fence,
-            estimate,
-            wanted,
+            asked.estimate,
+            asked.wanted,
             run.spec.limits.tokens,
-            Jsonb(calls_of(run), dumps=orjson.dumps),
-            Jsonb(terms_of(run.spec.info)),
+            Jsonb(asked.calls, dumps=orjson.dumps),
+            Jsonb(asked.terms, dumps=orjson.dumps),
         ],
     )
     answer: dict[str, Any] | None = row[0] if row is not None else None
     if answer is None:
         raise PaasError("run_interrupted")
-    if answer.get("code") == "quota_exceeded":
-        raise refusal("quota_exceeded", answer.get("limit"), estimate)
-    if "code" in answer:
-        raise PaasError(answer["code"])
+    code = answer.get("code")
+    if code in ("quota_exceeded", "model_unpriced"):
+        raise refusal(code, answer.get("limit"), asked.estimate)
+    if code:
+        raise PaasError(code)
     return int(answer["granted"])

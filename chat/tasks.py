@@ -18,6 +18,8 @@ from tenants.scope import TenantRef
 # The `host` of reservations that no process holds: any worker may take them. Also where workers hear that there is one.
 WORKER = "worker"
 APPROVAL = "approval"  # those that wait for a person (chat/parking.py)
+RESUME = "resume"  # those that waited: for workers that know how to go on, which those of the release before do not
+UNHELD = (WORKER, APPROVAL, RESUME)
 # How long a run may wait until a worker takes it; afterwards chat.recovery ends it.
 BACKGROUND_LEASE_SECONDS = 24 * 3600
 WORKER_LEASE_SECONDS = 600  # of one that somebody waits for
@@ -30,12 +32,12 @@ BEGUN_SQL = (
     "DELETE FROM chat_runtask t USING public.usage_reservation r "
     "WHERE t.run_id = %s AND r.run_id = t.run_id AND r.fence = %s AND r.state = 'held' RETURNING t.run_id"
 )
-# The fence rises, so that nothing is written from here any more. One that waits for a person has begun.
+# The fence rises, so that nothing is written from here any more. Nobody goes on with one that waits for a person.
 HAND_OVER_SQL = (
-    "WITH t AS (SELECT t.run_id FROM chat_runtask t JOIN chat_run c ON c.id = t.run_id "
-    "WHERE t.run_id = %s AND c.status <> 'waiting' FOR UPDATE OF t) "
-    "UPDATE public.usage_reservation r SET host = 'worker', fence = r.fence + 1, "
-    "lease_until = now() + %s * interval '1 second' "
+    "WITH t AS (SELECT run_id, task ? 'journal' AS goes_on FROM chat_runtask t WHERE run_id = %s AND NOT EXISTS ("
+    "SELECT 1 FROM chat_approval a WHERE a.run_id = t.run_id AND a.status = 'pending') FOR UPDATE) "
+    "UPDATE public.usage_reservation r SET host = CASE WHEN t.goes_on THEN 'resume' ELSE 'worker' END, "
+    "fence = r.fence + 1, lease_until = now() + %s * interval '1 second' "
     "FROM t WHERE r.run_id = t.run_id AND r.fence = %s AND r.state = 'held' RETURNING r.fence"
 )
 
@@ -89,7 +91,7 @@ def turn_of(task: dict[str, Any]) -> Turn:
 def whole(turn: Turn, input_tokens: int) -> dict[str, Any]:
     """A turn whose history is known, as JSON."""
     known = {"history": [], "granted": turn.max_output_tokens, "input_tokens": input_tokens}
-    return task_of(replace(turn, instructions=len(turn.messages))) | known
+    return task_of(turn) | known
 
 
 async def store(tenant: TenantRef, run_id: uuid.UUID, turn: Turn, input_tokens: int) -> None:

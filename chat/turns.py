@@ -23,7 +23,7 @@ from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.access import agent_for
-from agents.runtime.spec import AgentSpec, Choice, Turn
+from agents.runtime.spec import DEFAULT_CONTEXT_TOKENS, DEFAULT_OUTPUT_TOKENS, AgentSpec, Choice, Turn
 from agents.tools.memory import BUDGET_TOKENS, MEMORY_TOOLS
 from chat import client_tools, fallbacks, files, host, idempotency, images, recovery, selectors, tasks
 from chat.finish import Continued
@@ -54,8 +54,6 @@ CANCEL_SQL = (
     "UPDATE public.usage_reservation SET cancel_requested = true WHERE run_id = %s AND state = 'held' RETURNING host"
 )
 TITLE_CHARS = 60
-DEFAULT_OUTPUT_TOKENS = 4096
-DEFAULT_CONTEXT_TOKENS = 8192
 ROOT = uuid.UUID(int=0)  # as a parent: no message
 # Vendors differ in what they make of a last message that is the model's own; this one they all understand.
 CONTINUE = "Continue your last message exactly where it stops. Repeat nothing of it and add no introduction."
@@ -177,7 +175,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     key = _key(request)  # of the request as it was asked
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
     request = await files.named_in(actor, spec, without_form(spec, request))
-    client_tools.check_model(spec.info, request.messages, request.tools, request.parameters)
+    client_tools.check_agent(spec, request.tools, request.parameters)
+    client_tools.check_model(spec.taken, request.messages, request.tools, request.parameters)
     await rates.admit_to_agent(actor, spec.agent_id, spec.requests_per_minute)
 
     run_id, message_id = request.run_id or uuid7(), uuid7()
@@ -215,7 +214,8 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         "agent_slug": spec.slug,
         "provider": spec.provider_name,
         "model": spec.model,
-        "terms": terms_of(spec.info, *(one.info for one in prepared.stand_ins)),
+        # Each call of a team's members is held before it is made, at its own price.
+        "terms": terms_of(spec.taken, *(one.info for one in prepared.stand_ins if spec.team is None)),
         "queue": MOST_BACKGROUND if request.background else MOST_WAITING,
         "background": request.background,
         "task": tasks.task_of(turn) if elsewhere else None,
@@ -275,7 +275,7 @@ def _prepared(actor: Actor, spec: AgentSpec, request: TurnRequest) -> _Prepared:
     parameters = _parameters(spec, request) | form.parameters
     remembers = spec.memory and actor.user_id is not None
     input_tokens = _estimate(spec, asked, request.tools, parameters.get("response_format"), remembers)
-    context = spec.info.context_tokens or DEFAULT_CONTEXT_TOKENS
+    context = spec.taken.context_tokens or DEFAULT_CONTEXT_TOKENS
     output_tokens = _output_limit(spec, request, context - input_tokens)
     turn = Turn(
         messages=asked,
@@ -414,7 +414,7 @@ def _estimate(
 
 def _output_limit(spec: AgentSpec, request: TurnRequest, room: int) -> int:
     """The most output tokens of this call: the least of what is asked, the model's own limit, and the room left."""
-    limits = [request.max_tokens, spec.parameters.get("max_tokens"), spec.info.max_output_tokens]
+    limits = [request.max_tokens, spec.parameters.get("max_tokens"), spec.taken.max_output_tokens]
     wanted = min((limit for limit in limits if limit), default=DEFAULT_OUTPUT_TOKENS)
     if room < 1:
         raise PaasError("context_too_long", details={"param": "messages"})
@@ -467,7 +467,7 @@ async def cancel_turn(actor: Actor, run_id: uuid.UUID) -> None:
         return
     await scope.run_in_tenant(actor.tenant, selectors.run_for, actor, run_id)
     row = await aio.database().fetch_one(actor.tenant, CANCEL_SQL, [run_id])
-    if row is not None and row[0] in (tasks.WORKER, tasks.APPROVAL):
+    if row is not None and row[0] in tasks.UNHELD:
         await recovery.end_unclaimed(here, actor.tenant, run_id)  # nobody has it who could be told
     elif row is not None:
         try:

@@ -1,8 +1,8 @@
 """A worker takes the runs that are left to workers: background runs, and those whose process let go of them.
 
-A reservation whose `host` is `worker` is the job: it was written in the transaction that began the turn, and taking it
-is one UPDATE, SKIP LOCKED, that raises the fence, so that each run is begun once (docs/adr/0012). Workers look when
-they are told to, and every LOOK_SECONDS anyway.
+A reservation whose `host` is `worker` (or `resume`: chat/parking.py) is the job: it was written in the transaction that
+began the turn, and taking it is one UPDATE, SKIP LOCKED, that raises the fence, so that each run is begun once
+(docs/adr/0012). Workers look when they are told to, and every LOOK_SECONDS anyway.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ MOST_RUNS = 500  # of one worker, those that wait for their turn among them
 CLAIM_SQL = """
 WITH line AS (
     SELECT run_id, row_number() OVER (PARTITION BY tenant_id ORDER BY created_at) AS turn, created_at
-    FROM public.usage_reservation WHERE state = 'held' AND host = 'worker'
+    FROM public.usage_reservation WHERE state = 'held' AND host IN ('worker', 'resume')
 )
 UPDATE public.usage_reservation r
 SET host = %s, fence = r.fence + 1, lease_until = now() + %s * interval '1 second'
 WHERE r.run_id IN (
     SELECT e.run_id FROM public.usage_reservation e JOIN line USING (run_id)
-    WHERE e.state = 'held' AND e.host = 'worker'
+    WHERE e.state = 'held' AND e.host IN ('worker', 'resume')
     ORDER BY line.turn, line.created_at LIMIT %s FOR UPDATE OF e SKIP LOCKED)
 RETURNING r.run_id, r.tenant_id, r.fence, r.input_estimate, r.cancel_requested
 """

@@ -94,7 +94,7 @@ class _Recorded(Span):
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if self._token is not None:
             _current.reset(self._token)
-        if error is not None:
+        if error is not None and not getattr(error, "is_pause", False):
             self.failed(name_of(error))
         self.span.end()
 

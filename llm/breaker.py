@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -91,6 +93,12 @@ def breaker_for(account: ProviderRef, model: str) -> Breaker:
 def open_count() -> int:
     """How many are open in this process."""
     return sum(one.open_until > 0 for one in list(_breakers.values()))
+
+
+def seconds_left_alone(account_id: uuid.UUID, updated_at: datetime, model: str) -> int:
+    """For how long this process asks a model of an account no more; 0: it does."""
+    found = _breakers.get((account_id, updated_at, model))
+    return found.wait if found else 0
 
 
 def forget() -> None:

@@ -15,13 +15,12 @@ from django.db import transaction
 from django.utils.translation import gettext
 
 from accounts import audit
-from core import egress
 from core.errors import PaasError
 from llm.models import ProviderAccount
 from llm.probe import SMALLEST, Probe, provider_probe
 from llm.selectors import provider_ref
 from tenants import ratelimit
-from tenants.egress import egress_policy
+from tenants.egress import address_problem
 
 TESTS = ratelimit.Limit("provider-test", rate=10, period=60)
 """Calls with a key that is only tried: enough for a person, too few to try keys that are not one's own."""
@@ -149,10 +148,8 @@ def _check(account: ProviderAccount) -> None:
 def _check_address(account: ProviderAccount) -> None:
     if account.allow_private or not account.base_url:
         return
-    try:
-        egress.check_url(account.base_url, egress_policy())
-    except PaasError as error:
-        raise ValidationError({"base_url": error.message}) from None
+    if problem := address_problem(account.base_url):
+        raise ValidationError({"base_url": problem})
 
 
 def _moved(account: ProviderAccount, given: dict[str, Any]) -> bool:

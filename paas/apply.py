@@ -146,10 +146,11 @@ def _provider(entry: dict[str, Any]) -> str:
 
 
 def _agent(entry: dict[str, Any]) -> str:
-    account = provider_named(entry["provider"])
-    if account is None:
-        raise ValidationError(f"Agent {entry['slug']}: there is no provider {entry['provider']!r}.")
-    return agent_set(slug=entry["slug"], provider=account, model=entry["model"], actor=ACTOR, fields=entry)
+    named = entry.get("provider")
+    account = provider_named(named) if named else None
+    if named and account is None:
+        raise ValidationError(f"Agent {entry['slug']}: there is no provider {named!r}.")
+    return agent_set(slug=entry["slug"], provider=account, model=entry.get("model") or "", actor=ACTOR, fields=entry)
 
 
 def _key(entry: dict[str, Any]) -> tuple[str, str]:

@@ -66,14 +66,15 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "slug": (str, True),
         "name": (str, False),
         "description": (str, False),
-        "provider": (str, True),
-        "model": (str, True),
+        "provider": (str, False),
+        "model": (str, False),
         "instructions": (str, False),
         "parameters": (dict, False),
         "tools": (list, False),
         "limits": (dict, False),
         "memory": (bool, False),
         "output_schema": (dict, False),
+        "team": (dict, False),
     },
     "api_keys": {
         "name": (str, True),
@@ -162,8 +163,17 @@ def _section(found: Fields, name: str, where: str, mistakes: list[str], *, field
         _unknown(entry, set(known), place, mistakes)
         for key, (kind, needed) in known.items():
             _field(entry, key, kind, needed, place, mistakes)
+        if name == "agents":
+            _model(entry, place, mistakes)
         rows.append(entry)
     return rows
+
+
+def _model(entry: Fields, place: str, mistakes: list[str]) -> None:
+    """Only a team without a supervisor asks no model of its own."""
+    team = entry.get("team")
+    if not team or not isinstance(team, dict) or team.get("mode") == "supervisor":
+        mistakes += [f"{place}.{key}: is needed" for key in ("provider", "model") if entry.get(key) is None]
 
 
 def _list(found: Fields, name: str, where: str, mistakes: list[str]) -> list[Any]:

@@ -16,8 +16,11 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.policies import ADMIN_SETTINGS
+from agents.mentions import agents_asking, models_asked
 from core.errors import PaasError
 from llm import selectors, services
+from llm.breaker import seconds_left_alone
+from llm.catalog import known_models
 from llm.models import MAX_NAME, ProviderAccount
 from llm.registry import NAMES
 from portal.access import actor_of, page, sentence
@@ -63,7 +66,18 @@ class ProviderForm(forms.Form):
         help_text=_("Empty: a small one of the vendor. The test costs a few tokens of your account."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
+    allowed_models = forms.CharField(
+        label=_("Models that agents may ask"),
+        required=False,
+        max_length=60_000,
+        help_text=_("One a line. Empty: all of the vendor's."),
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "class": "mono"}),
+    )
     enabled = forms.BooleanField(label=_("In use"), required=False, initial=True)
+
+    def clean_allowed_models(self) -> list[str]:
+        lines = (line.strip() for line in self.cleaned_data["allowed_models"].splitlines())
+        return list(dict.fromkeys(line for line in lines if line))
 
     def values(self) -> Any:
         """The fields of the account; a key only when one was entered."""
@@ -112,7 +126,8 @@ def edit(request: HttpRequest, provider_id: uuid.UUID) -> HttpResponse:
             "permission_denied", gettext("This account is the platform's, so only its operator changes it.")
         )
     if request.method == "GET":
-        kept = {name: getattr(row, name) for name in ("kind", "name", "base_url", "enabled")}
+        kept: dict[str, Any] = {name: getattr(row, name) for name in ("kind", "name", "base_url", "enabled")}
+        kept["allowed_models"] = "\n".join(row.allowed_models)
         return _form_page(request, ProviderForm(initial=kept), row)
     if "remove" in request.POST:
         return _removed(request, row)
@@ -166,5 +181,13 @@ def _removed(request: HttpRequest, row: ProviderAccount) -> HttpResponse:
 
 
 def _form_page(request: HttpRequest, form: ProviderForm, row: ProviderAccount | None = None) -> HttpResponse:
-    shown = {"page_name": "providers", "form": form, "row": row}
+    shown: dict[str, Any] = {"page_name": "providers", "form": form, "row": row}
+    if row is not None:
+        asked = sorted(models_asked(row.pk) | set(row.allowed_models))
+        waits = [(model, seconds_left_alone(row.pk, row.updated_at, model)) for model in asked]
+        shown |= {
+            "mentions": agents_asking(row.pk),
+            "models": known_models(row.kind),
+            "left_alone": [(model, seconds) for model, seconds in waits if seconds],
+        }
     return render(request, "portal/model_provider.html", shown, status=400 if form.errors else 200)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,7 +11,9 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
 from accounts import policies
+from accounts.actors import Actor
 from accounts.selectors import actor_of_user
+from portal.approvals import waiting_count
 from portal.limit_words import banner
 from tenants import resolve
 
@@ -24,15 +26,20 @@ class Item:
     label: Any
     address: str
     action: str | None = None
+    waits: int = 0  # how much there is for the person to do
 
 
 WORKSPACE = (
+    Item("agents", _("Agents"), "/settings/agents/", policies.AGENTS_MANAGE),
+    Item("tools", _("Tools"), "/settings/tools/", policies.ADMIN_SETTINGS),
+    Item("mcp", _("MCP servers"), "/settings/mcp/", policies.ADMIN_SETTINGS),
+    Item("providers", _("Model providers"), "/settings/providers/", policies.ADMIN_SETTINGS),
     Item("members", _("Members"), "/settings/members/", policies.ADMIN_MEMBERS),
     Item("keys", _("API keys"), "/settings/keys/", policies.ADMIN_KEYS),
     Item("sign-in", _("Sign-in"), "/settings/sign-in/", policies.ADMIN_SETTINGS),
-    Item("providers", _("Model providers"), "/settings/providers/", policies.ADMIN_SETTINGS),
     Item("limits", _("Limits"), "/settings/limits/", policies.ADMIN_SETTINGS),
     Item("billing", _("Usage and bills"), "/settings/billing/", policies.USAGE_READ),
+    Item("approvals", _("Approvals"), "/settings/approvals/", policies.APPROVALS_DECIDE),
     Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),
     Item("workspace", _("Workspace"), "/settings/workspace/", policies.ADMIN_SETTINGS),
 )
@@ -62,6 +69,10 @@ def _entries(request: Any) -> dict[str, list[Item]]:
     if actor is None:
         return {"workspace": [], "person": []}
     return {
-        name: [item for item in items if item.action is None or item.action in actor.actions]
+        name: [_counted(item, actor) for item in items if item.action is None or item.action in actor.actions]
         for name, items in (("workspace", WORKSPACE), ("person", PERSON))
     }
+
+
+def _counted(item: Item, actor: Actor) -> Item:
+    return replace(item, waits=waiting_count(actor)) if item.name == "approvals" else item

@@ -6,9 +6,11 @@ import ipaddress
 from functools import cache
 
 from django.conf import settings
+from django.utils.translation import gettext
 from yarl import URL
 
-from core.egress import EgressPolicy
+from core.egress import EgressPolicy, check_url
+from core.errors import ERRORS, PaasError
 
 
 def egress_policy() -> EgressPolicy:
@@ -31,6 +33,17 @@ def is_allow_listed(url: URL) -> bool:
         return policy.allows_address(ipaddress.ip_address(host), url.port)
     except ValueError:
         return False
+
+
+def address_problem(url: str) -> str | None:
+    """Why an address that a tenant has set may not be called, as a sentence for people; None: it may."""
+    try:
+        check_url(url, egress_policy())
+    except PaasError as error:
+        general = ERRORS[error.code].message
+        # Its own words are English; in another language those of its code say it.
+        return error.message if gettext(general) == general else gettext(general)
+    return None
 
 
 @cache

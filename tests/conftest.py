@@ -70,8 +70,10 @@ LONG = (
     # What loads LangChain (4 s) or a vendor's SDK does so in one worker.
     + (
         "tests/agents/test_graph.py",
+        "tests/agents/test_team.py",
         "tests/chat/test_tools.py",
         "tests/chat/test_tracing.py",
+        "tests/chat/test_team.py",
         "tests/chat/test_memory.py",
         "tests/chat/test_structured.py",
         "tests/chat/test_files.py",

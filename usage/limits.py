@@ -30,7 +30,7 @@ KINDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("cost", "day"): EVERYWHERE,
     ("requests", "minute"): EVERYWHERE,
     ("sessions", "day"): EVERYWHERE,
-    ("concurrent_runs", ""): ("tenant", "user", "key"),
+    ("concurrent_runs", ""): EVERYWHERE,
     ("users", ""): ("tenant",),
     ("agents", ""): ("tenant",),
     ("storage_bytes", ""): ("tenant",),

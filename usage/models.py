@@ -82,6 +82,11 @@ class Reservation(models.Model):
         db_default=models.Value([], models.JSONField()),
         help_text="What a run's earlier calls of its model used.",
     )
+    other_costs = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="What a team's run holds in other currencies than its first: currency -> billionths.",
+    )
     state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
     host = models.CharField(max_length=60, help_text="The process that holds the lease.")
     fence = models.IntegerField(default=1)

@@ -9,16 +9,17 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext
 from yarl import URL
 
 from accounts import audit
 from agents.mcp import connections, pins, wire
 from agents.mcp.dialling import servers_that, using
 from agents.models import McpConnection, McpServer
-from core import clock, egress
+from core import clock
 from core.errors import PaasError
 from tenants import scope
-from tenants.egress import egress_policy, is_allow_listed
+from tenants.egress import address_problem, is_allow_listed
 
 MOST_SERVERS = 50
 EFFECTS = ("read", "write", "egress")
@@ -42,7 +43,9 @@ def server_named(server_id: uuid.UUID) -> McpServer:
 def server_create(*, actor: str, fields: dict[str, Any]) -> McpServer:
     """A new server; none of its tools is approved. Raises ValidationError, plan_limit_reached."""
     if McpServer.objects.count() >= MOST_SERVERS:
-        raise PaasError("plan_limit_reached", f"There can be {MOST_SERVERS} MCP servers. Remove one.")
+        raise PaasError(
+            "plan_limit_reached", gettext("There can be %(most)s MCP servers. Remove one.") % {"most": MOST_SERVERS}
+        )
     server = McpServer(**fields)
     _check(server)
     with transaction.atomic():
@@ -62,7 +65,7 @@ def server_update(*, server: McpServer, actor: str, fields: dict[str, Any]) -> N
     if "url" in changed:
         moved = _origin(server.url) != _origin(fields["url"])
         if moved and server.secret and "secret" not in fields:
-            raise ValidationError({"secret": "The address changed, so enter the secret again."})
+            raise ValidationError({"secret": gettext("The address changed, so enter the secret again.")})
         server.tools, server.approved = [], {}
         also = ["tools", "approved"]
     for name in changed:
@@ -95,7 +98,14 @@ def server_refresh(*, server: McpServer, actor: str) -> list[str]:
         kept = McpServer.objects.filter(pk=server.pk, url=server.url).update(tools=found, seen_at=clock.now())
         if kept:
             changed = [one["name"] for one in found if pins.state_of(one, server.approved) == "changed"]
-            audit.record("mcp_server.refreshed", actor=actor, target=str(server.id), tools=len(found), changed=changed)
+            audit.record(
+                "mcp_server.refreshed",
+                actor=actor,
+                target=str(server.id),
+                name=server.name,
+                tools=len(found),
+                changed=changed,
+            )
     server.refresh_from_db()
     return left_out
 
@@ -106,14 +116,19 @@ def tools_approve(*, server: McpServer, actor: str, tools: list[dict[str, str]])
     seen = {one["name"]: one["hash"] for one in server.tools}
     wrong = [one["name"] for one in tools if seen.get(one["name"]) != one["hash"]]
     if wrong:
-        raise ValidationError({"tools": f"Not as they were last seen: {', '.join(wrong)[:500]}. Look again."})
+        raise ValidationError(
+            {"tools": gettext("Not as they were last seen: %(tools)s. Look again.") % {"tools": ", ".join(wrong)[:500]}}
+        )
     suggested = {one["name"]: one.get("suggested_effect", "write") for one in server.tools}
-    server.approved = {
+    pinned = {
         one["name"]: {"hash": one["hash"], "effect": one.get("effect") or suggested[one["name"]]} for one in tools
     }
+    texts = {one["name"]: {"description": one["description"], "parameters": one["parameters"]} for one in server.tools}
+    # With what it said, so that a change can be shown; the hash alone decides.
+    server.approved = {name: pin | texts[name] for name, pin in pinned.items()}
     with transaction.atomic():
         server.save(update_fields=["approved", "updated_at"])
-        audit.record("mcp_server.approved", actor=actor, target=str(server.id), tools=server.approved)
+        audit.record("mcp_server.approved", actor=actor, target=str(server.id), name=server.name, tools=pinned)
 
 
 def _origin(url: str) -> str:
@@ -126,13 +141,11 @@ def _origin(url: str) -> str:
 
 def _check(server: McpServer) -> None:
     server.full_clean()
-    try:
-        egress.check_url(server.url, egress_policy())
-        if URL(server.url).scheme != "https" and not is_allow_listed(URL(server.url)):
-            raise ValidationError({"url": "The address must begin with https://."})
-    except PaasError as error:
-        raise ValidationError({"url": error.message}) from None
+    if problem := address_problem(server.url):
+        raise ValidationError({"url": problem})
+    if URL(server.url).scheme != "https" and not is_allow_listed(URL(server.url)):
+        raise ValidationError({"url": gettext("The address must begin with https://.")})
     if not HEADER.match(server.header) or server.header.lower() in OURS:
-        raise ValidationError({"header": "This is not a header that can carry a secret."})
+        raise ValidationError({"header": gettext("This is not a header that can carry a secret.")})
     if server.secret and not (server.secret.isascii() and server.secret.isprintable()):
-        raise ValidationError({"secret": "The secret has a character that no header can carry."})
+        raise ValidationError({"secret": gettext("The secret has a character that no header can carry.")})

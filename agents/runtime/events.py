@@ -26,6 +26,9 @@ TOOL_STARTED = "tool.started"
 TOOL_FINISHED = "tool.finished"
 TOOL_DELTA = "tool.delta"
 TOOL_CALLED = "tool.called"
+AGENT_STARTED = "agent.started"
+AGENT_DELTA = "agent.delta"
+AGENT_FINISHED = "agent.finished"
 APPROVAL_REQUESTED = "approval.requested"
 APPROVAL_DECIDED = "approval.decided"
 MESSAGE_COMPLETED = "message.completed"
@@ -46,7 +49,8 @@ class AgentName(TypedDict):
 
 
 class Usage(TypedDict):
-    """Tokens of a run. counted: ours, because the vendor never said. cost: decimal text, null when unpriced."""
+    """Tokens of a run. counted: ours, because the vendor never said. cost: decimal text, null when unpriced, and when
+    the models of a team are paid in several currencies: then `costs` has the sum of each."""
 
     input_tokens: int
     output_tokens: int
@@ -55,6 +59,7 @@ class Usage(TypedDict):
     counted: bool
     cost: str | None
     currency: str
+    costs: NotRequired[dict[str, str | None]]
 
 
 class RunQueuedData(TypedDict):
@@ -75,6 +80,7 @@ class ModelChangedData(TypedDict):
 
     model: str
     reason: str
+    path: NotRequired[str]  # of the member of a team that it answers for
 
 
 class DeltaData(TypedDict):
@@ -131,6 +137,37 @@ class ToolCalledData(TypedDict):
     call_id: str
     name: str
     arguments: str
+
+
+class AgentStartedData(TypedDict):
+    """A member of a team begins. path: where in the team it works, and when: "0.research/1.checker" is the second
+    member of a team that is the first one; "r2.0.writer" the first one in the second round; "3.writer" of a supervisor
+    the one that its third step asked. task: what it is to do, cut."""
+
+    path: str
+    slug: str
+    name: str
+    task: str
+
+
+class AgentDeltaData(TypedDict):
+    """A piece of what a member says. Whose words are the run's answer says them as `text.delta`. reasoning: it is a
+    piece of its reasoning instead."""
+
+    path: str
+    text: str
+    reasoning: NotRequired[bool]
+
+
+class AgentFinishedData(TypedDict):
+    """A member has ended: `content` is what it said, cut where it is long; null where that is the run's answer. error:
+    a sentence, where it is not ok."""
+
+    path: str
+    ok: bool
+    content: NotRequired[str | None]
+    error: NotRequired[str | None]
+    duration_ms: int
 
 
 class ApprovalRequestedData(TypedDict):
@@ -194,6 +231,9 @@ DATA_TYPES: dict[str, type] = {
     TOOL_FINISHED: ToolFinishedData,
     TOOL_DELTA: ToolDeltaData,
     TOOL_CALLED: ToolCalledData,
+    AGENT_STARTED: AgentStartedData,
+    AGENT_DELTA: AgentDeltaData,
+    AGENT_FINISHED: AgentFinishedData,
     APPROVAL_REQUESTED: ApprovalRequestedData,
     APPROVAL_DECIDED: ApprovalDecidedData,
     MESSAGE_COMPLETED: MessageCompletedData,
@@ -208,9 +248,9 @@ def run_queued(position: int) -> Event:
     return RUN_QUEUED, {"position": position}
 
 
-def model_changed(model: str, reason: str) -> Event:
-    """Another model is asked, because the one before has failed with `reason`."""
-    return MODEL_CHANGED, {"model": model, "reason": reason}
+def model_changed(model: str, reason: str, path: str = "") -> Event:
+    """Another model is asked, because the one before has failed with `reason`; path: for which member of a team."""
+    return MODEL_CHANGED, {"model": model, "reason": reason} | ({"path": path} if path else {})
 
 
 def run_started(

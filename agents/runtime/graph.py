@@ -20,8 +20,9 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
 from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
+from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
-from agents.runtime.structured import Shown, again, misfit, not_in_schema
+from agents.runtime.structured import Shown, again, misfit, not_in_schema, recorded
 from agents.runtime.trace import Step, Steps, Trace, said
 from agents.tools.gate import AwaitsApproval
 from agents.tools.toolbox import Toolbox
@@ -55,14 +56,8 @@ async def run_graph(
         on_deltas=loop.absorb,
     )
     agent = create_agent(chat_model, [*toolbox.offers, *turn.client_tools], middleware=[loop])
-    deadline = asyncio.timeout(max(0.0, toolbox.limits.seconds - steps.trace.spent_ms / 1000))
-    try:
-        async with deadline:
-            await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        raise PaasError("run_too_long") from None
+    async with in_time(toolbox.limits, 0 if steps.path else steps.trace.spent_ms):
+        await agent.ainvoke({"messages": turn.messages}, {"recursion_limit": 12 * (toolbox.limits.steps + 1)})
     loop.shown.release()
     if transcript.finish_reason == "tool_calls" and not transcript.calls:
         transcript.finish_reason = "stop"
@@ -76,6 +71,7 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         super().__init__()
         self._steps = steps
         self._step: Step | None = None  # of the model's call that was made last
+        self._replayed = False  # and it was made before the run waited
         self._turn = turn
         self._transcript = transcript
         self._emit = emit
@@ -83,44 +79,45 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._handed = {tool["function"]["name"] for tool in turn.client_tools}
         self._open: set[int] = set()
         self._broken = False  # the next text begins a paragraph
+        self._tally = toolbox.tally or Tally(toolbox.limits)
+        self._asking = ModelCall(0)  # the one that is being made
         self.shown = Shown(turn, transcript, emit)
         self._no_answer = ""  # why what was said last is no part of the answer
         self._again = False  # a second answer was asked for
-        self._asked_tools = 0
         self._running = 0  # calls of the last answer that have neither ended nor wait for a person
         self._settled = asyncio.Event()
 
     # --- the model --------------------------------------------------------------------------------------------
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         """One call of the model, for as much as is left to write."""
-        calls, limits, turn = self._transcript.model_calls, self._toolbox.limits, self._turn
-        if self._steps.answers >= limits.steps:
-            raise PaasError("too_many_steps", details={"limit": limits.steps})
-        first = not self._steps.answers
+        turn = self._turn
+        self._tally.step()
         self._step = step = self._steps.model(request.model.model, len(request.messages))
+        self._replayed = step.done
         if step.done:
             return _answer(step)
         messages = openai_messages([request.system_message] if request.system_message else [])
         messages += openai_messages(request.messages)
         estimate = estimate_messages(messages, (*self._toolbox.offers, *turn.client_tools))
-        granted = turn.max_output_tokens
+        self._asking = call = ModelCall(estimate, step=step)
         try:
-            if not first:
-                granted = await self._toolbox.extend(estimate, granted)
+            granted = await self._toolbox.extend(call, turn.max_output_tokens)
             if self._no_answer:
                 self.shown.discard(self._no_answer)
                 self._no_answer = ""
-            calls.append(ModelCall(estimate, step=step))
+            self._transcript.model_calls.append(call)
             self._open.clear()
             self._broken = bool(self._transcript.text)
             return await handler(request.override(model_settings=request.model_settings | {"max_tokens": granted}))
         except PaasError as error:
             self._steps.end(step, error.code, ok=False)
             raise
+        finally:
+            call.ended = True
 
     def absorb(self, batch: Sequence[Delta]) -> None:
         """Book a batch of deltas, and put into the transcript all but usage and calls of the agent's tools."""
-        call = self._transcript.model_calls[-1]
+        call = self._asking
         shown: list[Delta] = []
         for delta in batch:
             if isinstance(delta, UsageReport):
@@ -155,12 +152,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
             self._answered(message, message.tool_calls)
             return {"jump_to": "end"}
         self._no_answer = "The agent went on to use its tools." if self._turn.output_schema else ""
-        self._asked_tools += len(asked)
         if self._step is not None and not self._step.done:
-            self._transcript.model_calls[-1].tool_calls = len(asked)
-        most = self._toolbox.limits.tool_calls
-        if self._asked_tools > most:
-            raise PaasError("too_many_tool_calls", details={"limit": most})
+            self._asking.tool_calls = len(asked)
+        self._tally.tools(len(asked))
         used: set[str] = set()
         calls = []
         for call in asked:
@@ -172,16 +166,6 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._settled.clear()
         return {"messages": [message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": []})]}
 
-    def _checked(self) -> dict[str, Any] | None:
-        """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
-        problem = misfit(self._transcript, self._turn) if self._turn.output_schema else None
-        if problem is None:
-            return None
-        if self._again or self._steps.answers >= self._toolbox.limits.steps or self._turn.output_mode == "once":
-            raise not_in_schema(problem)
-        self._no_answer, self._again = problem, True
-        return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
-
     def _answered(self, message: AIMessage, calls: list[Any]) -> None:
         """Write down what the model has said, with the calls as they are carried out."""
         if self._step is None or self._step.done:
@@ -190,6 +174,18 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         self._steps.end(
             self._step, said(_clean(str(message.text)), _clean(thought), self._transcript.finish_reason, calls)
         )
+
+    def _checked(self) -> dict[str, Any] | None:
+        """The end, for an answer that fits; otherwise it is asked for once more (agents/runtime/structured.py)."""
+        answer = recorded(self._step) if self._step is not None and self._replayed else self._transcript
+        problem = misfit(answer, self._turn) if self._turn.output_schema else None
+        if problem is None:
+            return None
+        no_more = self._steps.answers >= self._toolbox.limits.steps
+        if self._again or no_more or self._turn.output_mode == "once":
+            raise not_in_schema(problem)
+        self._no_answer, self._again = problem, True
+        return {"messages": [HumanMessage(again(problem)["content"])], "jump_to": "model"}
 
     # --- the tools --------------------------------------------------------------------------------------------
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:

@@ -32,6 +32,12 @@ def agent_run(slug: str, values: dict[str, Any], turn: Turn) -> Span:
     return tracing.span(f"invoke_agent {slug}", told | values)
 
 
+def member_run(slug: str, path: str) -> Span:
+    """The span of a member's part in a team. path: where in the team."""
+    told = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": slug, "paas.agent.path": path}
+    return tracing.child(f"invoke_agent {slug}", told)
+
+
 def tool_call(step: Step, effect: str) -> Span:
     """The span of a call of a tool."""
     if not tracing.enabled():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_CALLED, TOOL_DELTA, Event
 from agents.runtime.trace import Step, Steps
@@ -17,6 +17,9 @@ from llm.deltas import Delta, Finish, ReasoningDelta, TextDelta, ToolCallDelta, 
 from llm.registry import ProviderRef
 
 Emit = Callable[[Sequence[Event]], None]
+Mode = Literal["sequential", "parallel", "iterative", "supervisor"]
+DEFAULT_OUTPUT_TOKENS = 4096  # of an answer, where neither caller, agent nor model says how long it may be
+DEFAULT_CONTEXT_TOKENS = 8192  # of a model that nobody knows
 # An agent written in Python: what it says to a turn (agents/registry.py).
 Answer = Callable[["Turn"], AsyncGenerator[Delta, None]]
 
@@ -37,8 +40,40 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """An agent of a team. role: what it is to do there."""
+
+    spec: AgentSpec
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TeamSpec:
+    """Agents that work on one task together (agents/runtime/team.py).
+
+    rounds: of an iterative team, at most. combiner: of a parallel one, who makes one answer of all results; without
+    one they are joined. info: what the team takes as a whole: the least that those can read and do who are given the
+    caller's messages, and no price where one of its models has none.
+    """
+
+    mode: Mode
+    members: tuple[Member, ...]
+    info: ModelInfo
+    rounds: int
+    combiner: Member | None = None
+
+    @property
+    def everybody(self) -> tuple[Member, ...]:
+        """The members, and the combiner."""
+        return (*self.members, self.combiner) if self.combiner else self.members
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One version of an agent, with everything needed to run it. answer: of one in Python, which asks no model."""
+    """One version of an agent, with everything needed to run it. answer: of one in Python, which asks no model.
+
+    team: of one that is a team. Unless it has a supervisor, its provider, model and info are its first member's.
+    """
 
     agent_id: uuid.UUID
     version_id: uuid.UUID
@@ -58,6 +93,37 @@ class AgentSpec:
     limits: RunLimits = field(default_factory=RunLimits)
     memory: bool = False  # it may note things about people (agents/tools/memory.py)
     output_schema: dict[str, Any] = field(default_factory=dict)  # what its answers fit; {} is none
+    team: TeamSpec | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """Its own model."""
+        return Choice(self.provider, self.provider_name, self.model, self.info)
+
+    @property
+    def asks(self) -> bool:
+        """Whether its own model is asked, and not only those of its members."""
+        return self.team is None or self.team.mode == "supervisor"
+
+    @property
+    def askable(self) -> tuple[AgentSpec, ...]:
+        """All whose own model may be asked in a run: itself, and its members at any depth."""
+        below = self.team.everybody if self.team else ()
+        own = (self,) if self.asks else ()
+        return (*own, *(one for member in below for one in member.spec.askable))
+
+    @property
+    def joins(self) -> bool:
+        """Whether no model writes its answer: it is joined of what members say."""
+        team = self.team
+        if team is None or team.mode in ("supervisor", "iterative"):
+            return False
+        return team.everybody[-1].spec.joins if team.mode == "sequential" or team.combiner else True
+
+    @property
+    def taken(self) -> ModelInfo:
+        """What its caller may bring along, and how much of it."""
+        return self.team.info if self.team else self.info
 
     def answered_by(self, choice: Choice) -> AgentSpec:
         """The same agent with another model."""
@@ -83,12 +149,12 @@ class Turn:
     client_tools: tuple[dict[str, Any], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()  # the keys of those of the agent's that may answer this caller
+    may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
     memory: bool = False
     tainted: bool = False
     instructions: int = 0
     output_schema: dict[str, Any] = field(default_factory=dict)
     output_mode: str = "live"
-    may_wait: bool = False  # for a person's approval: whoever asked need not be there any more
 
 
 @dataclass(slots=True)
@@ -96,7 +162,9 @@ class ModelCall:
     """What one of a run's calls of the model used: as its vendor reported it, or (report None) as it can be counted.
 
     input_estimate: of what it reads. deltas: pieces of its answer, calls of tools included. step: of the run's trace.
-    booked: what it used, once it has ended and was written down; that never changes any more.
+    booked: what it used, once it has ended and was written down; that never changes any more. The rest is of calls in a
+    team: choice: who is asked. path: by which member. speaks: its words are the run's answer. since: how many events
+    the run had before. granted: what it may write. ended: nothing more comes.
     """
 
     input_estimate: int
@@ -105,6 +173,30 @@ class ModelCall:
     tool_calls: int = 0
     step: Step | None = None
     booked: dict[str, Any] | None = None
+    choice: Choice | None = None
+    path: str = ""
+    speaks: bool = True
+    since: int = 0
+    granted: int = 0
+    ended: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """What it has used, or, while it is being made, may use."""
+        if not self.ended:
+            return self.input_estimate + max(self.granted, self.deltas)
+        return sum(self.report[:2]) if self.report else (self.input_estimate + self.deltas if self.deltas else 0)
+
+    def book(self, batch: Iterable[Delta]) -> list[Delta]:
+        """Take in what a batch of its answer used; returns the batch without what is no part of the answer."""
+        said: list[Delta] = []
+        for delta in batch:
+            if isinstance(delta, UsageReport):
+                self.report = delta
+                continue
+            self.deltas += not isinstance(delta, Finish)
+            said.append(delta)
+        return said
 
 
 @dataclass(slots=True)
@@ -129,10 +221,13 @@ class Transcript:
     model_calls: list[ModelCall] = field(default_factory=list)
     steps: Steps | None = None
 
-    def follow(self, steps: Steps) -> None:
-        """Write `steps`, beginning with what those of before the run waited have said."""
+    def follow(self, steps: Steps, *, last_only: bool = False) -> None:
+        """Write `steps`, beginning with what those of before the run waited have said; last_only: each takes the place
+        of the one before, as where an answer is to fit a schema."""
         self.steps = steps
         for step in steps.recorded():
+            if last_only:
+                self.text.clear()
             if step.ok:
                 said = step.output
                 if said["text"]:

@@ -9,7 +9,7 @@ Turn.output_mode says how much of an answer its readers can bear:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -17,11 +17,11 @@ import orjson
 
 from agents.runtime.events import TEXT_DELTA, TEXT_DISCARDED, Event
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
-from agents.runtime.trace import Trace, said
+from agents.runtime.trace import Step, Trace, said
 from agents.tools.arguments import problem_with
 from agents.tools.toolbox import Extend
 from core.errors import PaasError
-from llm.deltas import Delta, Finish, ModelRequest, UsageReport
+from llm.deltas import ModelRequest
 from llm.registry import ChatClient
 from llm.tokens import estimate_messages
 
@@ -60,57 +60,57 @@ async def run_structured(
 ) -> None:
     """As `engine.run`, of an agent without tools whose answers fit a schema. Raises also answer_not_in_schema, with the
     last answer in the transcript, and what `extend` raises."""
-    shown, messages, granted = Shown(turn, transcript, emit), list(turn.messages), turn.max_output_tokens
+    shown, messages = Shown(turn, transcript, emit), list(turn.messages)
     transcript.hands_out = bool(turn.client_tools)
     steps = transcript.steps or Trace().at("")
     reason, asked = "", False
     while True:
-        estimate = estimate_messages(messages, turn.client_tools)
-        if asked:
-            granted = await extend(estimate, turn.max_output_tokens)
-            shown.discard(reason)
         step = steps.model(model, len(messages))
-        call = ModelCall(estimate, step=step)
-        transcript.model_calls.append(call)
-        request = ModelRequest(model, messages, granted, turn.parameters, list(turn.client_tools) or None)
-        try:
-            await _asked(client, request, turn.stream, transcript, shown, call)
-        except PaasError as error:
-            steps.end(step, error.code, ok=False)
-            raise
-        steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
-        problem = None if transcript.calls else misfit(transcript, turn)
+        if step.done:
+            answer = recorded(step)
+        else:
+            answer = transcript
+            call = ModelCall(estimate_messages(messages, turn.client_tools), step=step)
+            try:
+                granted = await extend(call, turn.max_output_tokens)
+                if asked:
+                    shown.discard(reason)
+                transcript.model_calls.append(call)
+                request = ModelRequest(model, messages, granted, turn.parameters, list(turn.client_tools) or None)
+                await _asked(client, request, turn.stream, transcript, shown, call)
+            except PaasError as error:
+                steps.end(step, error.code, ok=False)
+                raise
+            finally:
+                call.ended = True
+            steps.end(step, said(transcript.content, "".join(transcript.reasoning), transcript.finish_reason))
+        problem = None if answer.calls else misfit(answer, turn)
         if problem is None:
             break
         if asked or turn.output_mode == "once":
             raise not_in_schema(problem)
         reason, asked = problem, True
-        messages = [*messages, {"role": "assistant", "content": transcript.content or "-"}, again(problem)]
+        messages = [*messages, {"role": "assistant", "content": answer.content or "-"}, again(problem)]
     shown.release()
     transcript.finish(emit)
+
+
+def recorded(step: Step) -> Transcript:
+    """What was said in a step of before the run waited. Raises what it had failed with."""
+    if not step.ok:
+        raise PaasError(step.output)
+    return Transcript(text=[step.output["text"]], finish_reason=step.output["finish_reason"])
 
 
 async def _asked(
     client: ChatClient, request: ModelRequest, stream: bool, transcript: Transcript, shown: Shown, call: ModelCall
 ) -> None:
     if not stream:
-        transcript.absorb(_booked(await client.complete(request), call), shown.emit)
+        transcript.absorb(call.book(await client.complete(request)), shown.emit)
         return
     async with aclosing(client.stream(request)) as batches:
         async for batch in batches:
-            transcript.absorb(_booked(batch, call), shown.emit)
-
-
-def _booked(batch: Iterable[Delta], call: ModelCall) -> list[Delta]:
-    """A batch without its usage, which is the call's."""
-    kept: list[Delta] = []
-    for delta in batch:
-        if isinstance(delta, UsageReport):
-            call.report = delta
-            continue
-        call.deltas += not isinstance(delta, Finish)
-        kept.append(delta)
-    return kept
+            transcript.absorb(call.book(batch), shown.emit)
 
 
 def misfit(transcript: Transcript, turn: Turn) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 from agents.tools.registry import tools_named
 
@@ -12,8 +13,8 @@ MOST_TOOLS = 32
 STRICTER = ("tainted", "always")  # than what the workspace says; see agents/tools/gate.py
 # name -> (lowest, highest)
 BOUNDS = {
-    "steps": (1, 50),
-    "tool_calls": (0, 200),
+    "steps": (1, 500),  # those of a team count the calls of all its members
+    "tool_calls": (0, 1000),
     "seconds": (1, 1800),
     "tokens": (1, 10_000_000),
     "tool_seconds": (1, 300),
@@ -45,7 +46,9 @@ def checked_tools(value: Any) -> list[dict[str, Any]]:
         raise ValidationError({"tools": "A tool is named twice."})
     known = tools_named(names)
     if missing := [name for name in names if name not in known]:
-        raise ValidationError({"tools": f"There is no tool {missing[0][:64]!r} in this workspace."})
+        raise ValidationError(
+            {"tools": gettext("There is no tool %(name)r in this workspace.") % {"name": missing[0][:64]}}
+        )
     return found
 
 

@@ -34,7 +34,10 @@ class RunState:
 
 @dataclass(frozen=True)
 class ToolContext:
-    """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it."""
+    """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it.
+
+    number: which of the agent's steps in this run the call is; the same one when the run goes on after it has waited.
+    """
 
     tenant: TenantRef
     actor: Actor
@@ -44,6 +47,7 @@ class ToolContext:
     agent_id: uuid.UUID | None = None
     conversation_id: uuid.UUID | None = None
     state: RunState = field(default_factory=RunState)
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ class ToolSpec:
     name: 1 to 64 letters, digits, _ or -. parameters: a JSON schema of an object. effect: what a call does to the
     world: it reads what is here, changes something, or asks a host outside. tainted: what it returns comes from
     outside, so nobody vouches for it. call: raises PaasError with a sentence for the model, or anything else, which
-    is only logged; it is cancelled when the run is stopped or its time is up. kind: whose it is: `builtin`, else of
-    what kind (`http`, `mcp`), which is all that metrics tell of it.
+    is only logged; it is cancelled when the run is stopped or its time is up. delegates: another agent of the run does
+    it, so it has the run's time and no entry of its own among the calls of tools. kind: whose it is: `builtin`, else
+    of what kind (`http`, `mcp`), which is all that metrics tell of it.
     """
 
     name: str
@@ -64,6 +69,7 @@ class ToolSpec:
     call: Callable[[ToolContext, dict[str, Any]], Awaitable[ToolResult]]
     tainted: bool = False
     kind: str = "builtin"
+    delegates: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from typing import Any
 import structlog
 
 from agents.runtime import spans
+from agents.runtime.limits import Tally
+from agents.runtime.spec import ModelCall
 from agents.runtime.trace import Step
 from agents.tools.arguments import problem_with
-from agents.tools.gate import Gate
+from agents.tools.gate import AwaitsApproval, Gate
 from agents.tools.journal import Journal
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from core import cancelling, metrics, tracing
@@ -29,15 +31,15 @@ MOST_RESULT_CHARS = 16_000
 CUT = "\n[Cut here: the result has {count:,} characters.]"
 # What was begun before the run waited and has no end (P48).
 UNKNOWN = "This call was begun before, and nobody knows what came of it. It was not made again."
-# (an estimate of what the next call of the model reads, the most it may write) -> how much it may write. Raises
-# PaasError where nothing is left.
-Extend = Callable[[int, int], Awaitable[int]]
+# (the next call of the model, the most it may write) -> how much it may write. Raises PaasError where nothing is left.
+Extend = Callable[[ModelCall, int], Awaitable[int]]
 
 
 @dataclass(frozen=True)
 class Toolbox:
-    """The tools of one run. extend: asked before every call of the model but the first. journal: where each call is
-    written down. gate: what says which calls wait for a person; without one, none does."""
+    """The tools of one run. extend: asked before every call of the model. journal: where each call is written down.
+    gate: what says which calls wait for a person; without one, none does. tally: counts what is done, where others
+    count along."""
 
     tools: tuple[BoundTool, ...]
     context: ToolContext
@@ -45,6 +47,7 @@ class Toolbox:
     extend: Extend
     journal: Journal | None = None
     gate: Gate | None = None
+    tally: Tally | None = None
 
     @property
     def offers(self) -> list[dict[str, Any]]:
@@ -70,7 +73,7 @@ class Toolbox:
             return _error(UNKNOWN)
         if self.gate is not None and (refused := await self.gate.refusal(tool, step)):
             return _error(refused)
-        if self.journal is None:
+        if self.journal is None or tool.spec.delegates:
             return await self._made(tool, step)
         call_id, refused = await self.journal.begin(self.context, tool.spec)
         if refused:
@@ -84,11 +87,12 @@ class Toolbox:
     async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
         step.sent, step.tainted = True, tool.spec.tainted
         with spans.tool_call(step, tool.spec.effect) as span:
-            result = _bounded(await self._carried_out(tool, step.input))
+            result = _bounded(await self._carried_out(tool, step))
             span.set({"gen_ai.tool.call.result": tracing.content(result.text)})
             if result.is_error:
                 span.failed("tool_error")
-        label = metrics.tool_label(step.name if tool.spec.kind == "builtin" else tool.spec.kind)
+        whose = "member" if tool.spec.delegates else tool.spec.kind
+        label = metrics.tool_label(step.name if whose == "builtin" else whose)
         metrics.TOOL_CALLS.labels(label, "error" if result.is_error else "ok").inc()
         # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
         self.context.state.tainted = self.context.state.tainted or step.tainted
@@ -98,11 +102,11 @@ class Toolbox:
     def _names(self) -> Sequence[str]:
         return [tool.spec.name for tool in self.tools]
 
-    async def _carried_out(self, tool: BoundTool, arguments: dict[str, Any]) -> Any:
-        context = replace(self.context, settings=tool.settings)
-        seconds = self.limits.tool_seconds
+    async def _carried_out(self, tool: BoundTool, step: Step) -> Any:
+        context = replace(self.context, settings=tool.settings, number=step.index)
+        seconds = None if tool.spec.delegates else self.limits.tool_seconds
         # A task of its own: one that does not end when it is cancelled keeps the run waiting for a moment only.
-        work = asyncio.create_task(self._called(tool, context, arguments))
+        work = asyncio.create_task(self._called(tool, context, step.input))
         try:
             done, _ = await asyncio.wait({work}, timeout=seconds)
         except asyncio.CancelledError:
@@ -118,6 +122,8 @@ class Toolbox:
         error = work.exception()
         if error is None:
             return work.result()
+        if isinstance(error, AwaitsApproval):  # of a member that is asked as a tool
+            raise error
         if isinstance(error, PaasError):
             return _error(error.message)
         log.error("a tool has failed", tool=tool.spec.name, exc_info=error)

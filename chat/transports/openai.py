@@ -21,6 +21,8 @@ from accounts.policies import AGENTS_EXECUTE, CHAT_READ, CHAT_WRITE
 from agents import selectors as agent_selectors
 from agents.embeddings import embedding_models_for
 from agents.runtime.events import (
+    AGENT_FINISHED,
+    AGENT_STARTED,
     MESSAGE_COMPLETED,
     MODEL_CHANGED,
     REASONING_DELTA,
@@ -45,6 +47,8 @@ from core.errors import ERRORS, PaasError
 from tenants import scope
 
 DONE = b"data: [DONE]\n\n"
+# Behind these a run can still be refused with a status of its own.
+SILENT = (RUN_QUEUED, RUN_STARTED, MODEL_CHANGED, AGENT_STARTED, AGENT_FINISHED)
 RETRY_AFTER_SECONDS = 2.0  # what a client is told to wait after a fault of the model's that may pass
 
 
@@ -142,7 +146,7 @@ async def _opening(batches: AsyncGenerator[Batch, None]) -> list[Event]:
     opening: list[Event] = []
     async for _, events in batches:
         opening += events
-        if any(kind not in (RUN_QUEUED, RUN_STARTED, MODEL_CHANGED) for kind, _ in opening):
+        if any(kind not in SILENT for kind, _ in opening):
             break
     return opening
 

@@ -290,6 +290,59 @@ check('a stream draws its own message only', async (page) => {
   await page.getByTestId('stop').click();
 });
 
+check('what a team did is nested, the same live and after a reload', async (page) => {
+  const members = page.getByTestId('member');
+  await ask(page, '/team');
+  await page.getByTestId('work').waitFor();
+  assert.equal(await members.count(), 0); // folded
+  await finished(page);
+  for (const names of [['Researcher', 'Fact checker', 'Critic failed'], ['researcher', 'checker', 'critic failed']]) {
+    await page.getByTestId('work').locator('> summary').click();
+    await members.first().locator('> summary').click();
+    await members.first().getByTestId('member').locator('> summary').click();
+    const shown = await page.getByTestId('work').innerText();
+    for (const name of [...names, 'Used search_documents', 'from outside', 'It is right since January.']) {
+      assert.ok(shown.includes(name), `${name} in ${shown}`);
+    }
+    await page.reload();
+    await page.getByTestId('work').waitFor();
+  }
+});
+
+check('a decision that another tab has made is said; Stop ends what waits', async (page) => {
+  await ask(page, '/approve');
+  await page.getByTestId('deny').waitFor();
+  await page.route('**/api/v1/approvals/*', (route) =>
+    route.request().method() === 'POST'
+      ? route.fulfill({ status: 409, json: { error: { code: 'approval_decided', message: '' } } })
+      : route.continue(),
+  );
+  await page.getByTestId('deny').click();
+  assert.match(await page.getByTestId('approval-failed').innerText(), /Somebody else has decided/);
+  await page.getByTestId('stop').click();
+  await answer(page, 'stopped').waitFor();
+  assert.equal(await page.getByTestId('approval').count(), 0);
+});
+
+check('files are dropped, pasted and taken back', async (page) => {
+  const give = (kind) => page.evaluate((type) => {
+    const data = new DataTransfer();
+    data.items.add(new File(['a,b'], `${type}.csv`, { type: 'text/csv' }));
+    const event = type === 'paste'
+      ? new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true })
+      : new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true });
+    document.querySelector(type === 'paste' ? '#composer' : 'main').dispatchEvent(event);
+  }, kind);
+  await give('drop');
+  await give('paste');
+  await page.locator('[data-testid=attachment][data-state=ready]').nth(1).waitFor();
+  assert.match(page.url(), /\/chat\/[0-9a-f-]{36}\/$/);
+  await page.getByTestId('attachment-remove').first().click();
+  await ask(page, '/fast');
+  await finished(page);
+  assert.deepEqual(await page.getByTestId('file').allInnerTexts(), ['paste.csv']);
+});
+
 const wanted = process.argv[2] ?? '';
 const browser = await launch();
 let failed = 0;

@@ -12,11 +12,11 @@ import { themeStore } from './ui/theme';
 const root = document.getElementById('root');
 if (!root) throw new Error('The page has no #root');
 
-const { tenantName = '', tenantSlug = '', userEmail = '', language: code = 'en' } = root.dataset;
+const { tenantName = '', tenantSlug = '', userEmail = '', userId = '', language: code = 'en' } = root.dataset;
 const { settings: settingsUrl = '', logo: logoUrl = '' } = root.dataset;
 const language = new Observable(languageOf(code));
 const theme = themeStore();
-const app = new ChatApp({ tenantName, tenantSlug, userEmail, settingsUrl, logoUrl });
+const app = new ChatApp({ tenantName, tenantSlug, userEmail, userId, settingsUrl, logoUrl });
 app.start();
 
 createRoot(root).render(

@@ -14,6 +14,9 @@ export type RunEvent =
   | ToolFinished
   | ToolDelta
   | ToolCalled
+  | AgentStarted
+  | AgentDelta
+  | AgentFinished
   | ApprovalRequested
   | ApprovalDecided
   | MessageCompleted
@@ -64,6 +67,7 @@ export interface ModelChanged {
 export interface ModelChangedData {
   model: string;
   reason: string;
+  path?: string;
 }
 export interface TextDelta {
   v: 1;
@@ -170,6 +174,58 @@ export interface ToolCalledData {
   name: string;
   arguments: string;
 }
+export interface AgentStarted {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'agent.started';
+  data: AgentStartedData;
+}
+/**
+ * A member of a team begins. path: where in the team it works, and when: "0.research/1.checker" is the second
+ * member of a team that is the first one; "r2.0.writer" the first one in the second round; "3.writer" of a supervisor
+ * the one that its third step asked. task: what it is to do, cut.
+ */
+export interface AgentStartedData {
+  path: string;
+  slug: string;
+  name: string;
+  task: string;
+}
+export interface AgentDelta {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'agent.delta';
+  data: AgentDeltaData;
+}
+/**
+ * A piece of what a member says. Whose words are the run's answer says them as `text.delta`. reasoning: it is a
+ * piece of its reasoning instead.
+ */
+export interface AgentDeltaData {
+  path: string;
+  text: string;
+  reasoning?: boolean;
+}
+export interface AgentFinished {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'agent.finished';
+  data: AgentFinishedData;
+}
+/**
+ * A member has ended: `content` is what it said, cut where it is long; null where that is the run's answer. error:
+ * a sentence, where it is not ok.
+ */
+export interface AgentFinishedData {
+  path: string;
+  ok: boolean;
+  content?: string | null;
+  error?: string | null;
+  duration_ms: number;
+}
 export interface ApprovalRequested {
   v: 1;
   run_id: string;
@@ -237,7 +293,8 @@ export interface RunCompletedData {
   usage: Usage;
 }
 /**
- * Tokens of a run. counted: ours, because the vendor never said. cost: decimal text, null when unpriced.
+ * Tokens of a run. counted: ours, because the vendor never said. cost: decimal text, null when unpriced, and when
+ * the models of a team are paid in several currencies: then `costs` has the sum of each.
  */
 export interface Usage {
   input_tokens: number;
@@ -247,6 +304,9 @@ export interface Usage {
   counted: boolean;
   cost: string | null;
   currency: string;
+  costs?: {
+    [k: string]: string | null;
+  };
 }
 export interface RunFailed {
   v: 1;

@@ -92,7 +92,7 @@ def test_policies_are_one_table() -> None:
 
 
 def test_scopes_name_actions_or_all_of_a_subject() -> None:
-    assert policies.actions_of_scopes(["*"]) == policies.ACTIONS - {"admin:owner"}
+    assert policies.actions_of_scopes(["*"]) == policies.ACTIONS - {"admin:owner", "approvals:decide"}
     assert policies.actions_of_scopes([]) == frozenset()
     assert policies.actions_of_scopes(["chat:read", "chat:everything"]) == {"chat:read"}
     assert policies.actions_of_scopes(["knowledge:*"]) == {"knowledge:read", "knowledge:write"}
@@ -101,6 +101,7 @@ def test_scopes_name_actions_or_all_of_a_subject() -> None:
     }  # fmt: skip
     assert policies.actions_of_scopes(["admin:owner"]) == frozenset()
     assert policies.unknown_scopes(["*", "chat:read", "x", "chat:*", "admin:owner"]) == ["admin:owner", "x"]
+    assert policies.unknown_scopes(["approvals:decide", "approvals:*"]) == ["approvals:*", "approvals:decide"]
 
 
 def test_an_actor_may_only_what_it_may() -> None:

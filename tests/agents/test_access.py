@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents import access, selectors
+from agents import access, specs
 from agents.access import agent_for
 from agents.models import Agent
 from agents.services import agent_set
@@ -131,14 +131,14 @@ async def test_the_same_slug_in_two_tenants(change: Any, actor: Any) -> None:
 
 async def test_a_known_agent_costs_no_query(change: Any, actor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
-    real = selectors.agent_spec
+    real = specs.agent_spec
 
     def counted(slug: str) -> Any:
         nonlocal calls
         calls += 1
         return real(slug)
 
-    monkeypatch.setattr(selectors, "agent_spec", counted)
+    monkeypatch.setattr(specs, "agent_spec", counted)
     member = actor("member")
     await asyncio.gather(*(code_of(member) for _ in range(30)))
     assert calls == 1

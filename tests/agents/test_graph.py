@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from agents.runtime import engine
-from agents.runtime.spec import Transcript, Turn
+from agents.runtime.spec import ModelCall, Transcript, Turn
 from agents.tools.calculator import CALCULATOR
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import Toolbox
@@ -40,8 +40,8 @@ async def run(
     turn = Turn(messages=[{"role": "user", "content": "2 + 3?"}], max_output_tokens=100, parameters={}, **more)
     client = client_for(ProviderRef(id=uuid7(), kind="scripted"))
 
-    async def extend(estimate: int, wanted: int) -> int:
-        return wanted - 1
+    async def extend(call: ModelCall, wanted: int) -> int:
+        return wanted - 1 if call.step and call.step.index else wanted
 
     context: Any = ToolContext(None, None, uuid7(), "a")  # type: ignore[arg-type]
     try:

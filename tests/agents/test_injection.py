@@ -17,7 +17,7 @@ import pytest
 
 from agents.mcp import tools as mcp_tools
 from agents.runtime import engine
-from agents.runtime.spec import Transcript, Turn
+from agents.runtime.spec import ModelCall, Transcript, Turn
 from agents.runtime.trace import Trace
 from agents.tools.calculator import CALCULATOR
 from agents.tools.gate import NO_PERSON, AwaitsApproval, Decision, Gate, stricter, tainting
@@ -123,7 +123,7 @@ async def play(
     async def begins_tainted() -> bool:
         return tainted or tainting(messages)
 
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
     trace = Trace.from_journal(orjson.loads(orjson.dumps(journal))) if journal else Trace()

@@ -17,8 +17,8 @@ from agents import content, drafts, editing, portable, releases
 from agents.access import agent_for
 from agents.models import Agent, AgentVersion
 from agents.releases import Seen
-from agents.selectors import agent_spec
 from agents.services import agent_set
+from agents.specs import agent_spec
 from core.errors import PaasError
 from llm.services import provider_create, provider_update
 from tenants import scope

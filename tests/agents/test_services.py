@@ -14,8 +14,8 @@ from django.db.utils import ProgrammingError
 
 from accounts.models import AuditEvent
 from agents.models import Agent, AgentVersion
-from agents.selectors import agent_spec
 from agents.services import agent_set
+from agents.specs import agent_spec
 from core.errors import PaasError
 from llm.models import ProviderAccount
 from llm.services import provider_create, provider_update
@@ -162,7 +162,7 @@ def test_tools_and_limits_of_a_version(slug: str, provider: ProviderAccount) -> 
     put(
         slug,
         provider,
-        tools=["calculator", {"name": "clock", "settings": {"timezone": "Asia/Shanghai"}}],
+        tools=["calculator", {"name": "clock", "settings": {"timezone": "Asia/Shanghai", "approval": "always"}}],
         limits={"steps": 3},
     )
     assert put(slug, provider, instructions="Be brief.") == "updated"
@@ -173,12 +173,14 @@ def test_tools_and_limits_of_a_version(slug: str, provider: ProviderAccount) -> 
     assert spec is not None
     assert (spec.limits.steps, spec.limits.tool_calls) == (3, 20)
     assert spec.tools[1].settings == {"timezone": "Asia/Shanghai"}
+    assert [one.approval for one in spec.tools] == ["tainted", "always"]
     bad: list[Any] = [
         "calculator",
         [1],
         ["nowhere"],
         ["clock", "clock"],
         [{"name": "clock", "settings": 1}],
+        [{"name": "clock", "settings": {"approval": "never"}}],
         [{"x": 1}],
     ]
     for tools in bad:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from agents.runtime.spec import ModelCall
 from agents.runtime.trace import Trace
 from agents.tools.journal import Journal
 from agents.tools.registry import BUILTIN
@@ -28,13 +29,15 @@ async def test_over_the_api(site: Any, api_key: Callable[..., str], ledger: Ledg
         ("egress", True)
     ]
     status, answer = await call(
-        "PUT", "/config", json={"name": "clock", "enabled": False, "calls_per_day": 2, "api_key": "tvly-canary"}
+        "PUT",
+        "/config",
+        json={"name": "clock", "enabled": False, "calls_per_day": 2, "approval": "always", "api_key": "tvly-canary"},
     )
-    told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None, "has_api_key": True}
-    told["approval"] = "tainted"
+    told = {"name": "clock", "enabled": False, "calls_per_day": 2, "calls_per_month": None, "approval": "always"}
+    told |= {"has_api_key": True}
     assert (status, answer) == (200, {"config": told})
     assert told in (await call("GET", "/config"))[1]["config"]
-    for bad in ({"name": "nowhere"}, {"name": "clock", "calls_per_day": -1}, {}):
+    for bad in ({"name": "nowhere"}, {"name": "clock", "calls_per_day": -1}, {"name": "clock", "approval": "x"}, {}):
         assert (await call("PUT", "/config", json=bad))[0] in (400, 422), bad
     assert [one["enabled"] for one in (await call("GET"))[1]["tools"] if one["name"] == "clock"] == [False]
     assert await call("GET", "/usage") == (200, {"usage": []})
@@ -47,7 +50,7 @@ async def test_a_limit_holds_exactly_and_each_call_is_written_down(host: Any, ac
     member = actor("member")
     context = ToolContext(member.tenant, member, uuid7(), "a")
 
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
     tools = tuple(BoundTool(BUILTIN[name]) for name in ("calculator", "clock"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agents.runtime.spec import ModelCall
 from agents.runtime.trace import Trace
 from agents.tools.arguments import problem_with
 from agents.tools.calculator import CALCULATOR, calculate
@@ -20,7 +21,7 @@ CONTEXT: Any = ToolContext(None, None, uuid7(), "a")  # type: ignore[arg-type]
 
 
 async def call(spec: ToolSpec, arguments: Any, **limits: Any) -> ToolResult:
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
     step = Trace().at("").tool("c", spec.name, arguments)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from agents.runtime import engine
-from agents.runtime.spec import Transcript, Turn
+from agents.runtime.spec import ModelCall, Transcript, Turn
 from agents.runtime.trace import MOST_CHARS, MOST_TEXT, Trace
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import UNKNOWN, Toolbox
@@ -39,7 +40,7 @@ async def run(trace: Trace, tool: Counting, *scripts: list[Any]) -> tuple[Transc
     transcript, events = Transcript(), []
     transcript.follow(trace.at(""))
 
-    async def extend(estimate: int, wanted: int) -> int:
+    async def extend(call: ModelCall, wanted: int) -> int:
         return wanted
 
     try:
@@ -142,3 +143,26 @@ def test_a_trace_that_is_read_has_bounds_and_says_so() -> None:
     assert tool["output"] == "c" * 100
     whole = Trace().document()
     assert whole == {"steps": [], "cut": False}
+
+
+async def test_answers_in_a_schema_go_on_too() -> None:
+    """What did not fit is not asked for again, and what did is the answer; with tools and without."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    turn = replace(TURN, output_schema=schema)
+
+    async def extend(estimate: int, wanted: int) -> int:
+        return wanted
+
+    for tools in ((), (Counting().bound,)):
+        trace = Trace()
+        for again in (False, True, True):
+            transcript, events = Transcript(), []
+            transcript.follow(trace.at(""), last_only=True)
+            for script in [] if again else (["no JSON"], ['{"n": 1}']):
+                ScriptedModel.enqueue(script)
+            box = Toolbox(tools, CONTEXT, RunLimits(), extend)
+            await engine.run(ScriptedModel(), "demo", turn, transcript, events.extend, box)
+            assert (transcript.content, bool(events)) == ('{"n": 1}', not again)
+            assert len(transcript.model_calls) == (0 if again else 2)
+            trace = Trace.from_journal(orjson.loads(orjson.dumps(trace.journal())))
+        assert len(trace.steps) == 2

@@ -42,7 +42,7 @@ async def test_a_conversation_as_it_is_shown(client: Client, actor: Any) -> None
     assert status == 200
     assert body | {"created_at": "", "updated_at": ""} == {
         "id": str(told.conversation_id), "title": "First line", "agent": {"slug": "assistant", "name": "Assistant"},
-        "created_at": "", "updated_at": "", "active_run_id": None,
+        "created_at": "", "updated_at": "", "active_run_id": None, "waiting": False,
     }  # fmt: skip
     status, body = await client.call("GET", f"/conversations/{told.conversation_id}/messages")
     question, answer = body["messages"]
@@ -210,7 +210,7 @@ async def test_other_addresses_and_methods(client: Client) -> None:
         ("GET", "/nothing", 404, "not_found"),
         ("GET", "/conversations/1", 404, "not_found"),
         ("GET", f"/conversations/{some}", 404, "not_found"),
-        ("POST", "/conversations", 405, "method_not_allowed"),
+        ("PUT", "/conversations", 405, "method_not_allowed"),
         ("GET", "/ws-ticket", 405, "method_not_allowed"),
         ("PUT", f"/conversations/{some}", 405, "method_not_allowed"),
     ):

@@ -214,7 +214,7 @@ async def test_who_may_decide_and_what_a_decision_is_bound_to(
     assert ledger.value("SELECT count(*)::int FROM public.accounts_auditevent WHERE action LIKE 'approval.%%'") == 1
     assert await code(other, verdict(of_key, "deny")) == ""
     assert world.times("send") == 0
-    assert ledger.run(by_key.run_id)["status"] == "queued"
+    assert ledger.reservation(by_key.run_id)["host"] == "resume"
 
 
 async def test_stopped_and_expired_while_it_waits(

@@ -221,7 +221,7 @@ async def test_the_list_of_agents_serves_both_kinds_of_clients(client: Client) -
     assert status == 200
     assert [one["type"] for one in listed["agents"]] == ["assistant", *BUILTIN]
     assert listed["count"] == len(listed["agents"])
-    names = {"type", "class_name", "module", "description", "id", "slug", "name", "model", "kind"}
+    names = {"type", "class_name", "module", "description", "tools", "id", "slug", "name", "model", "kind"}
     assert all(set(one) == names for one in listed["agents"])
     assert all(one["description"] for one in listed["agents"][1:])
     assert [one["kind"] for one in listed["agents"]] == ["model", *["builtin"] * 7]

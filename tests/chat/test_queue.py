@@ -76,6 +76,32 @@ async def test_one_too_many_waits_and_then_runs(host: Host, actor: Any, ledger: 
     assert ledger.rows("SELECT 1 FROM chat_runtask") == []
 
 
+async def test_an_agent_with_a_cap_of_its_own(host: Host, actor: Any, agents: Any, ledger: Ledger) -> None:
+    """Whoever asks it, over all callers; who waits for their own cap keeps nobody else from it."""
+    caps(ledger, 100, 1)
+    member, owner, admin, other = actor("member"), actor("owner"), actor("admin"), agents("demo")
+    agent_id = ledger.value("SELECT id FROM agents_agent WHERE slug = 'assistant'")
+    ledger.limit(1, "concurrent_runs", "", level="agent", subject=agent_id)
+    gates = [asyncio.Event(), asyncio.Event()]
+    for gate in gates:
+        ScriptedModel.enqueue(["a", gate])
+    first = await start(member, agent=other)
+    await read(member.tenant, first.run_id, limit=2)
+    behind = await told_to_wait(member)
+    asked = await start(owner)
+    assert (asked.status, status_of(ledger, behind)) == ("running", "queued")
+    await read(owner.tenant, asked.run_id, limit=2)
+    waiting = await told_to_wait(admin)
+    gates[0].set()
+    await read(member.tenant, first.run_id)
+    assert {status_of(ledger, run) for run in (behind, waiting)} == {"queued"}, "one at once, whoever asks"
+    gates[1].set()
+    for run in (asked, behind, waiting):
+        assert (await read(owner.tenant, run.run_id)).kinds[-1] == "run.completed"
+    await eventually(lambda: not host.runs)
+    assert not ledger.left_behind()
+
+
 async def test_callers_take_turns(host: Host, actor: Any, ledger: Ledger) -> None:
     """Who came first with many does not keep those waiting who came later with few."""
     caps(ledger, 1)

@@ -42,6 +42,12 @@ async def test_of_a_run_with_tools_and_of_one_without(
     assert [one["usage"]["output_tokens"] for one in (asked, answer)] == [20, 5]
     assert (asked["output"]["text"], answer["output"]["text"]) == ("Let me see.", "It is 42.")
     assert found["usage"]["output_tokens"] == 25
+    async with client.get(f"/api/v1/conversations/{told.conversation_id}/messages") as shown:
+        asked_message, answered = (await shown.json())["messages"]
+    assert (asked_message["traces"], answered["traces"]) == (
+        [],
+        [{"run_id": str(told.run_id), "tools": 1, "members": 0}],
+    )
     plain = await ask(actor("member"), "hi")
     _, found, _ = await trace(plain.run_id)
     (only,) = found["steps"]

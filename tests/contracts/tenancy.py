@@ -93,6 +93,66 @@ ROUTES: dict[str, Declared] = {
     "/settings/providers/<uuid:provider_id>/": Declared(
         "by_id", ("GET", "POST"), {"provider_id": "provider"}, page=True, of_tenant=True
     ),
+    # pages of agents, tools and MCP servers
+    "/settings/agents/": Declared("own", page=True),
+    "/settings/new-agent/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/agent-imports/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/agents/<str:slug>/": Declared(
+        "by_id", ("GET", "POST"), {"slug": "agent_slug"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/discard/": Declared(
+        "by_id", ("POST",), {"slug": "agent_slug"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/publish/": Declared(
+        "by_id", ("GET", "POST"), {"slug": "agent_slug"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/versions/": Declared(
+        "by_id", ("GET",), {"slug": "agent_slug"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/rollback/": Declared(
+        "by_id", ("POST",), {"slug": "agent_slug"}, {"version": "1"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/export/": Declared(
+        "by_id", ("GET",), {"slug": "agent_slug"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/feedback/": Declared(
+        "by_id", ("GET",), {"slug": "agent_slug"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/archive/": Declared(
+        "by_id", ("POST",), {"slug": "agent_slug"}, page=True, of_tenant=True
+    ),
+    "/settings/agents/<str:slug>/restore/": Declared(
+        "by_id", ("POST",), {"slug": "archived_agent"}, page=True, of_tenant=True
+    ),
+    "/settings/tools/": Declared("own", page=True),
+    "/settings/tools/named/<str:name>/": Declared(
+        "by_id", ("GET", "POST"), {"name": "tool_name"}, page=True, of_tenant=True
+    ),
+    "/settings/tools/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/tools/<uuid:tool_id>/": Declared(
+        "by_id", ("GET", "POST"), {"tool_id": "tool"}, page=True, of_tenant=True
+    ),
+    "/settings/tools/<uuid:tool_id>/try/": Declared("by_id", ("POST",), {"tool_id": "tool"}, page=True, of_tenant=True),
+    "/settings/tools/<uuid:tool_id>/switch/": Declared(
+        "by_id", ("POST",), {"tool_id": "tool"}, {"on": "1"}, page=True, of_tenant=True
+    ),
+    "/settings/tools/<uuid:tool_id>/delete/": Declared(
+        "by_id", ("POST",), {"tool_id": "tool"}, {"sure": "on"}, page=True, of_tenant=True
+    ),
+    "/settings/mcp/": Declared("own", page=True),
+    "/settings/mcp/new/": Declared("own", ("GET", "POST"), page=True),
+    "/settings/mcp/<uuid:server_id>/": Declared(
+        "by_id", ("GET", "POST"), {"server_id": "mcp_server"}, page=True, of_tenant=True
+    ),
+    "/settings/mcp/<uuid:server_id>/refresh/": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
+    ),
+    "/settings/mcp/<uuid:server_id>/approve/": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
+    ),
+    "/settings/mcp/<uuid:server_id>/delete/": Declared(
+        "by_id", ("POST",), {"server_id": "mcp_server"}, {"sure": "on"}, page=True, of_tenant=True
+    ),
     # limits
     "/api/v1/quotas": Declared("own"),
     "/api/v1/limits": Declared("own", ("GET", "PUT")),
@@ -214,6 +274,10 @@ ROUTES: dict[str, Declared] = {
         "by_id", ("POST",), {"schedule_id": "schedule"}, people=True
     ),
     "/api/v1/schedules/<uuid:schedule_id>/runs": Declared("by_id", ids={"schedule_id": "schedule"}, people=True),
+    "/settings/approvals/": Declared("own", page=True),
+    "/settings/approvals/<uuid:approval_id>/": Declared(
+        "by_id", ("GET", "POST"), {"approval_id": "approval"}, page=True, of_tenant=True
+    ),
     "/settings/schedules/": Declared("own", page=True),
     "/settings/schedules/new/": Declared("own", ("GET", "POST"), page=True),
     "/settings/schedules/<uuid:schedule_id>/": Declared(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -141,23 +140,10 @@ def test_suggestions() -> None:
 # --- cost -----------------------------------------------------------------------------------------
 
 
-def test_loading_is_quick_and_needs_no_price_package() -> None:
+def test_loading_needs_no_price_package() -> None:
     code = (
-        "import sys, time; start = time.process_time(); from llm import catalog;"
-        "assert catalog.model_info('openai_compatible', 'gpt-4o').priced;"
-        "print(time.process_time() - start, 'genai_prices' in sys.modules)"
+        "import sys; from llm import catalog; assert catalog.model_info('openai_compatible', 'gpt-4o').priced;"
+        "print('genai_prices' in sys.modules)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", "import decimal, orjson\n" + code], capture_output=True, text=True, check=True
-    )
-    seconds, imported = run.stdout.split()
-    assert imported == "False"
-    assert float(seconds) < 0.02
-
-
-def test_a_look_up_is_cheap() -> None:
-    model_info("openai_compatible", "unknown-model")
-    start = time.process_time()
-    for _ in range(1000):
-        model_info("openai_compatible", "unknown-model")
-    assert time.process_time() - start < 0.02
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bench.vendor import Vendor
+from llm import breaker
 from llm.models import ProviderAccount
+from llm.selectors import provider_ref
 from tenants import scope
 from tests.accounts.test_people_pages import get, post
 from tests.conftest import Platform, in_thread
@@ -43,6 +45,24 @@ async def test_a_key_is_entered_tested_and_removed(site: Site, db: Platform, sta
     assert "The provider was removed." in (await get(admin, PAGE))[1]
 
 
-def found(db: Platform) -> ProviderAccount:
+def found(db: Platform, name: str = "api-page") -> ProviderAccount:
     with scope.bind(db.acme):
-        return ProviderAccount.objects.get(name="api-page")
+        return ProviderAccount.objects.get(name=name)
+
+
+async def test_allowed_models_users_and_state(site: Site, db: Platform) -> None:
+    admin = await site.signed_in("admin")
+    await get(admin, PAGE)
+    row = in_thread(lambda: found(db, "scripted"))
+    place = f"{PAGE}{row.pk}/"
+    said = (await get(admin, place))[1]
+    assert ("/settings/agents/assistant/" in said, "None of its models is left alone" in said) == (True, True)
+    for _ in range(breaker.FAULTS):
+        breaker.breaker_for(provider_ref(row), "demo").failed()
+    assert "it failed several times in a row" in (await get(admin, place))[1]
+    asked = {"kind": "openai_compatible", "name": "listed", "base_url": "https://api.example.com/v1", "enabled": "on"}
+    _, made = await post(admin, f"{PAGE}new/", **asked, allowed_models="one\r\n\r\n two \r\none")
+    assert in_thread(lambda: found(db, "listed")).allowed_models == ["one", "two"]
+    said = (await get(admin, "/settings/new-agent/"))[1]
+    assert ('<option value="two">' in said, '<option value="listed">' in said) == (True, True)
+    assert await post(admin, made, remove="1") == (302, PAGE)

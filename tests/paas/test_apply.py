@@ -28,7 +28,9 @@ tenants:
   plan: pro
   members: [{{email: Boss@{slug}.test, role: owner, password: "long enough words"}}]
   providers: [{{name: vendor, kind: openai_compatible, base_url: "http://127.0.0.1:9900/v1", api_key: sk-secretsecret}}]
-  agents: [{{slug: bench, name: Bench, provider: vendor, model: bench-0-0-200, instructions: "Be brief."}}]
+  agents:
+  - {{slug: bench, name: Bench, provider: vendor, model: bench-0-0-200, instructions: "Be brief."}}
+  - {{slug: crew, team: {{mode: parallel, members: [bench, {{agent: bench, role: "Doubt it."}}]}}}}
   api_keys: [{{name: ci, scopes: ["*"]}}]
 """
 
@@ -87,7 +89,7 @@ tenants:
         tenant = Tenant.objects.get(slug="hooli")
         assert (tenant.name, tenant.plan_id) == ("Initech", "pro")
     with scope.bind(tenant.ref()):
-        agent = Agent.objects.select_related("current").get()
+        agent = Agent.objects.select_related("current").get(slug="bench")
         assert agent.current is not None
         assert (agent.name, agent.current.number, agent.current.instructions) == ("Bench", 2, "Be brief.")
 
@@ -147,6 +149,13 @@ def test_every_mistake_of_a_file_is_named_with_its_place() -> None:
         "tenants[0].members[0].role: must be a text",
         "tenants[0].slug: is needed",
         "tenants[1]: must be a mapping",
+    ]
+    supervisor = {"slug": "b", "provider": "p", "team": {"mode": "supervisor", "members": ["a"]}}
+    with pytest.raises(DeclarationError) as found:
+        parse({"tenants": [{"slug": "x", "agents": [{"slug": "a", "model": "m"}, supervisor]}]})
+    assert str(found.value).splitlines() == [
+        "tenants[0].agents[0].provider: is needed",
+        "tenants[0].agents[1].model: is needed",
     ]
 
 

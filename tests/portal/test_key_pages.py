@@ -28,12 +28,13 @@ class Person:
         async with self.session.get(path, **options) as answer:
             return answer.status, await answer.text()
 
-    async def post(self, path: str, **fields: Any) -> tuple[int, str]:
+    async def post(self, path: str, *, accept: str = "", **fields: Any) -> tuple[int, str]:
         token = self.session.cookie_jar.filter_cookies(self._origin)["csrftoken"].value
         data = [("csrfmiddlewaretoken", token)]
         for name, value in fields.items():
             data += [(name, one) for one in (value if isinstance(value, list) else [value])]
-        async with self.session.post(path, data=data) as answer:
+        headers = {"Accept": accept} if accept else None
+        async with self.session.post(path, data=data, headers=headers) as answer:
             return answer.status, await answer.text()
 
 

@@ -8,7 +8,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -117,6 +116,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             made["provider"] = str(provider_create(name=MARK, kind="scripted", enabled=False, actor="test").pk)
             server = McpServer.objects.create(name="own", url="https://mcp.invalid/mcp", secret=MARK)
             made["mcp_server"] = str(server.pk)
+            made["tool_name"] = "owners"
 
     in_thread(set_up)
     invoice = in_thread(lambda: issued_invoice(db, model=MARK, **free("1.50"))).label
@@ -180,15 +180,11 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
 def owners_approval(tenant: Any, run_id: str) -> str:
     """A call of a run of the owner's that waits for a person."""
     from chat.models import Approval, Run
-    from core import clock
 
     with scope.bind(tenant):
         run = Run.objects.get(id=run_id)
-        call = {"call_id": "c", "name": MARK, "effect": "write", "arguments": "{}", "arguments_hash": "0" * 64}
-        made = Approval.objects.create(
-            run=run, user_id=run.user_id, **call, reason="tainted", expires_at=clock.now() + timedelta(days=1)
-        )
-        return str(made.pk)
+        call = {"call_id": "c", "name": MARK, "effect": "write", "arguments": "{}", "arguments_hash": "0"}
+        return str(Approval.objects.create(run=run, user_id=run.user_id, **call, expires_at=run.created_at).pk)
 
 
 def someone(tenant: Any) -> dict[str, str]:

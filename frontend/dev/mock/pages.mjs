@@ -41,7 +41,7 @@ async function shell(request, response) {
 <title>Chat</title><link rel="icon" href="/static/chat/favicon.svg" type="image/svg+xml">
 <script src="/static/chat/theme.js"></script>
 <link rel="stylesheet" href="/static/chat/${css[0]}"><script type="module" src="/static/chat/${file}"></script></head>
-<body><div id="root" data-tenant-name="Acme" data-tenant-slug="acme" data-user-email="owner@acme.test" data-settings="/profile/" data-language="${language}"></div></body></html>`,
+<body><div id="root" data-tenant-name="Acme" data-tenant-slug="acme" data-user-id="u1" data-user-email="owner@acme.test" data-settings="/profile/" data-language="${language}"></div></body></html>`,
   );
 }
 

@@ -6,6 +6,9 @@ async function bodyOf(request) {
   const parts = [];
   for await (const part of request) parts.push(part);
   const text = Buffer.concat(parts).toString();
+  if (request.headers['content-type']?.startsWith('multipart/')) {
+    return { name: /filename="([^"]*)"/.exec(text)?.[1] ?? 'file', size: text.length };
+  }
   return text === '' ? {} : JSON.parse(text);
 }
 
@@ -24,6 +27,19 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
     ['GET', /^\/api\/v1\/me$/, () => [200, { user: { id: '1', email: 'owner@acme.test', name: 'Owner' }, role: 'owner', scopes: ['*'], tenant: { id: '1', slug: 'acme', name: 'Acme' } }]],
     ['GET', /^\/api\/v1\/agents$/, () => [200, { agents: AGENTS, count: AGENTS.length }]],
     ['GET', /^\/api\/v1\/conversations$/, ({ query }) => [200, store.page(Number(query.get('limit') ?? 30), query.get('cursor'))]],
+    ['POST', /^\/api\/v1\/conversations$/, ({ body }) => {
+      const agent = AGENTS.find((one) => one.slug === body.agent) ?? AGENTS[0];
+      return [201, store.view(store.create(agent, body.title))];
+    }],
+    ['POST', /^\/api\/v1\/conversations\/([^/]+)\/files$/, ({ body }) => {
+      if (body.name.includes('bad')) throw new Refusal('file_unsupported', 415);
+      if (body.name.includes('big')) throw new Refusal('file_too_large', 413);
+      return [201, { files: [store.addFile(body.name, body.size)] }];
+    }],
+    ['DELETE', /^\/api\/v1\/conversations\/[^/]+\/files\/([^/]+)$/, ({ id }) => {
+      store.files.delete(id);
+      return [204];
+    }],
     ['PATCH', /^\/api\/v1\/conversations\/([^/]+)$/, ({ id, body }) => {
       const conversation = found(id);
       conversation.title = body.title;
@@ -52,6 +68,22 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
       void run.play();
       return [202, answer];
     }],
+    ['PUT', /^\/api\/v1\/messages\/([^/]+)\/feedback$/, ({ id, body }) => {
+      store.message(id).feedback = body;
+      return [200, body];
+    }],
+    ['DELETE', /^\/api\/v1\/messages\/([^/]+)\/feedback$/, ({ id }) => {
+      store.message(id).feedback = null;
+      return [204];
+    }],
+    ['GET', /^\/api\/v1\/runs\/([^/]+)\/trace$/, ({ id }) => [200, runs.runs.get(id).trace()]],
+    ['GET', /^\/api\/v1\/approvals\/([^/]+)$/, ({ id }) => [200, asked(id).approval]],
+    ['POST', /^\/api\/v1\/approvals\/([^/]+)$/, ({ id, body }) => {
+      const run = asked(id);
+      if (run.approval.status !== 'pending') throw new Refusal('approval_decided', 409);
+      run.decide(body);
+      return [200, run.approval];
+    }],
     ['POST', /^\/api\/v1\/runs\/([^/]+)\/cancel$/, ({ id }) => {
       runs.runs.get(id)?.cancel();
       return [202, {}];
@@ -62,6 +94,12 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
     const conversation = store.conversations.get(id);
     if (!conversation) throw new Refusal('not_found', 404);
     return conversation;
+  }
+
+  function asked(id) {
+    const run = [...runs.runs.values()].find((one) => one.approval?.id === id);
+    if (!run) throw new Refusal('not_found', 404);
+    return run;
   }
 
   function messagesOf(conversation) {

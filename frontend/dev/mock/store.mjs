@@ -7,7 +7,7 @@ export const AGENTS = [
   { slug: 'assistant', name: 'Assistant', description: 'Answers questions, explains, and drafts texts.', model: 'mock-large' },
   { slug: 'coder', name: 'Code reviewer', description: 'Writes and reviews code, and explains what it does.', model: 'mock-code' },
   { slug: 'translator', name: '翻译助手', description: '中英互译，保留术语和格式。', model: 'mock-large' },
-].map((agent) => ({ id: randomUUID(), ...agent }));
+].map((agent, index) => ({ id: randomUUID(), tools: index === 0 ? ['search_documents', 'read_file'] : [], ...agent }));
 
 const TITLES = [
   'Duplicate files in Python', 'Reply to the landlord', '公钥加密的原理', 'Quarterly report outline',
@@ -51,6 +51,19 @@ export class Store {
     conversation?.messages.push(message);
     if (conversation) conversation.leaf = message.id;
     return message;
+  }
+
+  /** Files by id; a name with `bad` in it is refused, one with `big` too. */
+  files = new Map();
+
+  addFile(name, size) {
+    const file = { id: randomUUID(), name, kind: 'text', size, created_at: new Date().toISOString() };
+    this.files.set(file.id, file);
+    return file;
+  }
+
+  message(id) {
+    return [...this.conversations.values()].flatMap(({ messages }) => messages).find((one) => one.id === id);
   }
 
   /** The messages from the beginning to the leaf, each with those beside it. */

@@ -1,13 +1,18 @@
 import type {
   Agent,
+  ApprovalView,
   Conversation,
   ConversationPage,
+  Decision,
   Feedback,
   MessagePage,
   RunCreated,
+  StoredFile,
+  Trace,
   TurnRequest,
 } from './contract';
 import { Failure } from './failure';
+import { upload } from './upload';
 
 const TIMEOUT_MS = 30_000;
 
@@ -55,6 +60,25 @@ export class Api {
   messages = (id: string): Promise<MessagePage> =>
     this.#call('GET', `/api/v1/conversations/${encodeURIComponent(id)}/messages`);
 
+  /** Begins a conversation in which nothing is said yet, so that files can be put into it. */
+  begin = (agent: string | null, title: string): Promise<Conversation> =>
+    this.#call('POST', '/api/v1/conversations', { agent: agent ?? '', title });
+
+  /** Puts a file into a conversation; `onProgress` hears how much of it (0 to 1) has been sent. */
+  async upload(
+    id: string,
+    file: File,
+    onProgress: (progress: number) => void,
+    signal: AbortSignal,
+  ): Promise<StoredFile> {
+    const path = `/api/v1/conversations/${encodeURIComponent(id)}/files`;
+    const { files } = await upload<{ files: [StoredFile] }>(path, file, onProgress, signal);
+    return files[0];
+  }
+
+  removeFile = (id: string, fileId: string): Promise<unknown> =>
+    this.#call('DELETE', `/api/v1/conversations/${encodeURIComponent(id)}/files/${encodeURIComponent(fileId)}`);
+
   /** Shows the branch of a message; answers with what is shown then. */
   show = (id: string, messageId: string): Promise<MessagePage> =>
     this.#call('POST', `/api/v1/conversations/${encodeURIComponent(id)}/active`, { message_id: messageId });
@@ -64,6 +88,15 @@ export class Api {
     const path = `/api/v1/messages/${encodeURIComponent(messageId)}/feedback`;
     return feedback === null ? this.#call('DELETE', path) : this.#call('PUT', path, feedback);
   };
+
+  /** What a run did, step by step. */
+  trace = (runId: string): Promise<Trace> => this.#call('GET', `/api/v1/runs/${encodeURIComponent(runId)}/trace`);
+
+  approval = (id: string): Promise<ApprovalView> => this.#call('GET', `/api/v1/approvals/${encodeURIComponent(id)}`);
+
+  /** Decides on a call of a tool that waits; the same again is the same answer. */
+  decide = (id: string, decision: Decision): Promise<ApprovalView> =>
+    this.#call('POST', `/api/v1/approvals/${encodeURIComponent(id)}`, decision);
 
   startRun = (request: TurnRequest): Promise<RunCreated> => this.#call('POST', '/api/v1/runs', request);
 

@@ -10,6 +10,8 @@ export interface Agent {
   model: string;
   /** "builtin": every workspace has it; the page offers the workspace's own only. */
   kind?: 'model' | 'builtin';
+  /** The names of those that it has. */
+  tools?: string[];
 }
 
 export interface Conversation {
@@ -19,6 +21,8 @@ export interface Conversation {
   created_at: string;
   updated_at: string;
   active_run_id: string | null;
+  /** Its run waits for a person to decide on a call of a tool. */
+  waiting?: boolean;
 }
 
 export interface ConversationPage {
@@ -42,6 +46,71 @@ export interface Feedback {
   comment: string;
 }
 
+/** A run that left a trace of its steps, and how much there is in it. */
+export interface TraceCount {
+  run_id: string;
+  tools: number;
+  members: number;
+}
+
+/** A step of a stored run, as `GET /api/v1/runs/{id}/trace` has it. */
+export interface Step {
+  path: string;
+  index: number;
+  kind: 'model' | 'tool' | 'agent' | 'approval';
+  name: string;
+  /** null: it has not ended. */
+  ok: boolean | null;
+  input: unknown;
+  output: unknown;
+  call_id?: string;
+  approval_id?: string;
+  tainted: boolean;
+  duration_ms: number | null;
+}
+
+export interface Trace {
+  run_id: string;
+  steps: Step[];
+  /** More was done than the trace has kept. */
+  cut: boolean;
+}
+
+/** A call of a tool that waits for a person, or waited. */
+export interface ApprovalView {
+  id: string;
+  run_id: string;
+  path: string;
+  name: string;
+  effect: 'read' | 'write' | 'egress';
+  /** The arguments to the letter, as JSON text in which nothing is invisible. */
+  arguments_text: string;
+  arguments_hash: string;
+  reason: 'tainted' | 'policy';
+  status: 'pending' | 'approved' | 'denied' | 'expired';
+  may_decide: boolean;
+  decided_by: string | null;
+  note: string;
+  expires_at: string;
+}
+
+export interface Decision {
+  decision: 'approve' | 'deny';
+  arguments_hash: string;
+  note: string;
+}
+
+/** A file of a conversation, as messages name it. */
+export interface NamedFile {
+  id: string;
+  name: string;
+}
+
+export interface StoredFile extends NamedFile {
+  kind: string;
+  size: number;
+}
+
 export interface StoredMessage {
   id: string;
   /** What it follows; null: it begins the conversation. */
@@ -58,6 +127,10 @@ export interface StoredMessage {
   created_at: string;
   usage: Usage | null;
   feedback?: Feedback | null;
+  /** The runs of this answer that left a trace, in order. */
+  traces?: TraceCount[];
+  /** What a message of the person came with. */
+  files?: NamedFile[];
 }
 
 export interface MessagePage {
@@ -71,6 +144,8 @@ export interface TurnRequest {
   agent?: string;
   conversation_id?: string;
   message?: string;
+  /** Files of the conversation that `message` comes with, by their ids. */
+  files?: string[];
   retry?: boolean;
   /** An answer, by its id: another one is written beside it. */
   regenerate?: string;
@@ -138,6 +213,11 @@ const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
   'tool.finished',
   'tool.delta',
   'tool.called',
+  'agent.started',
+  'agent.delta',
+  'agent.finished',
+  'approval.requested',
+  'approval.decided',
   'message.completed',
   'run.completed',
   'run.failed',

@@ -19,6 +19,7 @@ export interface Shell {
   tenantName: string;
   tenantSlug: string;
   userEmail: string;
+  userId: string;
   /** The person's first page beside the chat: their profile, or the settings they may open. */
   settingsUrl: string;
   /** The workspace's logo; empty: its initial. */
@@ -194,6 +195,7 @@ export class ChatApp {
         this.conversations.put({ ...conversation, active_run_id: runId });
         this.#tabs.tell({ kind: 'turn', conversationId: conversation.id, runId });
       },
+      waits: (thread, waiting) => this.#threadWaits(thread, waiting),
       ended: (thread, status) => this.#threadEnded(thread, status),
       failed: (failure) => void this.fail(failure),
     };
@@ -203,12 +205,19 @@ export class ChatApp {
 
   #named(thread: Thread, conversation: Conversation): void {
     this.#threads.set(conversation.id, thread);
+    this.conversations.put(conversation);
     this.#fresh = this.#makeThread(null);
     if (this.current.get() === thread) this.route.go(conversation.id, true);
   }
 
+  #threadWaits(thread: Thread, waiting: boolean): void {
+    if (thread.id === null) return;
+    this.conversations.mark(thread.id, { waiting });
+    this.#tabs.tell({ kind: 'changed', conversationId: thread.id });
+  }
+
   #threadEnded(thread: Thread, status: Entry['status']): void {
-    if (thread.id !== null) this.conversations.mark(thread.id, null);
+    if (thread.id !== null) this.conversations.mark(thread.id, { active_run_id: null, waiting: false });
     if (thread === this.current.get()) {
       this.ended.set({ status, count: (this.ended.get()?.count ?? 0) + 1 });
     }

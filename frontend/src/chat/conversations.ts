@@ -81,8 +81,9 @@ export class Conversations extends Observable<ConversationsState> {
     this.patch({ items: this.#merge([conversation], this.get().items) });
   }
 
-  mark(id: string, activeRunId: string | null): void {
-    this.#edit(id, { active_run_id: activeRunId });
+  /** What became of the conversation's run. */
+  mark(id: string, run: Partial<Pick<Conversation, 'active_run_id' | 'waiting'>>): void {
+    this.#edit(id, run);
   }
 
   async rename(id: string, title: string): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Feedback, StoredMessage, Usage } from '../api/contract';
+import type { Feedback, NamedFile, StoredMessage, TraceCount, Usage } from '../api/contract';
 import type { RunState } from '../run/reducer';
 
 /**
@@ -26,6 +26,10 @@ export interface Entry {
   usage: Usage | null;
   /** What the person said of this answer. */
   feedback: Feedback | null;
+  /** Its runs that left a trace of their steps, in order. */
+  traces: readonly TraceCount[];
+  /** What the person's message came with. */
+  files: readonly NamedFile[];
 }
 
 export function storedEntry(message: StoredMessage): Entry {
@@ -46,10 +50,12 @@ export function storedEntry(message: StoredMessage): Entry {
     createdAt: message.created_at,
     usage: message.usage,
     feedback: message.feedback ?? null,
+    traces: message.traces ?? [],
+    files: message.files ?? [],
   };
 }
 
-export function sentEntry(key: string, content: string): Entry {
+export function sentEntry(key: string, content: string, files: readonly NamedFile[] = []): Entry {
   return {
     key,
     id: null,
@@ -66,6 +72,8 @@ export function sentEntry(key: string, content: string): Entry {
     createdAt: new Date().toISOString(),
     usage: null,
     feedback: null,
+    traces: [],
+    files,
   };
 }
 
@@ -87,14 +95,16 @@ export function liveEntry(runId: string, place: Partial<Entry> = {}): Entry {
     createdAt: null,
     usage: null,
     feedback: null,
+    traces: [],
+    files: [],
     ...place,
   };
 }
 
 /** A stored answer while `runId` continues it. */
 export function continuedEntry(entry: Entry, runId: string): Entry {
-  const { id, parentId, siblings } = entry;
-  return liveEntry(runId, { id, parentId, siblings, before: entry.content, reasoning: entry.reasoning });
+  const { id, parentId, siblings, reasoning, traces } = entry;
+  return liveEntry(runId, { id, parentId, siblings, before: entry.content, reasoning, traces });
 }
 
 /** Whether an answer can go on where it stopped. It must be the last one shown. */
@@ -107,6 +117,7 @@ export function canContinue(entry: Entry): boolean {
 export function finishedEntry(run: RunState, live: Entry = liveEntry(run.runId)): Entry {
   const id = run.messageId ?? live.id;
   const beside = live.siblings ?? [];
+  const trace = { run_id: run.runId, tools: run.tools.length, members: run.members.length };
   return {
     ...live,
     id,
@@ -119,5 +130,6 @@ export function finishedEntry(run: RunState, live: Entry = liveEntry(run.runId))
     error: run.failure ? { code: run.failure.code, message: run.failure.message } : null,
     createdAt: new Date().toISOString(),
     usage: run.usage,
+    traces: trace.tools + trace.members > 0 ? [...live.traces, trace] : live.traces,
   };
 }

@@ -5,6 +5,7 @@ import type { RunFeed } from '../run/feed';
 import type { Runs } from '../run/runs';
 import { Observable } from '../store/observable';
 import { newRef } from '../transport/turns';
+import { Attachments } from './attachments';
 import type { Drafts } from './drafts';
 import { continuedEntry, type Entry, finishedEntry, liveEntry, sentEntry, storedEntry } from './entry';
 import { findLostTurn, type LostTurn, sameText } from './lost';
@@ -27,6 +28,8 @@ export interface ThreadEvents {
   /** The first turn of a new conversation was accepted: the thread has an id now. */
   named(thread: Thread, conversation: Conversation): void;
   turned(conversation: Conversation, runId: string): void;
+  /** The answer that is being written waits for a person to decide, or goes on. */
+  waits(thread: Thread, waiting: boolean): void;
   ended(thread: Thread, outcome: Entry['status']): void;
   failed(failure: Failure): void;
 }
@@ -47,6 +50,7 @@ const MOST_RESYNCS = 5;
 export class Thread extends Observable<ThreadState> {
   /** What stands in the composer; kept for the life of the tab. */
   readonly draft: Observable<string>;
+  readonly attachments: Attachments;
   /** Tells threads apart before they have an id. */
   readonly serial = newRef();
   readonly #parts: ThreadParts;
@@ -57,8 +61,13 @@ export class Thread extends Observable<ThreadState> {
   #readFailed = false;
   #stopWanted = false;
   #resyncs = 0;
+  /** The run that waits for a person. */
+  #waits: string | null = null;
+  /** Whom a conversation is begun with that begins with files. */
+  #agent: string | null = null;
   #unwatch: (() => void) | null = null;
   #loading: Promise<void> | null = null;
+  #beginning: Promise<string> | null = null;
 
   constructor(id: string | null, parts: ThreadParts) {
     super({
@@ -74,6 +83,10 @@ export class Thread extends Observable<ThreadState> {
     this.#id = id;
     this.#parts = parts;
     this.draft = new Observable(parts.drafts.read(id));
+    this.attachments = new Attachments({
+      upload: async (file, ...how) => parts.api.upload(await this.#begun(file.name), file, ...how),
+      remove: (fileId) => parts.api.removeFile(this.#id ?? '', fileId),
+    });
     this.draft.subscribe(() => parts.drafts.write(this.#id, this.draft.get()));
   }
 
@@ -93,21 +106,30 @@ export class Thread extends Observable<ThreadState> {
     return this.#loading;
   }
 
+  /** Puts files into the conversation, for the message that is being written; a new one begins with them. */
+  attach(files: Iterable<File>, agent: string | null): void {
+    this.#agent = agent;
+    this.attachments.add(files);
+  }
+
   /** Sends the draft; resolves to false when it was not accepted (the text is in the draft again). */
   async send(agent: string | null): Promise<boolean> {
     const { drafts, existed } = this.#parts;
     // The answer would otherwise stand without the messages before it.
     if (this.get().phase === 'loading') await this.load();
     const text = this.draft.get().trim();
-    if (this.busy || text === '') return false;
+    if (this.busy || text === '' || !this.attachments.ready) return false;
+    const files = this.attachments.take();
+    const named = files.map((file) => file.stored!);
     const asked = this.get().entries.filter((entry) => entry.role === 'user').length;
-    const entry = sentEntry(`sent:${newRef()}`, text);
+    const entry = sentEntry(`sent:${newRef()}`, text, named);
     const began = this.#id;
     drafts.markSending(began, text);
     this.draft.set('');
     this.patch({ sending: true, failure: null, entries: [...this.get().entries, entry] });
     const request: TurnRequest = began === null ? { message: text } : { conversation_id: began, message: text };
     if (agent !== null && began === null) request.agent = agent;
+    if (named.length > 0) request.files = named.map((file) => file.id);
     try {
       const turn = await this.#start(request);
       const parentId = this.get().entries.at(-2)?.id ?? null;
@@ -122,6 +144,7 @@ export class Thread extends Observable<ThreadState> {
       if (arrived) return true;
       this.patch({ entries: this.get().entries.filter((item) => item.key !== entry.key) });
       this.#giveBack(text);
+      this.attachments.giveBack(files);
       this.#refuse(failure, () => this.send(agent));
       return false;
     }
@@ -153,11 +176,13 @@ export class Thread extends Observable<ThreadState> {
   async resend(entry: Entry, typed: string): Promise<boolean> {
     const message = typed.trim();
     if (entry.id === null || message === '') return false;
-    const request = { message, parent_message_id: entry.parentId };
+    const request: TurnRequest = { message, parent_message_id: entry.parentId };
+    if (entry.files.length > 0) request.files = entry.files.map((file) => file.id);
     return this.#branch(request, null, (turn) => {
       const { messageId } = turn;
       const siblings = messageId === null ? null : [...(entry.siblings ?? []), messageId];
-      const sent: Entry = { ...sentEntry(`sent:${newRef()}`, message), status: 'complete', parentId: entry.parentId };
+      const blank = sentEntry(`sent:${newRef()}`, message, entry.files);
+      const sent: Entry = { ...blank, status: 'complete', parentId: entry.parentId };
       const kept = [...this.#until(entry), { ...sent, id: messageId, siblings }];
       this.#begin(turn, kept, { parentId: messageId, siblings: [] });
     });
@@ -374,6 +399,11 @@ export class Thread extends Observable<ThreadState> {
     this.#leaveRun();
     const feed = this.#parts.runs.follow(runId);
     const check = (): void => {
+      const waits = feed.get().waitsFor > 0 ? runId : null;
+      if (waits !== this.#waits) {
+        this.#waits = waits;
+        this.#parts.events.waits(this, waits !== null);
+      }
       if (feed.over) this.#finish(feed);
     };
     this.#unwatch = feed.subscribe(check);
@@ -396,6 +426,23 @@ export class Thread extends Observable<ThreadState> {
   #edit(key: string, change: Partial<Entry>): void {
     const { entries } = this.get();
     this.patch({ entries: entries.map((entry) => (entry.key === key ? { ...entry, ...change } : entry)) });
+  }
+
+  /** The conversation's id; one that files come before any message begins with them, and is called like the first. */
+  #begun(title: string): Promise<string> {
+    if (this.#id !== null) return Promise.resolve(this.#id);
+    this.#beginning ??= this.#parts.api
+      .begin(this.#agent, title)
+      .then((conversation) => {
+        this.#name(conversation.id);
+        this.patch({ conversation });
+        this.#parts.events.named(this, conversation);
+        return conversation.id;
+      })
+      .finally(() => {
+        this.#beginning = null;
+      });
+    return this.#beginning;
   }
 
   /** A new conversation has got its id; what was typed meanwhile moves along. */

@@ -1,19 +1,22 @@
 import type { RunEvent } from '../protocol.gen';
+import {
+  askedCall,
+  decidedCall,
+  finishedCall,
+  finishedMember,
+  saidMember,
+  startedCall,
+  startedMember,
+  type ToolCall,
+  waitingCalls,
+  type Work,
+} from './work';
 
 export type RunStatus = 'waiting' | 'running' | 'completed' | 'failed' | 'cancelled';
 export type RunUsage = Extract<RunEvent, { type: 'run.completed' }>['data']['usage'];
 export type FinishReason = Extract<RunEvent, { type: 'run.completed' }>['data']['finish_reason'];
 
-export interface ToolCall {
-  callId: string;
-  name: string;
-  arguments: unknown;
-  result: unknown;
-  error: unknown;
-  done: boolean;
-}
-
-export interface RunState {
+export interface RunState extends Work {
   runId: string;
   status: RunStatus;
   /** Its place among the runs that wait for their turn; null once it has begun, or never had to wait. */
@@ -23,7 +26,8 @@ export interface RunState {
   /** How much of `text` belongs to messages that are complete; the rest is still being written. */
   sealed: number;
   reasoning: string;
-  tools: readonly ToolCall[];
+  /** How many calls of tools wait for a person. */
+  waitsFor: number;
   messageId: string | null;
   finishReason: FinishReason | null;
   failure: { code: string; message: string; retryable: boolean } | null;
@@ -40,6 +44,8 @@ export function newRun(runId: string): RunState {
     sealed: 0,
     reasoning: '',
     tools: [],
+    members: [],
+    waitsFor: 0,
     messageId: null,
     finishReason: null,
     failure: null,
@@ -60,7 +66,8 @@ export function reduce(state: RunState, event: RunEvent): RunState {
     case 'run.started':
       return { ...state, status: 'running', position: null, model: event.data.model };
     case 'model.changed':
-      return { ...state, model: event.data.model };
+      // Of a member of a team, it says nothing about the answer's model.
+      return event.data.path ? state : { ...state, model: event.data.model };
     case 'text.delta':
       return { ...state, status: 'running', ...append(state, event.data.text) };
     case 'text.discarded':
@@ -70,7 +77,17 @@ export function reduce(state: RunState, event: RunEvent): RunState {
     case 'tool.started':
       return { ...state, status: 'running', tools: [...state.tools, startedCall(event.data)] };
     case 'tool.finished':
-      return { ...state, tools: finishCall(state.tools, event.data) };
+      return { ...state, tools: finishedCall(state.tools, event.data) };
+    case 'approval.requested':
+      return withCalls(state, askedCall(state.tools, event.data));
+    case 'approval.decided':
+      return withCalls(state, decidedCall(state.tools, event.data));
+    case 'agent.started':
+      return { ...state, status: 'running', members: [...state.members, startedMember(event.data)] };
+    case 'agent.delta':
+      return { ...state, members: saidMember(state.members, event.data) };
+    case 'agent.finished':
+      return { ...state, members: finishedMember(state.members, event.data) };
     case 'message.completed':
       return { ...state, ...seal(state, event.data) };
     case 'run.completed':
@@ -108,19 +125,6 @@ function seal(state: RunState, data: Data<'message.completed'>): Partial<RunStat
   };
 }
 
-function startedCall(data: Data<'tool.started'>): ToolCall {
-  return {
-    callId: data.call_id,
-    name: data.name,
-    arguments: data.arguments,
-    result: null,
-    error: null,
-    done: false,
-  };
-}
-
-function finishCall(tools: readonly ToolCall[], data: Data<'tool.finished'>): readonly ToolCall[] {
-  return tools.map((call) =>
-    call.callId === data.call_id ? { ...call, result: data.result, error: data.error, done: true } : call,
-  );
+function withCalls(state: RunState, tools: readonly ToolCall[]): RunState {
+  return { ...state, tools, waitsFor: waitingCalls(tools) };
 }

@@ -6,6 +6,7 @@ import { useSpeech, useT } from '../i18n/language';
 import { Markdown } from '../markdown/Markdown';
 import { newRun } from '../run/reducer';
 import { Observable, useObservable } from '../store/observable';
+import { ApprovalCard } from './ApprovalCard';
 import { CopyButton } from './CopyButton';
 import { useApp } from './context';
 import { FailureNotice } from './FailureNotice';
@@ -13,7 +14,7 @@ import { ContinueIcon, RetryIcon } from './icons';
 import { Reasoning } from './Reasoning';
 import { Siblings } from './Siblings';
 import { Thumbs } from './Thumbs';
-import { ToolCalls } from './ToolCalls';
+import { StoredWorkPanel, WorkPanel } from './WorkPanel';
 
 /** Stands in for the feed of an answer that was stored before this page was opened. */
 const NO_FEED = new Observable(newRun(''));
@@ -35,7 +36,10 @@ export const AssistantMessage = memo(function AssistantMessage({ entry, thread, 
   const before = run.messageId === null ? entry.before : '';
   const content = live ? before + run.text : entry.content;
   const reasoning = live ? entry.reasoning + run.reasoning : entry.reasoning;
-  const waiting = live && content === '' && reasoning === '' && run.tools.length === 0;
+  const worked = run.tools.length + run.members.length > 0;
+  const stored = entry.traces.filter((trace) => !(worked && trace.run_id === run.runId));
+  const working = run.tools.some((call) => !call.done) || run.members.some((member) => !member.done);
+  const waiting = live && content === '' && reasoning === '' && !working;
   return (
     <article
       className="group pb-8"
@@ -46,7 +50,10 @@ export const AssistantMessage = memo(function AssistantMessage({ entry, thread, 
     >
       <h2 className="sr-only">{t('message.answer')}</h2>
       {reasoning !== '' && <Reasoning text={reasoning} live={live && content === ''} />}
-      {run.tools.length > 0 && <ToolCalls calls={run.tools} />}
+      {stored.map((trace) => (
+        <StoredWorkPanel key={trace.run_id} trace={trace} />
+      ))}
+      {worked && <WorkPanel tools={run.tools} members={run.members} live={live} />}
       {waiting && (
         <p className="waiting" role="status">
           <span className="sr-only">{t('message.waiting')}</span>
@@ -58,6 +65,7 @@ export const AssistantMessage = memo(function AssistantMessage({ entry, thread, 
         </p>
       )}
       {content !== '' && <Markdown source={content} live={live} />}
+      {live && run.tools.map((call, index) => call.approval && <ApprovalCard key={index} call={call} />)}
       {!live && content === '' && entry.status === 'complete' && <p className="note">{t('message.empty')}</p>}
       {!live && entry.finishReason === 'length' && <p className="note">{t('message.cut')}</p>}
       {!live && entry.finishReason === 'content_filter' && <p className="note">{t('message.filtered')}</p>}

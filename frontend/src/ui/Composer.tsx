@@ -3,8 +3,10 @@ import type { Thread } from '../chat/thread';
 import { useT } from '../i18n/language';
 import { useObservable } from '../store/observable';
 import { AgentSelect } from './AgentSelect';
+import { AttachmentList } from './Attachments';
 import { useApp } from './context';
-import { SendIcon, StopIcon } from './icons';
+import { AttachIcon, SendIcon, StopIcon } from './icons';
+import { useDrop, useFiles } from './useFiles';
 import { matches, TOUCH } from './useMedia';
 
 const MOST_HEIGHT = 0.4;
@@ -28,7 +30,11 @@ export function Composer({ thread }: { thread: Thread }) {
   const field = useRef<HTMLTextAreaElement>(null);
   const busy = runId !== null || sending;
   const agent = conversation?.agent?.name ?? agents.items.find((item) => item.slug === chosen)?.name;
-  const canSend = text.trim() !== '' && !busy && blocked === null;
+  const attachments = useObservable(thread.attachments);
+  const files = useFiles(thread);
+  const over = useDrop(files.attach);
+  const arrived = attachments.every((file) => file.stored !== null);
+  const canSend = text.trim() !== '' && !busy && blocked === null && arrived;
 
   useLayoutEffect(() => {
     if (field.current) fitHeight(field.current);
@@ -51,11 +57,14 @@ export function Composer({ thread }: { thread: Thread }) {
   return (
     <form
       className="composer"
+      data-over={over}
       onSubmit={(event) => {
         event.preventDefault();
         send();
       }}
     >
+      {over && <p className="drop-here">{t(files.able ? 'files.drop' : 'files.unable')}</p>}
+      <AttachmentList attachments={thread.attachments} />
       <label className="sr-only" htmlFor="composer">
         {t('composer.label')}
       </label>
@@ -70,8 +79,15 @@ export function Composer({ thread }: { thread: Thread }) {
         placeholder={agent ? t('composer.placeholder', { agent }) : t('composer.placeholderPlain')}
         onChange={(event) => thread.draft.set(event.target.value)}
         onKeyDown={onKeyDown}
+        onPaste={(event) => {
+          const pasted = [...event.clipboardData.files];
+          if (pasted.length === 0) return;
+          event.preventDefault();
+          files.attach(pasted);
+        }}
       />
       <div className="flex items-center gap-2 pl-1">
+        {files.able && <AttachButton onFiles={files.attach} />}
         {conversation === null && <AgentSelect />}
         <span id="composer-hint" className="hidden flex-1 truncate text-right text-xs text-faint sm:block">
           {t('composer.hint')}
@@ -103,5 +119,39 @@ export function Composer({ thread }: { thread: Thread }) {
         )}
       </div>
     </form>
+  );
+}
+
+/** What the server reads; it looks into the files and not at their names. */
+const KINDS = '.pdf,.xlsx,.csv,.json,.md,.txt,text/*';
+
+function AttachButton({ onFiles }: { onFiles: (files: Iterable<File>) => void }) {
+  const t = useT();
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <>
+      <button
+        type="button"
+        className="icon-button"
+        data-testid="attach"
+        aria-label={t('files.attach')}
+        title={t('files.attach')}
+        onClick={() => input.current?.click()}
+      >
+        <AttachIcon size={18} />
+      </button>
+      <input
+        ref={input}
+        type="file"
+        multiple
+        hidden
+        accept={KINDS}
+        data-testid="attach-files"
+        onChange={(event) => {
+          onFiles([...(event.target.files ?? [])]);
+          event.target.value = ''; // so that the same file can be chosen again
+        }}
+      />
+    </>
   );
 }

@@ -51,7 +51,14 @@ export const ConversationItem = memo(function ConversationItem({ conversation, o
       >
         <span className="truncate">{title}</span>
         {conversation.active_run_id !== null && (
-          <span className="answering" role="img" aria-label={t('list.answering')} />
+          <span
+            className="answering"
+            role="img"
+            data-testid={conversation.waiting ? 'conversation-waits' : undefined}
+            data-waiting={conversation.waiting ?? false}
+            aria-label={t(conversation.waiting ? 'list.waiting' : 'list.answering')}
+            title={conversation.waiting ? t('list.waiting') : undefined}
+          />
         )}
       </a>
       <span className="item-actions">

@@ -1,40 +1,100 @@
-import { useT } from '../i18n/language';
-import type { ToolCall } from '../run/reducer';
-import { ChevronIcon } from './icons';
+import { useSpeech, useT } from '../i18n/language';
+import type { Approval, ToolCall } from '../run/work';
+import { CopyButton } from './CopyButton';
+import { useApp } from './context';
+import { Fold } from './Fold';
+import { durationText } from './format';
 
 function shown(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
 }
 
-/** The tools that an answer used, each folded with what it was given and what it gave back. */
+/** Calls of tools, each folded with what it was given and what it gave back. */
 export function ToolCalls({ calls }: { calls: readonly ToolCall[] }) {
-  return calls.map((call) => <Call key={call.callId} call={call} />);
+  return calls.map((call, index) => <Call key={index} call={call} />);
 }
 
 function Call({ call }: { call: ToolCall }) {
   const t = useT();
-  const failed = call.error !== null && call.error !== undefined;
-  const label = failed ? 'tool.failed' : call.done ? 'tool.done' : 'tool.running';
+  const { approval } = call;
   return (
-    <details className="fold" data-testid="tool-call">
-      <summary>
-        <ChevronIcon size={14} />
-        <span className={call.done ? undefined : 'shimmer'}>{t(label, { name: call.name })}</span>
-      </summary>
-      <div className="fold-body">
-        <Part label={t('tool.arguments')} value={call.arguments} />
-        {call.done && <Part label={t(failed ? 'tool.error' : 'tool.result')} value={failed ? call.error : call.result} />}
-      </div>
-    </details>
+    <Fold testId="tool-call" summary={<CallLine call={call} />}>
+      {() => (
+        <>
+          {approval?.decision && (
+            <p className="mb-1 text-xs">
+              <Verdict approval={approval} />
+            </p>
+          )}
+          <Part label={t('tool.arguments')} value={call.arguments} testId="tool-input" />
+          {call.done && call.error === null && (
+            <Part label={t('tool.result')} value={call.result ?? ''} testId="tool-output" />
+          )}
+          {call.error !== null && <Part label={t('tool.error')} value={call.error} testId="tool-output" bad />}
+        </>
+      )}
+    </Fold>
   );
 }
 
-function Part({ label, value }: { label: string; value: unknown }) {
+function CallLine({ call }: { call: ToolCall }) {
+  const { t, language } = useSpeech();
+  const { approval, name } = call;
+  const waits = approval !== null && approval.decision === null;
+  const label = waits
+    ? 'tool.waits'
+    : call.error !== null
+      ? 'tool.failed'
+      : call.done
+        ? 'tool.done'
+        : 'tool.running';
   return (
-    <div className="mt-1 first:mt-0">
-      <div className="text-xs text-faint">{label}</div>
-      <pre tabIndex={0} className="max-h-60 overflow-auto font-mono text-xs whitespace-pre-wrap">
-        {shown(value)}
+    <>
+      <span className={call.done || waits ? undefined : 'shimmer'} data-failed={call.error !== null}>
+        {t(label, { name })}
+      </span>
+      {call.done && call.durationMs !== null && (
+        <span className="text-faint">· {durationText(call.durationMs, t, language)}</span>
+      )}
+      {call.tainted && (
+        <span className="badge" title={t('tool.outsideHint')}>
+          {t('tool.outside')}
+        </span>
+      )}
+    </>
+  );
+}
+
+/** What was decided on a call, by whom, with which words. */
+export function Verdict({ approval }: { approval: Pick<Approval, 'decision' | 'by' | 'note'> }) {
+  const t = useT();
+  const { userId } = useApp().shell;
+  const { decision, by, note } = approval;
+  if (decision === null) return null;
+  if (decision === 'expired') return t('approval.expired');
+  const mine = by === userId;
+  const key = decision === 'approved'
+    ? mine ? 'approval.approvedByYou' : 'approval.approvedByAdmin'
+    : mine ? 'approval.deniedByYou' : 'approval.deniedByAdmin';
+  return (
+    <>
+      {t(key)}
+      {note !== '' && <q className="ml-1.5 text-faint">{note}</q>}
+    </>
+  );
+}
+
+function Part({ label, value, testId, bad = false }: { label: string; value: unknown; testId: string; bad?: boolean }) {
+  const t = useT();
+  const text = shown(value);
+  return (
+    <div className="part" data-bad={bad}>
+      <div className="part-head">
+        <span>{label}</span>
+        {text !== '' && <CopyButton text={text} label={t('tool.copy', { part: label })} />}
+      </div>
+      <pre tabIndex={0} data-testid={testId} aria-label={label}>
+        {text}
       </pre>
     </div>
   );

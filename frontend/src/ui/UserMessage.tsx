@@ -2,6 +2,7 @@ import { type KeyboardEvent, memo, useLayoutEffect, useRef, useState } from 'rea
 import type { Entry } from '../chat/entry';
 import type { Thread } from '../chat/thread';
 import { useT } from '../i18n/language';
+import { FileChips } from './Attachments';
 import { PencilIcon } from './icons';
 import { Siblings } from './Siblings';
 
@@ -36,6 +37,7 @@ export const UserMessage = memo(function UserMessage({ entry, thread, busy }: Us
           <p className="bubble" dir="auto">
             {entry.content}
           </p>
+          <FileChips files={entry.files} conversationId={thread.id} />
           <div className="actions mine">
             {mayChange && <Siblings entry={entry} thread={thread} />}
             {mayChange && (

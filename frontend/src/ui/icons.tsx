@@ -44,6 +44,15 @@ export const RetryIcon = icon(
   </>,
 );
 export const ContinueIcon = icon(<path d="M4 5v10M8 5.5l7.5 4.5L8 14.5z" />);
+export const AttachIcon = icon(
+  <path d="m15.8 9.4-5.9 5.9a3.6 3.6 0 0 1-5.1-5.1l6.2-6.2a2.4 2.4 0 0 1 3.4 3.4l-6.2 6.2a1.2 1.2 0 0 1-1.7-1.7l5.6-5.6" />,
+);
+export const FileIcon = icon(
+  <>
+    <path d="M11.5 3H6.6A1.6 1.6 0 0 0 5 4.6v10.8A1.6 1.6 0 0 0 6.6 17h6.8a1.6 1.6 0 0 0 1.6-1.6V6.5z" />
+    <path d="M11.5 3v3.5H15" />
+  </>,
+);
 export const PencilIcon = icon(<path d="m4.3 15.7.7-3.2 8.3-8.3a1.5 1.5 0 0 1 2.2 0l.3.3a1.5 1.5 0 0 1 0 2.2L7.5 15z" />);
 export const TrashIcon = icon(
   <path d="M4 5.8h12M8 5.5V4.3c0-.5.4-.8.8-.8h2.4c.4 0 .8.3.8.8v1.2M5.5 6l.6 9c0 .8.7 1.5 1.5 1.5h4.8c.8 0 1.4-.7 1.5-1.5l.6-9M8.5 9v4.5M11.5 9v4.5" />,

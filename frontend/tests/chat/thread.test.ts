@@ -52,7 +52,7 @@ function make(id: string | null, first: MessagePage = page([])) {
     rate: vi.fn(async () => {}),
     conversations: vi.fn(async () => ({ conversations: [CONVERSATION], next_cursor: null })),
   };
-  const events = { named: vi.fn(), turned: vi.fn(), ended: vi.fn(), failed: vi.fn() };
+  const events = { named: vi.fn(), turned: vi.fn(), waits: vi.fn(), ended: vi.fn(), failed: vi.fn() };
   const drafts = new Drafts(sessionStorage, 'acme:owner');
   const thread = new Thread(id, {
     api: api as unknown as Api, runs: runs as unknown as Runs, drafts, events, existed: () => false,

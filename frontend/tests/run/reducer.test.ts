@@ -45,6 +45,62 @@ describe('reduce', () => {
     expect(shut.tools).toMatchObject([{ done: true, result: 'found', arguments: { q: 1 } }]);
   });
 
+  it('knows a call by its member too, and by which of its answers made it', () => {
+    const call = { call_id: 'c1', name: 'search', arguments: {} };
+    const run = play(
+      started(),
+      event(2, 'tool.started', call),
+      event(3, 'tool.started', { ...call, path: '0.a' }),
+      event(4, 'tool.finished', { call_id: 'c1', name: 'search', ok: true, result: 'own', duration_ms: 7 }),
+      event(5, 'tool.started', call),
+      event(6, 'tool.finished', { call_id: 'c1', name: 'search', ok: false, error: 'no', tainted: true }),
+    );
+    expect(run.tools).toMatchObject([
+      { path: '', done: true, result: 'own', error: null, durationMs: 7 },
+      { path: '0.a', done: false },
+      { path: '', done: true, error: 'no', tainted: true },
+    ]);
+  });
+
+  it('waits for people until each call is decided on', () => {
+    const asked = (seq: number, id: string): RunEvent[] => [
+      event(seq, 'tool.started', { call_id: id, name: 'send', arguments: { to: id } }),
+      event(seq + 1, 'approval.requested', {
+        approval_id: `a-${id}`, call_id: id, name: 'send', effect: 'write', arguments: { to: id },
+        arguments_hash: 'h', reason: 'tainted', expires_at: '2026-01-01T00:00:00Z',
+      }),
+    ];
+    const decided = (seq: number, id: string, decision: 'approved' | 'denied'): RunEvent =>
+      event(seq, 'approval.decided', { approval_id: `a-${id}`, call_id: id, decision, by: 'u1', note: 'well' });
+    const waits = play(started(), ...asked(2, 'c1'), ...asked(4, 'c2'), decided(6, 'c1', 'approved'));
+    expect(waits.waitsFor).toBe(1);
+    expect(waits.tools.map((call) => call.approval?.decision)).toEqual(['approved', null]);
+    const goesOn = reduce(waits, decided(7, 'c2', 'denied'));
+    expect([goesOn.waitsFor, goesOn.tools[1]?.approval]).toEqual([
+      0,
+      { id: 'a-c2', decision: 'denied', by: 'u1', note: 'well' },
+    ]);
+  });
+
+  it('keeps what each member of a team says apart', () => {
+    const run = play(
+      started(),
+      event(2, 'agent.started', { path: '0.a', slug: 'a', name: 'A', task: 'look' }),
+      event(3, 'agent.started', { path: '0.a/0.b', slug: 'b', name: 'B', task: 'check' }),
+      event(4, 'agent.delta', { path: '0.a', text: 'He' }),
+      event(5, 'agent.delta', { path: '0.a/0.b', text: 'hm', reasoning: true }),
+      event(6, 'agent.delta', { path: '0.a', text: 'y' }),
+      event(7, 'model.changed', { model: 'other', reason: 'x', path: '0.a' }),
+      event(8, 'agent.finished', { path: '0.a/0.b', ok: false, error: 'gone', duration_ms: 5 }),
+      event(9, 'agent.finished', { path: '0.a', ok: true, content: null, duration_ms: 9 }),
+    );
+    expect(run.members).toMatchObject([
+      { path: '0.a', text: 'Hey', done: true, error: null, durationMs: 9 },
+      { path: '0.a/0.b', text: '', reasoning: 'hm', done: true, error: 'gone' },
+    ]);
+    expect([run.text, run.model]).toEqual(['', 'm']);
+  });
+
   it('ends failed with the code and what was written', () => {
     const failed = event(3, 'run.failed', { code: 'provider_timeout', message: 'slow', retryable: true, usage: USAGE });
     const run = play(started(), text(2, 'half'), failed);
