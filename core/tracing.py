@@ -1,8 +1,8 @@
 """Spans of OpenTelemetry: what happened in one message, across processes, sent to a collector by OTLP.
 
-Nothing of OpenTelemetry is loaded before `configure`; without it `span` gives back one object that does nothing. Spans
-say names and numbers. Messages and arguments only where `configure` was told so, and then without secrets (P62). An
-error is told by its code or its class: its text may hold anything.
+Nothing of OpenTelemetry is asked for here before `configure`; without it `span` gives one object that does nothing.
+Spans say names and numbers. Messages and arguments only where `configure` was told so, and then without secrets (P62).
+An error is told by its code or its class: its text may hold anything.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class _Recorded(Span):
 NOTHING = Span()
 _current: ContextVar[Any] = ContextVar("span", default=None)
 _provider: Any = None
+_exporter: Any = None
 _tracer: Any = None
 _content = False
 
@@ -202,7 +203,7 @@ def detach() -> None:
 def configure(to: Collector) -> None:
     """Write spans from now on. They wait in a queue of QUEUE_SPANS for a thread that sends them: a collector that is
     away costs no request anything."""
-    global _provider, _tracer, _content
+    global _provider, _exporter, _tracer, _content
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -215,8 +216,8 @@ def configure(to: Collector) -> None:
     sampler = ParentBased(kept, remote_parent_sampled=kept, remote_parent_not_sampled=kept)
     provider = TracerProvider(sampler, Resource.create(to.resource), shutdown_on_exit=False)
     address = f"{to.endpoint.rstrip('/')}/v1/traces"
-    exporter = OTLPSpanExporter(address, headers=to.headers or None, timeout=EXPORT_SECONDS)
-    provider.add_span_processor(BatchSpanProcessor(exporter, QUEUE_SPANS, 1000, 512))
+    _exporter = OTLPSpanExporter(address, headers=to.headers or None, timeout=EXPORT_SECONDS)
+    provider.add_span_processor(BatchSpanProcessor(_exporter, QUEUE_SPANS, 1000, 512))
     _provider, _tracer, _content = provider, provider.get_tracer("agent-paas"), to.content
 
 
@@ -230,3 +231,5 @@ def close(seconds: float = 2.0) -> None:
     ending = threading.Thread(target=provider.shutdown, daemon=True)
     ending.start()
     ending.join(seconds)
+    if ending.is_alive():
+        _exporter.shutdown()  # it tries no more
