@@ -12,17 +12,22 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from procrastinate.contrib.django import app
 
 from chat import worker
 from chat.host import Host
 from core import tracing
 from llm.deltas import Finish, ToolCallDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
+from tenants import jobs, scope
 from tests.chat.hosts import another
 from tests.chat.ledger import eventually
 from tests.chat.sockets import opened
-from tests.chat.talk import read, start
+from tests.chat.talk import ask, read, start
+from tests.chat.test_team import team  # noqa: F401
 from tests.collector import Collector
+from tests.conftest import in_thread
+from tests.tenants.test_jobs import NAME, seen, stored
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -147,6 +152,41 @@ async def test_a_worker_goes_on_with_the_trace_of_who_asked(
     run, turn = collector.one(f"invoke_agent {slug}"), collector.one("start_turn")
     assert (run.trace, run.parent) == (TRACE, turn.id)
     assert run.values["paas.run.id"] == turn.values["paas.run.id"] == str(started.run_id)
+
+
+async def test_members_of_a_team_are_below_it_and_what_they_call_is_below_them(
+    host: Host, actor: Any, agents: Callable[..., str], team: Callable[..., str], collector: Collector
+) -> None:
+    slugs = [agents("demo"), agents("demo")]
+    for said in ("first", "second"):
+        ScriptedModel.enqueue([said, Finish("stop"), UsageReport(10, 2, 0, 0)])
+    told = await ask(actor("member"), agent=(slug := team("sequential", *slugs)))
+    assert told.text == "second"
+    await until(collector, f"invoke_agent {slug}")
+    run = collector.one(f"invoke_agent {slug}")
+    for number, name in enumerate(slugs):
+        member = collector.one(f"invoke_agent {name}")
+        assert (member.parent, member.values["paas.agent.path"]) == (run.id, f"{number}.{name}")
+        assert "chat demo" in collector.below(member)
+    assert (run.values["gen_ai.usage.input_tokens"], run.values["gen_ai.usage.output_tokens"]) == (20, 4)
+
+
+async def test_a_job_goes_on_with_the_trace_of_who_enqueued_it(db: Any, collector: Collector) -> None:
+    def enqueue() -> None:
+        with tracing.continued(PARENT), tracing.span("asks"), scope.bind(db.acme):
+            jobs.enqueue(NAME, value=1)
+
+    seen.clear()
+    await asyncio.to_thread(in_thread, enqueue)
+    args = dict(next(args for name, args in await asyncio.to_thread(stored) if name == NAME))
+    await app.tasks[NAME](**args)
+    await until(collector, f"job {NAME}")
+    assert (collector.one(f"job {NAME}").trace, collector.one(f"job {NAME}").parent) == (
+        TRACE,
+        collector.one("asks").id,
+    )
+    await app.tasks[NAME](tenant_id=str(db.acme.id), value=2)  # of a release that carried none
+    assert seen == [("acme", 1), ("acme", 2)]
 
 
 async def test_frames_bring_their_own_trace_and_errors_are_told_by_their_code(site: Any, collector: Collector) -> None:
