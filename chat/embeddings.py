@@ -19,8 +19,11 @@ from psycopg.types.json import Jsonb
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
 from agents.embeddings import EmbeddingSpec, embedding_model_for
+from agents.runtime.spans import provider_of
 from chat import host
 from chat.finish import MOST_TOKENS, RETRY_SECONDS
+from chat.measures import count_usage
+from core import tracing
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from llm.breaker import breaker_for, guarded
@@ -70,6 +73,7 @@ async def embed(
             log.exception("embeddings failed")
     finally:
         usage = _usage(actor, spec, request, found)
+        count_usage(actor.tenant.id, spec.provider.kind, spec.model, usage)
         await asyncio.shield(_settle(actor.tenant, call_id, 1, error, usage))
     if found is None:
         raise error or PaasError("internal_error")
@@ -77,13 +81,20 @@ async def embed(
 
 
 async def _vectors(spec: EmbeddingSpec, request: EmbeddingRequest) -> Embeddings:
-    with guarded(spec.provider, spec.model) as call:
+    values = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": provider_of(spec.provider.kind),
+        "gen_ai.request.model": spec.model,
+    }
+    span = tracing.child(f"embeddings {spec.model}", values, "client")
+    with span, guarded(spec.provider, spec.model) as call:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 found = await client_for(spec.provider).embed(request)
         except TimeoutError:
             raise PaasError("provider_timeout") from None
         call.begun()
+        span.set({"gen_ai.usage.input_tokens": found.input_tokens})
         return found
 
 

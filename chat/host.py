@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,6 +21,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from redis.exceptions import RedisError
+from structlog.contextvars import bound_contextvars
 
 from accounts.actors import Actor
 from agents.runtime import engine
@@ -28,9 +30,9 @@ from agents.runtime.spec import AgentSpec, Transcript, Turn
 from agents.runtime.team import run_team
 from agents.runtime.trace import Trace
 from agents.tools.gate import AwaitsApproval, Decision, Gate
-from chat import finish, parking, steps, tasks
+from chat import finish, measures, parking, steps, tasks
 from chat.fallbacks import client_of_run
-from chat.finish import Continued
+from chat.finish import Continued, Outcome
 from chat.lock import Locks
 from chat.log import LogWriter, RunLog, encode_events
 from chat.places import Places
@@ -80,6 +82,8 @@ class LiveRun:
     stored: bool = False  # what it is to do is in the database, until it begins
     background: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # it was let in, or stopped
+    door: str = ""  # by which it was asked for
+    asked_at: float = field(default_factory=time.perf_counter)  # s
 
     @property
     def tainted(self) -> bool:
@@ -178,7 +182,7 @@ class Host:
     def execute(self, run: LiveRun) -> None:
         """Run it, as a task of its own. The turn has been started in the database."""
         self.runs[run.log.run_id] = run
-        task = asyncio.create_task(self._execute(run))
+        task = asyncio.create_task(self._observed(run))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -200,7 +204,16 @@ class Host:
         run.lease_until = asked_at + LEASE_SECONDS
         return run
 
-    async def _execute(self, run: LiveRun) -> None:
+    async def _observed(self, run: LiveRun) -> None:
+        with (
+            bound_contextvars(tenant=str(run.log.tenant.id), run_id=str(run.log.run_id)),
+            measures.span_of(run) as span,
+        ):
+            if (outcome := await self._execute(run)) is not None:
+                measures.ended_here(run, outcome, span)
+
+    async def _execute(self, run: LiveRun) -> Outcome | None:
+        """How it has ended; None where it goes on elsewhere."""
         spec, placed = run.spec, False
         continues = run.continued.message_id if run.continued else None
         try:
@@ -218,14 +231,16 @@ class Host:
                     run.log.append([run_started(spec.slug, spec.name, spec.model, run.conversation_id, continues)])
                 error = error or await self._work(run)
             if run.stop_code == "moved":
-                return
+                return None
             # Also in a process that stops: who waits for a person is not interrupted.
             if run.waits and run.stop_code != "cancelled" and await parking.park(run, self.writer) != "stopped":
-                return
-            await finish.finish(run.log, finish.outcome_of(run, error))
+                return None
+            outcome = finish.outcome_of(run, error)
+            return outcome if await finish.finish(run.log, outcome) else None
         except Exception:
             log.exception("a run could not be ended here; its lease will run out", run=str(run.log.run_id))
             run.log.move()
+            return None
         finally:
             if placed:
                 self.places.give()
@@ -398,6 +413,11 @@ def current() -> Host:
         return _hosts[asyncio.get_running_loop()]
     except KeyError:
         raise RuntimeError("No host is open on this event loop.") from None
+
+
+def open_hosts() -> list[Host]:
+    """The hosts of this process, for whoever counts what they do."""
+    return list(_hosts.values())
 
 
 @asynccontextmanager

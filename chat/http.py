@@ -54,7 +54,7 @@ class HttpRequest:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         self.query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        self.request_id = uuid7().hex
+        self.request_id: str = scope.get("paas.request_id") or uuid7().hex
         self._receive = receive
         self._send = send
         self._gone: asyncio.Task[None] | None = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -19,7 +20,7 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from agents.runtime.events import MODEL_CHANGED, RUN_STARTED, Event
+from agents.runtime.events import MODEL_CHANGED, REASONING_DELTA, RUN_STARTED, TEXT_DELTA, TOOL_DELTA, Event
 from chat.relay import Entry, Relay
 from tenants.scope import TenantRef
 
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 0.02
 REDIS_PAUSE_SECONDS = 2.0
+FIRST_WORDS = (TEXT_DELTA, REASONING_DELTA, TOOL_DELTA)
 
 Batch = tuple[int, list[Event]]  # (number of the first event, consecutive events)
 
@@ -69,6 +71,7 @@ class RunLog:
         self.shown_live = shown_live
         self.lock = ""  # on its conversation; let go with the end (chat/lock.py)
         self._spoken = False
+        self.spoken_at: float | None = None  # when the first token came, by time.perf_counter
         self.lease_until = math.inf  # in the event loop's time
         self._held_from: int | None = None
         self._writer = writer
@@ -83,6 +86,8 @@ class RunLog:
         """Give `events` the next numbers and have them written. TypeError for what JSON cannot hold."""
         encode_events(events)  # fails here, in its own run, and not in the writer of all runs
         self.events.extend(events)
+        if self.spoken_at is None and events[0][0] in FIRST_WORDS:
+            self.spoken_at = time.perf_counter()
         if events[0][0] in (RUN_STARTED, MODEL_CHANGED):
             return  # nobody waits for them: they go with the first token, or with the next look at what is due
         self._writer.mark(self, urgent=not self._spoken)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from agents.runtime.events import run_queued
 from chat.relay import Relay, queue_channel
-from core import cancelling
+from core import cancelling, tracing
 from core.errors import PaasError
 from tenants.db import aio
 from tenants.scope import TenantRef
@@ -78,6 +78,7 @@ class RunQueue:
         return None
 
     async def _tend(self, tenant: TenantRef) -> None:
+        tracing.detach()
         told: dict[uuid.UUID, tuple[int, float]] = {}
         try:
             async with self._relay.heard(queue_channel(tenant)) as hint:

@@ -33,11 +33,12 @@ from agents.runtime.events import (
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import embeddings, finish, parking, selectors, tasks, teams
+from chat import embeddings, finish, measures, parking, selectors, tasks, teams
 from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.lock import lock_key
 from chat.log import RunLog, decode_events
+from chat.measures import Ended
 from chat.models import Message, Run
 from core.errors import PaasError
 from llm.catalog import ModelInfo
@@ -128,6 +129,8 @@ async def end(
     done = await finish.finish(live, outcome)
     if done:
         await host.writer.flush()
+        kind = run.version.provider.kind if run.version.provider else ""
+        measures.count(Ended(tenant.id, run.door, kind, run.version.model, outcome))
         log.info("ended a run that nobody held any more", run=str(run_id), tenant=tenant.slug, events=known)
     return done
 

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from agents.runtime.spec import Turn
 from agents.tools import memory
+from core import tracing
 from tenants.db import aio
 from tenants.scope import TenantRef
 
@@ -50,8 +51,9 @@ def task_of(turn: Turn) -> dict[str, Any]:
     """A turn whose history is not known yet, as JSON.
 
     `start_turn` adds what only it knows: history, granted, input_tokens; and memories, for a person who is remembered.
+    With a trace, `traceparent` says where in it the run goes on.
     """
-    return {one.name: getattr(turn, one.name) for one in fields(turn)}
+    return {one.name: getattr(turn, one.name) for one in fields(turn)} | tracing.carried()
 
 
 def with_history(turn: Turn, history: list[dict[str, Any]] | None, granted: int) -> Turn:

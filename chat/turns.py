@@ -7,6 +7,7 @@ tokens, and writes message and run; then the run executes in this process.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -34,7 +35,7 @@ from chat.log import RunLog
 from chat.queue import MOST_BACKGROUND, MOST_WAITING
 from chat.responses import Kept
 from chat.terms import terms_of
-from core import clock
+from core import clock, metrics, tracing
 from core.errors import PaasError
 from core.ids import uuid7
 from llm.tokens import estimate_messages
@@ -142,6 +143,18 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     rate_limited, too_many_runs, provider_unavailable, idempotency_mismatch, idempotency_in_progress,
     database_unavailable, server_stopping.
     """
+    values = {"paas.door": request.door, "paas.tenant.id": str(actor.tenant.id)}
+    try:
+        with tracing.span("start_turn", values) as span:
+            started = await _start_or_replay(actor, request)
+            span.set({"paas.run.id": str(started.run_id), "gen_ai.agent.name": started.spec.slug})
+            return started
+    except PaasError as refused:
+        metrics.REFUSALS.labels(refused.code).inc()
+        raise
+
+
+async def _start_or_replay(actor: Actor, request: TurnRequest) -> StartedTurn:
     actor.require(CHAT_WRITE)
     try:
         return await _begin(actor, request)
@@ -157,6 +170,7 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
 async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
     here = host.current()
     here.check_capacity()
+    arrived = time.perf_counter()
     _check_message(request)
     key = _key(request)  # of the request as it was asked
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))
@@ -231,7 +245,7 @@ async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
         log = here.new_log(actor, run_id, asked_at, shown_live=turn.stream)
         log.lock = lock
         run = _live_run(log, actor, spec, request, turn, begun)
-        run.conversation_id = conversation_id
+        run.conversation_id, run.asked_at = conversation_id, arrived
         here.execute(run)
     tightest = standing_of(begun.quota) if begun.quota else None
     answered = begun.message if conversational else None
@@ -288,7 +302,7 @@ def _live_run(log: RunLog, actor: Actor, spec: AgentSpec, request: TurnRequest, 
     turn = tasks.with_history(turn, history, begun.granted)
     continued = Continued(request.continues, history[-1]["content"]) if request.continues and history else None
     run = LiveRun(log, actor, spec, turn, None, begun.input_tokens, continued)
-    run.queued = begun.code == "queued"
+    run.queued, run.door = begun.code == "queued", request.door
     return run
 
 

@@ -21,6 +21,7 @@ from chat import parking, recovery, selectors, tasks
 from chat.finish import Continued
 from chat.host import LEASE_SECONDS, Host, LiveRun
 from chat.models import Run, RunTask
+from core import tracing
 from core.errors import PaasError
 from tenants import resolve, scope
 from tenants.db import aio
@@ -103,9 +104,11 @@ async def _begin(
     live.lease_until = asked_at + LEASE_SECONDS
     found = LiveRun(live, actor, spec, tasks.turn_of(task), run.conversation_id, task["input_tokens"], continued)
     found.queued, found.stored, found.background = run.status == Run.Status.QUEUED, True, run.background
+    found.door = run.door
     if "journal" in task:
         await scope.run_in_tenant(tenant, parking.resume, found, task["journal"])
-    host.execute(found)
+    with tracing.continued(task.get("traceparent")):
+        host.execute(found)
 
 
 def _known(

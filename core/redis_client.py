@@ -8,6 +8,11 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from core import tracing
+
+# Commands of a turn: its rate, its lock, what other processes are told. Not what is read again and again.
+TOLD = frozenset({"SET", "EVALSHA", "PUBLISH"})
+
 
 class Client(redis.asyncio.Redis):
     """Gives every command `patience` seconds in all, connecting and trying again included, then raises TimeoutError.
@@ -19,6 +24,12 @@ class Client(redis.asyncio.Redis):
     patience = 1.0
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
+        if args[0] in TOLD:
+            with tracing.child(f"redis {args[0]}", {"db.system.name": "redis", "db.operation.name": args[0]}, "client"):
+                return await self._answered(*args, **options)
+        return await self._answered(*args, **options)
+
+    async def _answered(self, *args: Any, **options: Any) -> Any:
         try:
             async with asyncio.timeout(self.patience):
                 return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]

@@ -116,15 +116,14 @@ class Parts:
 
     def web(self, sockets: list[socket.socket]) -> list[Part]:
         """The web processes, on sockets that they share."""
-        count = self._settings.web_processes
-        return [self._web(sockets, "web" if count == 1 else f"web{number + 1}") for number in range(count)]
+        return [self._web(sockets, name) for name in self._settings.web_names]
 
     def worker(self) -> Part:
         """Background jobs."""
         return Part(
             "worker",
             "The worker",
-            lambda: self._manage(["work"]),
+            lambda: self._manage(["work"], self._metrics("worker")),
             settle_seconds=2.0,  # it says nothing of itself, so staying alive has to do
             stop_seconds=_WORKER_JOBS_SECONDS + self._settings.drain_seconds + CLOSE_SECONDS,
             essential=False,
@@ -159,7 +158,7 @@ class Parts:
     def _web(self, sockets: list[socket.socket], name: str) -> Part:
         descriptors = [listener.fileno() for listener in sockets]
         # Empty, not absent: absent would be looked up in services.env. Web processes must not be owners.
-        environment = self._platform_environment() | {"DATABASE_OWNER_URL": ""}
+        environment = self._platform_environment() | {"DATABASE_OWNER_URL": ""} | self._metrics(name)
         environment.pop("DATABASE_OWNER_URL_FILE", None)
         options = [text for descriptor in descriptors for text in ("--fd", str(descriptor))]
         return Part(
@@ -169,6 +168,9 @@ class Parts:
             ready=_slowly(lambda: answers(self._settings.port, "/healthz")),
             stop_seconds=self._settings.drain_seconds + CLOSE_SECONDS + 5,
         )
+
+    def _metrics(self, name: str) -> dict[str, str]:
+        return {"METRICS_PORT": str(self._settings.metrics_ports.get(name, 0))}
 
     def _manage(self, arguments: list[str], more: Mapping[str, str] | None = None) -> Command:
         argv = [sys.executable, str(ROOT / "manage.py"), *arguments]

@@ -48,5 +48,8 @@ def ready(settings: Settings, console: Console, trouble: str) -> str:
     ]
     for address, email, password in rows:
         lines.append(f"  {console.strong(address.ljust(widths[0]))}  {email.ljust(widths[1])}  {password}".rstrip())
+    if ports := settings.metrics_ports:
+        told = "  ".join(f"{name} http://127.0.0.1:{port}/metrics" for name, port in ports.items())
+        lines += ["", f"Metrics: {told}"]
     lines += ["", f"Data and logs: {settings.var}   Stop: Ctrl-C", ""]
     return "\n".join(lines)

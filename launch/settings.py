@@ -34,6 +34,21 @@ class Settings:
     redis_url: str | None = field(default=None, repr=False)
     local_model_url: str | None = field(default=None, repr=False)
     local_model_name: str = ""
+    metrics_port: int = 0  # of the first web process; 0: nobody serves metrics
+
+    @property
+    def metrics_ports(self) -> dict[str, int]:
+        """Where each process serves its metrics, by the part's name; empty where nobody does."""
+        if not self.metrics_port:
+            return {}
+        names = [*self.web_names, "worker"]
+        return {name: self.metrics_port + number for number, name in enumerate(names)}
+
+    @property
+    def web_names(self) -> list[str]:
+        """What the web processes are called."""
+        count = self.web_processes
+        return ["web"] if count == 1 else [f"web{number + 1}" for number in range(count)]
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -51,6 +66,7 @@ class Settings:
             redis_url=secret(environment, "REDIS_URL"),
             local_model_url=secret(environment, "LOCAL_MODEL_URL"),
             local_model_name=environment.get("LOCAL_MODEL_NAME") or "",
+            metrics_port=_number(environment, "METRICS_PORT", 0, 0, 65535 - 65),
         )
 
 

@@ -61,6 +61,7 @@ def main() -> None:
         ws="websockets-sansio",
         ws_max_size=WEBSOCKET_FRAME_BYTES,
         access_log=False,
+        log_config=None,  # its lines go where the platform's do, in their form and without secrets
         proxy_headers=False,  # nothing in front of us here: such headers are the visitor's own words
         server_header=False,
         use_colors=False,

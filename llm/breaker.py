@@ -90,6 +90,11 @@ def breaker_for(account: ProviderRef, model: str) -> Breaker:
     return found
 
 
+def open_count() -> int:
+    """How many are open in this process."""
+    return sum(one.open_until > 0 for one in list(_breakers.values()))
+
+
 def seconds_left_alone(account_id: uuid.UUID, updated_at: datetime, model: str) -> int:
     """For how long this process asks a model of an account no more; 0: it does."""
     found = _breakers.get((account_id, updated_at, model))

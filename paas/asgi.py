@@ -27,11 +27,12 @@ from chat.http import HttpRequest
 from chat.transports import approvals, mcp, openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
-from paas import health
+from paas import health, telemetry
 from paas.bodies import BoundedBodies
 from paas.gate import Gate
 from paas.headers import SecureHeaders
 from paas.middleware import keep_on_the_loop
+from paas.observed import Observed
 from paas.static_files import serve_static
 from tenants import ratelimit
 from tenants.asgi import App, TenantBinding, refuse
@@ -81,7 +82,7 @@ async def served(scope: Any, receive: Any, send: Any) -> None:
         await bound(scope, receive, send)
 
 
-with_headers = SecureHeaders(served)
+observed = Observed(SecureHeaders(served))
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -89,7 +90,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     else:
-        await with_headers(scope, receive, send)
+        await observed(scope, receive, send)
 
 
 async def drain(seconds: float, hurry: asyncio.Event) -> None:
@@ -118,6 +119,7 @@ async def lifespan(receive: Any, send: Any) -> None:
             await stack.enter_async_context(ratelimit.opened())
             await stack.enter_async_context(host.opened())
             await stack.enter_async_context(key_use.writing())
+            await stack.enter_async_context(telemetry.opened("web"))
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             return

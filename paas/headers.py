@@ -67,6 +67,7 @@ class SecureHeaders:
 
         async def completed(message: Any) -> None:
             if message["type"] == "http.response.start":
+                connection["paas.status"] = message["status"]  # for paas/observed.py
                 message = {**message, "headers": with_missing(message.get("headers", ()), wanted)}
             await send(message)
 

@@ -107,11 +107,15 @@ def _wanted() -> frozenset[tuple[str, str]]:
     return frozenset(wanted_migrations("public"))
 
 
-async def _migrations() -> None:
+async def missing_migrations() -> int:
+    """How many of the shared tables' migrations are to do."""
     rows = await aio.database().fetch_platform("SELECT app, name FROM public.django_migrations", [])
     with scope.platform():
-        missing = len(_wanted() - {(app, name) for app, name in rows})
-    if missing:
+        return len(_wanted() - {(app, name) for app, name in rows})
+
+
+async def _migrations() -> None:
+    if missing := await missing_migrations():
         raise NotReady(f"{missing} to do: run `manage.py migrate_all`")
 
 

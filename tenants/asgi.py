@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import quote
 
 import orjson
+from structlog.contextvars import bound_contextvars
 
 from core.errors import PaasError, from_exception
 from tenants import client, resolve, scope
@@ -39,7 +41,9 @@ class TenantBinding:
             await refuse(connection, receive, send, from_exception(error))
             return
         connection["paas.tenant"] = tenant
-        with client.serving(client.client_of(connection)), scope.bind(tenant) if tenant else scope.platform():
+        bound = scope.bind(tenant) if tenant else scope.platform()
+        whose = bound_contextvars(tenant=str(tenant.id)) if tenant else nullcontext()
+        with client.serving(client.client_of(connection)), bound, whose:
             await self.app(connection, receive, send)
 
     async def _tenant(self, connection: Scope) -> TenantRef | None:

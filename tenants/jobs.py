@@ -8,7 +8,8 @@ tenant, and skips one whose tenant is gone or suspended (P23).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -16,7 +17,9 @@ from django.db import transaction
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import AlreadyEnqueued
+from structlog.contextvars import bound_contextvars
 
+from core import metrics, tracing
 from core.errors import PaasError
 from tenants import resolve, scope
 from tenants.scope import TenantNotBound
@@ -30,8 +33,9 @@ def job(name: str, *, retries: int = 3) -> Callable[[Work], Work]:
     """Declare a tenant's job; its arguments are JSON values. It is tried again `retries` times when it fails."""
 
     def declare(work: Work) -> Work:
-        async def run(tenant_id: str | None = None, **arguments: Any) -> None:
-            await run_for_tenant(work, tenant_id, arguments)
+        async def run(tenant_id: str | None = None, traceparent: str = "", **arguments: Any) -> None:
+            with _observed(name, traceparent):
+                await run_for_tenant(work, tenant_id, arguments)
 
         app.task(name=name, retry=retries)(run)
         return work
@@ -51,7 +55,7 @@ async def run_for_tenant(work: Work, tenant_id: str | None, arguments: dict[str,
     except PaasError as error:
         log.info("job skipped", tenant=tenant_id, reason=error.code)
         return
-    with scope.bind(tenant):
+    with scope.bind(tenant), bound_contextvars(tenant=tenant_id):
         await work(**arguments)
 
 
@@ -62,8 +66,8 @@ def platform_job(name: str, *, retries: int = 3) -> Callable[[Work], Work]:
     """
 
     def declare(work: Work) -> Work:
-        async def run(**arguments: Any) -> None:
-            with scope.platform():
+        async def run(traceparent: str = "", **arguments: Any) -> None:
+            with _observed(name, traceparent), scope.platform():
                 await work(**arguments)
 
         app.task(name=name, retry=RetryStrategy(max_attempts=retries, exponential_wait=2))(run)
@@ -80,7 +84,9 @@ def enqueue_platform(name: str, *, queueing_lock: str | None = None, **arguments
     with scope.platform():
         try:
             with transaction.atomic():
-                return int(app.configure_task(name, queueing_lock=queueing_lock).defer(**arguments))
+                return int(
+                    app.configure_task(name, queueing_lock=queueing_lock).defer(**arguments, **tracing.carried())
+                )
         except AlreadyEnqueued:
             return None
 
@@ -90,7 +96,7 @@ def every(cron: str, name: str) -> Callable[[Callable[[], Awaitable[Any]]], Call
 
     def declare(work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
         async def run(timestamp: int) -> None:
-            with scope.platform():
+            with _counted(name), scope.platform():
                 await work()
 
         app.periodic(cron=cron)(app.task(name=name, queueing_lock=name)(run))
@@ -106,4 +112,22 @@ def enqueue(name: str, **arguments: Any) -> int:
     """
     tenant = scope.current_tenant()
     with scope.platform():
-        return int(app.configure_task(name).defer(tenant_id=str(tenant.id), **arguments))
+        return int(app.configure_task(name).defer(tenant_id=str(tenant.id), **arguments, **tracing.carried()))
+
+
+@contextmanager
+def _observed(name: str, traceparent: str) -> Iterator[None]:
+    """Around a job: its span goes on where it was asked for."""
+    values = {"messaging.operation.type": "process", "paas.job": name}
+    with _counted(name), tracing.continued(traceparent), tracing.span(f"job {name}", values, "consumer"):
+        yield
+
+
+@contextmanager
+def _counted(name: str) -> Iterator[None]:
+    outcome = "failed"
+    try:
+        yield
+        outcome = "done"
+    finally:
+        metrics.JOBS.labels(name, outcome).inc()

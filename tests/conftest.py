@@ -72,6 +72,7 @@ LONG = (
         "tests/agents/test_graph.py",
         "tests/agents/test_team.py",
         "tests/chat/test_tools.py",
+        "tests/chat/test_tracing.py",
         "tests/chat/test_team.py",
         "tests/chat/test_memory.py",
         "tests/chat/test_structured.py",

@@ -40,6 +40,7 @@ def _spec(server: Server, name: str, tool: dict[str, Any], effect: str) -> ToolS
         effect=cast(Effect, effect),
         call=call,
         tainted=True,
+        kind="mcp",
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from agents.runtime.spans import model_call
 from agents.runtime.spec import Choice
 from core.errors import PaasError
 from llm.breaker import guarded
@@ -40,31 +41,43 @@ class Chain:
         """As ChatClient.stream."""
         while True:
             choice = self._choices[self._at]
+            asked = _asked(request, choice)
+            span = model_call(choice, asked, stream=True)
             try:
                 with guarded(choice.provider, choice.model) as call:
                     client = client_for(choice.provider)
-                    async with aclosing(client.stream(_asked(request, choice))) as batches:
+                    async with aclosing(client.stream(asked)) as batches:
                         async for batch in batches:
                             self._fixed = True
                             call.begun()
+                            span.heard(batch)
                             yield batch
                 return
             except PaasError as error:
                 failure = error
+                span.end(error)
+            finally:
+                span.end()
             await self._next(failure)
 
     async def complete(self, request: ModelRequest) -> list[Delta]:
         """As ChatClient.complete."""
         while True:
             choice = self._choices[self._at]
+            asked = _asked(request, choice)
+            span = model_call(choice, asked, stream=False)
             try:
                 with guarded(choice.provider, choice.model) as call:
-                    deltas = await client_for(choice.provider).complete(_asked(request, choice))
+                    deltas = await client_for(choice.provider).complete(asked)
                     call.begun()
                 self._fixed = True
+                span.heard(deltas)
                 return deltas
             except PaasError as error:
                 failure = error
+                span.end(error)
+            finally:
+                span.end()
             await self._next(failure)
 
     async def _next(self, error: PaasError) -> None:

@@ -30,6 +30,7 @@ from agents.runtime.events import (
     Event,
 )
 from agents.runtime.limits import Tally, in_time
+from agents.runtime.spans import member_run
 from agents.runtime.spec import AgentSpec, Choice, Emit, Member, ModelCall, TeamSpec, Transcript, Turn
 from agents.runtime.team_messages import UNTIL_DONE, Messages, Said
 from agents.runtime.trace import Step, Trace
@@ -217,8 +218,9 @@ class _TeamRun:
         role = (team_messages.PART.format(role=member.role),) if member.role else ()
         there = replace(place, guidance=(*place.guidance, *role), tally=Tally(spec.limits, place.tally))
         try:
-            async with in_time(spec.limits):
-                said = await self.agent(spec, team_messages.with_results(messages, results, spec), there)
+            with member_run(spec.slug, place.path):
+                async with in_time(spec.limits):
+                    said = await self.agent(spec, team_messages.with_results(messages, results, spec), there)
             steps.end(step, {"text": said.text, "reason": said.reason})
             text = team_messages.finished(said.text)[0]
             end = {"ok": True, "content": None if place.speaks else team_messages.told(text), "error": None}

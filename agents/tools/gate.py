@@ -27,6 +27,8 @@ EXPIRED = "Nobody approved this call in time. It was not made."
 class AwaitsApproval(Exception):
     """A run cannot go on before a person has decided on `Gate.asked`."""
 
+    is_pause = True  # for core.tracing: nothing has failed
+
 
 @dataclass(frozen=True)
 class Decision:

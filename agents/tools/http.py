@@ -63,7 +63,7 @@ class HttpTool:
         async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
             return await request(self, arguments)
 
-        return ToolSpec(self.name, self.description, schema, self.effect, call, tainted=True)
+        return ToolSpec(self.name, self.description, schema, self.effect, call, tainted=True, kind="http")
 
 
 def built(tool: HttpTool, arguments: dict[str, Any]) -> tuple[URL, dict[str, str], dict[str, Any] | None]:

@@ -58,7 +58,8 @@ class ToolSpec:
     world: it reads what is here, changes something, or asks a host outside. tainted: what it returns comes from
     outside, so nobody vouches for it. call: raises PaasError with a sentence for the model, or anything else, which
     is only logged; it is cancelled when the run is stopped or its time is up. delegates: another agent of the run does
-    it, so it has the run's time and no entry of its own among the calls of tools.
+    it, so it has the run's time and no entry of its own among the calls of tools. kind: whose it is: `builtin`, else
+    of what kind (`http`, `mcp`), which is all that metrics tell of it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ToolSpec:
     effect: Effect
     call: Callable[[ToolContext, dict[str, Any]], Awaitable[ToolResult]]
     tainted: bool = False
+    kind: str = "builtin"
     delegates: bool = False
 
 

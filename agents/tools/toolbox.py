@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from agents.runtime import spans
 from agents.runtime.limits import Tally
 from agents.runtime.spec import ModelCall
 from agents.runtime.trace import Step
@@ -21,7 +22,7 @@ from agents.tools.arguments import problem_with
 from agents.tools.gate import AwaitsApproval, Gate
 from agents.tools.journal import Journal
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
-from core import cancelling
+from core import cancelling, metrics, tracing
 from core.errors import PaasError
 
 log = structlog.get_logger(__name__)
@@ -85,7 +86,14 @@ class Toolbox:
 
     async def _made(self, tool: BoundTool, step: Step) -> ToolResult:
         step.sent, step.tainted = True, tool.spec.tainted
-        result = _bounded(await self._carried_out(tool, step))
+        with spans.tool_call(step, tool.spec.effect) as span:
+            result = _bounded(await self._carried_out(tool, step))
+            span.set({"gen_ai.tool.call.result": tracing.content(result.text)})
+            if result.is_error:
+                span.failed("tool_error")
+        whose = "member" if tool.spec.delegates else tool.spec.kind
+        label = metrics.tool_label(step.name if whose == "builtin" else whose)
+        metrics.TOOL_CALLS.labels(label, "error" if result.is_error else "ok").inc()
         # Once it has answered, and not before: what was asked side by side with it was asked without knowing.
         self.context.state.tainted = self.context.state.tainted or step.tainted
         return result

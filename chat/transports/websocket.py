@@ -20,7 +20,7 @@ from accounts.credentials import token_of
 from chat import approvals, host, idempotency, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import check_origin
-from core import cancelling
+from core import cancelling, tracing
 from core.errors import PaasError, from_exception
 from tenants import resolve, scope
 from tenants.scope import TenantRef
@@ -43,6 +43,11 @@ CLOSE_CODES = {401: NOT_SIGNED_IN, 403: FORBIDDEN, 404: FORBIDDEN}
 RATES = {"turn.start": "turn", "run.follow": "stream", "run.cancel": "write", "approval.decide": "write"}
 
 _open: Counter[str] = Counter()
+
+
+def open_sockets() -> int:
+    """How many are open in this process."""
+    return sum(_open.values())
 
 
 class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -158,7 +163,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         assert self.actor is not None
         key = idempotency.checked(frame.get("idempotency_key", ""), "idempotency_key")
         turn = replace(protocol.turn_request("websocket", frame), idempotency_key=key)
-        started = await turns.start_turn(self.actor, turn)
+        with tracing.continued(frame.get("traceparent")), tracing.span("websocket turn.start", kind="server"):
+            started = await turns.start_turn(self.actor, turn)
         view = protocol.started_view(started)
         accepted = {
             "type": "turn.accepted",

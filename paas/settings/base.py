@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from core.logs import configure_structlog
 from paas import env, sign_in_providers
 from paas.admin_site import UNFOLD  # noqa: F401
 
@@ -282,28 +282,34 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,  # `?format=` is a view's own
 }
 
+# --- What operators see ----------------------------------------------------------------------------
+# Where this process serves /metrics; 0: nowhere.
+METRICS_PORT = env.number("METRICS_PORT", 0)
+METRICS_HOST = env.text("METRICS_HOST", "127.0.0.1")
+# The collector of traces, by OTLP over HTTP; empty: none. The rest says nothing without it.
+OTEL_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+OTEL_HEADERS = env.text("OTEL_EXPORTER_OTLP_HEADERS", "")
+OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", "agent-paas")
+OTEL_PERCENT = env.number("OTEL_TRACES_PERCENT", 100)
+OTEL_CAPTURE_CONTENT = env.flag("OTEL_CAPTURE_CONTENT", False)
+LOG_FORMAT = env.choice("LOG_FORMAT", "line", "json")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"redact": {"()": "core.redaction.RedactSecrets"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "json": {"()": "core.logs.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["redact"]}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},
         "procrastinate": {"level": "WARNING"},
         "psycopg.pool": {"level": "ERROR"},  # it says at each try that the server is away; the caller says it once
         "aiohttp.access": {"level": "WARNING"},
+        "opentelemetry": {"level": "ERROR"},  # that its queue is full, it says for each span
     },
 }
-# structlog hands its lines to the handlers above, so that nothing is written past the redaction.
-structlog.configure(
-    processors=[
-        structlog.stdlib.filter_by_level,
-        structlog.processors.format_exc_info,
-        structlog.processors.KeyValueRenderer(key_order=["event"]),
-    ],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    wrapper_class=structlog.stdlib.BoundLogger,
-    cache_logger_on_first_use=True,
-)
+configure_structlog(LOG_FORMAT)

@@ -1,5 +1,6 @@
 """Behind a proxy that ends TLS: secure cookies, HSTS."""
 
+from core.logs import configure_structlog
 from paas import env
 from paas.settings.base import *  # noqa: F403
 
@@ -19,3 +20,8 @@ CSRF_COOKIE_SECURE = True
 CSRF_COOKIE_NAME = "__Host-csrftoken"
 LANGUAGE_COOKIE_NAME = "__Host-language"
 LANGUAGE_COOKIE_SECURE = True
+
+# For a collector of logs; LOG_FORMAT=line for people.
+LOG_FORMAT = env.choice("LOG_FORMAT", "json", "line")
+LOGGING["handlers"]["console"]["formatter"] = LOG_FORMAT  # type: ignore[index]  # noqa: F405
+configure_structlog(LOG_FORMAT)

@@ -12,21 +12,25 @@ Everything that is not a turn's start, checkpoint or end uses the ORM instead.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 import psycopg_pool
 from django.conf import settings
 
+from core import tracing
 from core.errors import PaasError
 from tenants.scope import ANSWER_SECONDS, PLATFORM, Binding, TenantRef, binding_for
 
 LOCAL_BIND_SQL: LiteralString = "SELECT set_config('role', %s, true), set_config('search_path', %s, true)"
 WAIT_SECONDS = 3.0
 MOST_TOGETHER = 32
+TARGET = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(?:public\.)?(\w+)|\bSELECT\s+(?:public\.)?(\w+)\(")
 
 Row = tuple[Any, ...]
 
@@ -58,6 +62,11 @@ class Database:
         self._serving: dict[Binding, asyncio.Task[None]] = {}
         self._checking: asyncio.Task[None] | None = None
 
+    @property
+    def pool(self) -> psycopg_pool.AsyncConnectionPool:
+        """The connections, to be counted."""
+        return self._pool
+
     async def open(self) -> None:
         await self._pool.open(wait=False)
 
@@ -78,7 +87,8 @@ class Database:
         self._waiting.setdefault(binding, deque()).append(call)
         if binding not in self._serving:
             self._serving[binding] = asyncio.create_task(self._serve(binding))
-        return await call.answer
+        with tracing.child(summary(sql), {"db.system.name": "postgresql", "db.query.summary": summary(sql)}, "client"):
+            return await call.answer
 
     async def _serve(self, binding: Binding) -> None:
         """Run what waits for `binding`, as much together as there is, until nothing waits."""
@@ -126,6 +136,13 @@ class Database:
             raise PaasError("database_unavailable", retry_after=1) from error
 
 
+@cache
+def summary(sql: LiteralString) -> str:
+    """What a statement does, in two words: `SELECT start_turn`. A statement is a constant; values are no part of it."""
+    target = TARGET.search(sql)
+    return f"{sql.split(None, 1)[0].upper()} {target[1] or target[2]}" if target else sql.split(None, 1)[0].upper()
+
+
 def _refuse(calls: Sequence[Call], error: BaseException) -> None:
     for call in calls:
         if not call.answer.done():
@@ -143,6 +160,11 @@ def database() -> Database:
         return _open[asyncio.get_running_loop()]
     except KeyError:
         raise RuntimeError("The hot database pool is not open on this event loop.") from None
+
+
+def open_databases() -> list[Database]:
+    """Those of this process, for whoever counts."""
+    return list(_open.values())
 
 
 @asynccontextmanager

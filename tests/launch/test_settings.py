@@ -116,3 +116,12 @@ def test_data_without_their_keys_are_not_opened_with_new_ones(tmp_path: Path) ->
     with pytest.raises(LaunchError, match=r"keys are missing .* postgres_superuser_password, secret_key"):
         keys.check(data)
     assert os.listdir(secrets) == []
+
+
+def test_each_process_serves_its_metrics_at_a_port_of_its_own() -> None:
+    assert Settings.read({}).metrics_ports == {}
+    assert Settings.read({"METRICS_PORT": "9464"}).metrics_ports == {"web": 9464, "worker": 9465}
+    several = Settings.read({"METRICS_PORT": "9464", "WEB_WORKERS": "2"})
+    assert several.metrics_ports == {"web1": 9464, "web2": 9465, "worker": 9466}
+    with pytest.raises(LaunchError, match="METRICS_PORT"):
+        Settings.read({"METRICS_PORT": "65535"})

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from chat import host
 from chat import worker as chat_worker
 from core import cancelling
+from paas import telemetry
 from tenants import scope
 from tenants.scope import PLATFORM
 
@@ -36,7 +37,11 @@ class Command(BaseCommand):
             await self._run(worker, concurrency)
 
     async def _run(self, worker: Any, concurrency: int) -> None:
-        async with host.opened(drain_seconds=settings.DRAIN_SECONDS, worker=True) as here, worker.open_async():
+        async with (
+            host.opened(drain_seconds=settings.DRAIN_SECONDS, worker=True) as here,
+            telemetry.opened("worker"),
+            worker.open_async(),
+        ):
             taking = asyncio.create_task(chat_worker.work(here))
             self.stdout.write("the worker is ready")
             try:
