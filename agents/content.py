@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -20,7 +21,7 @@ from agents.fallbacks import fallbacks_checked, fallbacks_shown
 from agents.models import Agent, AgentVersion
 from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
-from agents.tools.choice import checked_limits, checked_tools
+from agents.tools.choice import checked_knowledge, checked_limits, checked_tools
 from core.errors import PaasError
 from llm.features import TOOLS
 from llm.models import ProviderAccount
@@ -32,6 +33,12 @@ Faults = dict[str, list[str]]
 _ABOUT = {"id", "agent", "number", "note", "restores", "created_by", "created_at"}
 FIELDS = tuple(one.name for one in AgentVersion._meta.concrete_fields if one.name not in _ABOUT)
 SHOWN = ("name", "description")
+_CHECKS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("tools", checked_tools),
+    ("knowledge", checked_knowledge),
+    ("limits", checked_limits),
+    ("output_schema", checked_schema),
+)
 MOST_LINES = 2000  # of a text whose lines are compared: the time grows with their square
 
 
@@ -77,7 +84,7 @@ def taken(asked: Content) -> tuple[Content, Faults]:
             faults["provider"] = [f"There is no provider {wanted['provider'][:100]!r} in this workspace."]
         else:
             wanted["provider"] = str(account.pk)
-    for name, check in (("tools", checked_tools), ("limits", checked_limits), ("output_schema", checked_schema)):
+    for name, check in _CHECKS:
         if name in wanted and name not in faults:
             try:
                 wanted[name] = check(wanted[name])
@@ -116,7 +123,7 @@ def faults_of(content: Content, names: set[str] | None = None) -> Faults:
             found["model"] = [f"The provider {account.name!r} does not allow the model {content.get('model', '')!r}."]
         if TOOLS not in charged_info(account, content.get("model", "")).features:
             refused = [f"The model {content.get('model', '')!r} is not known to use tools."]
-            found |= {name: refused for name in ("tools", "memory") if content.get(name)}
+            found |= {name: refused for name in ("tools", "memory", "knowledge") if content.get(name)}
     return found
 
 

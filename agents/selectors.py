@@ -12,6 +12,7 @@ from agents.charges import charged_info
 from agents.fallbacks import fallbacks_of
 from agents.models import Agent, AgentVersion
 from agents.runtime.spec import AgentSpec
+from agents.tools.knowledge import with_knowledge
 from agents.tools.registry import bound_tools
 from agents.tools.spec import RunLimits
 from core.errors import PaasError
@@ -106,7 +107,7 @@ def spec_of_version(agent: Agent, version: AgentVersion, account: ProviderAccoun
         provider_name=account.name,
         info=info,
         fallbacks=fallbacks_of(version.parameters, info),
-        tools=bound_tools(version.tools),
+        tools=bound_tools(with_knowledge(version.tools, version.knowledge)),
         limits=RunLimits(**version.limits),
         memory=version.memory,
         output_schema=version.output_schema,

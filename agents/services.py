@@ -14,7 +14,7 @@ from agents.charges import charged_info
 from agents.models import Agent, AgentVersion, slug_validator
 from agents.output import checked_schema
 from agents.parameters import parameter_problems
-from agents.tools.choice import checked_limits, checked_tools
+from agents.tools.choice import checked_knowledge, checked_limits, checked_tools
 from llm.features import TOOLS
 from llm.models import ProviderAccount
 from tenants import limits
@@ -25,9 +25,9 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters, tools, limits, memory, output_schema; what is left out stays as
-    it is. Returns "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one
-    more than the plan has.
+    fields: name, description, instructions, parameters, tools, limits, memory, output_schema, knowledge; what is left
+    out stays as it is. Returns "created", "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for
+    one more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
@@ -35,7 +35,7 @@ def agent_set(
         kept = fallbacks.fallbacks_checked(wanted["parameters"][fallbacks.NAME])
         wanted = wanted | {"parameters": wanted["parameters"] | {fallbacks.NAME: kept}}
     tools, run_limits = checked_tools(wanted.get("tools")), checked_limits(wanted.get("limits"))
-    schema = checked_schema(wanted.get("output_schema"))
+    schema, bases = checked_schema(wanted.get("output_schema")), checked_knowledge(wanted.get("knowledge"))
     slug_validator(slug)
     if not provider.allows(model):
         raise ValidationError({"model": f"The provider {provider.name!r} does not allow the model {model!r}."})
@@ -60,11 +60,12 @@ def agent_set(
             "tools": tools if "tools" in wanted else current.tools if current else [],
             "limits": run_limits if "limits" in wanted else current.limits if current else {},
             "output_schema": schema if "output_schema" in wanted else current.output_schema if current else {},
+            "knowledge": bases if "knowledge" in wanted else current.knowledge if current else [],
             "memory": wanted.get("memory", current.memory if current else False),
         }
-        if (content["tools"] or content["memory"]) and TOOLS not in charged_info(provider, model).features:
-            field = "tools" if content["tools"] else "memory"
-            raise ValidationError({field: f"The model {model} is not known to use tools."})
+        asking = [name for name in ("tools", "memory", "knowledge") if content[name]]
+        if asking and TOOLS not in charged_info(provider, model).features:
+            raise ValidationError({asking[0]: f"The model {model} is not known to use tools."})
         same = current is not None and all(getattr(current, key) == value for key, value in content.items())
         if same and not renamed:
             return "unchanged"

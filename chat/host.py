@@ -12,7 +12,7 @@ import os
 import socket
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -393,6 +393,12 @@ def current() -> Host:
         return _hosts[asyncio.get_running_loop()]
     except KeyError:
         raise RuntimeError("No host is open on this event loop.") from None
+
+
+def run_from_thread(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on this process's event loop that has a host, and wait for it here, in another thread."""
+    loop = next(loop for loop in _hosts if loop.is_running())
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
 @asynccontextmanager

@@ -73,6 +73,7 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "tools": (list, False),
         "limits": (dict, False),
         "memory": (bool, False),
+        "knowledge": (list, False),
         "output_schema": (dict, False),
     },
     "api_keys": {

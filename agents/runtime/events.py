@@ -26,6 +26,7 @@ TOOL_STARTED = "tool.started"
 TOOL_FINISHED = "tool.finished"
 TOOL_DELTA = "tool.delta"
 TOOL_CALLED = "tool.called"
+SOURCE_CITED = "source.cited"
 APPROVAL_REQUESTED = "approval.requested"
 APPROVAL_DECIDED = "approval.decided"
 MESSAGE_COMPLETED = "message.completed"
@@ -133,6 +134,24 @@ class ToolCalledData(TypedDict):
     arguments: str
 
 
+class SourceCitedData(TypedDict):
+    """A passage of a knowledge base that the model was shown, before it says anything from it. The answer cites it as
+    [n]; a passage keeps its n in a run. quote: its beginning. score: 0 to 1, by its ranks. call_id: of the search."""
+
+    n: int
+    call_id: str
+    knowledge: str
+    document_id: str
+    title: str
+    url: str
+    page: int | None
+    heading: str
+    chunk_id: str
+    score: float
+    quote: str
+    path: NotRequired[str]
+
+
 class ApprovalRequestedData(TypedDict):
     """A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
 
@@ -194,6 +213,7 @@ DATA_TYPES: dict[str, type] = {
     TOOL_FINISHED: ToolFinishedData,
     TOOL_DELTA: ToolDeltaData,
     TOOL_CALLED: ToolCalledData,
+    SOURCE_CITED: SourceCitedData,
     APPROVAL_REQUESTED: ApprovalRequestedData,
     APPROVAL_DECIDED: ApprovalDecidedData,
     MESSAGE_COMPLETED: MessageCompletedData,

@@ -145,7 +145,7 @@ def test_what_each_kind_of_schema_should_have(platform: Platform) -> None:
     with scope.owner():
         shared, tenants = migrate.wanted_migrations("public"), migrate.wanted_migrations(TEMPLATE_SCHEMA)
     assert {app for app, _ in shared} >= {"tenants", "accounts", "usage", "auth", "procrastinate"}
-    assert {app for app, _ in tenants} == {"llm", "agents", "chat"}
+    assert {app for app, _ in tenants} == {"llm", "knowledge", "agents", "chat"}
     assert not shared & tenants
     assert migrate.is_current("public", shared)
     assert not migrate.is_current("t_ffffffffffffffffffffffffffffffff", tenants)
