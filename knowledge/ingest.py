@@ -117,7 +117,7 @@ async def work(tenant: TenantRef) -> None:
 
 def wake_if_waiting() -> bool:
     """Have a worker look, if something waits that nobody works on."""
-    waits = _free().exists()
+    waits = bool(_free().exists())
     if waits:
         with transaction.atomic():
             wake()

@@ -107,7 +107,7 @@ class Document(models.Model):
         indexes = [
             models.Index(
                 fields=["id"],
-                condition=models.Q(state__in=("queued", "parsing", "embedding")),
+                condition=models.Q(state="queued") | models.Q(state="parsing") | models.Q(state="embedding"),
                 name="knowledge_document_waiting",
             ),
         ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import F, Func, JSONField, TextField, Value
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import Func, JSONField, TextField, UUIDField, Value
 
 from accounts.actors import Actor
 from core.errors import PaasError
@@ -46,25 +47,29 @@ def search(actor: Actor, slug: str, question: Question) -> list[dict[str, Any]]:
     base = access.base_for(actor, slug)
     _check(question)
     vector = embedding.vector(actor, base, question.query) if _weights(base, question)[0] else None
-    return _found(actor, base, question, vector)
+    return _found(actor, [base], question, vector)
 
 
 async def search_bases(actor: Actor, slugs: list[str], question: Question) -> list[dict[str, Any]]:
-    """Passages of those of the bases that the actor finds anything in, the best first: by their scores, which are
-    comparable because they are made of ranks. Raises as `search`, but for not_found."""
+    """Passages of those of the bases that the actor finds anything in, the best first. Raises as `search`, but for
+    not_found."""
     _check(question)
 
     def usable() -> list[KnowledgeBase]:
         return list(access.bases_for(actor).select_related("provider").filter(slug__in=slugs))
 
-    found: list[dict[str, Any]] = []
+    groups: dict[tuple[Any, ...], list[KnowledgeBase]] = {}
     for base in await scope.run_in_tenant(actor.tenant, usable):
-        asks = _weights(base, question)[0] > 0
-        vector = (await embedding.vectors(actor, base, [question.query]))[0] if asks else None
-        found += await scope.run_in_tenant(actor.tenant, _found, actor, base, question, vector)
-    found.sort(key=lambda one: (-one["score"], one["chunk_id"]))
-    most = question.top_k or max((one["top_k"] for one in found), default=0)
-    return found[:most]
+        groups.setdefault((base.provider_id, base.model, base.dimension), []).append(base)
+    found: list[dict[str, Any]] = []
+    for group in groups.values():  # vectors of one model are comparable: their bases are one search
+        asks = _weights(group[0], question)[0] > 0
+        vector = (await embedding.vectors(actor, group[0], [question.query]))[0] if asks else None
+        found += await scope.run_in_tenant(actor.tenant, _found, actor, group, question, vector)
+    if len(groups) > 1:
+        found.sort(key=lambda one: (-one["score"], one["chunk_id"]))
+        del found[question.top_k or max(base.top_k for group in groups.values() for base in group) :]
+    return found
 
 
 def _check(question: Question) -> None:
@@ -83,9 +88,13 @@ def _weights(base: KnowledgeBase, question: Question) -> tuple[float, float]:
     return near, words
 
 
-def _found(actor: Actor, base: KnowledgeBase, question: Question, vector: list[float] | None) -> list[dict[str, Any]]:
+def _found(
+    actor: Actor, group: list[KnowledgeBase], question: Question, vector: list[float] | None
+) -> list[dict[str, Any]]:
+    """One search of bases with the same model; the first one's weights count where the question has none."""
+    base = group[0]
     near, words = _weights(base, question)
-    top_k = min(question.top_k or base.top_k, MOST_RESULTS)
+    top_k = min(question.top_k or max(one.top_k for one in group), MOST_RESULTS)
     asked = access.rights(actor) | {
         "dimension": base.dimension,
         "words": query_of(question.query) if words else "",
@@ -97,7 +106,7 @@ def _found(actor: Actor, base: KnowledgeBase, question: Question, vector: list[f
         "neighbours": question.neighbours,
     }
     asked_vector = Value(None if vector is None else as_text(vector), TextField())
-    call = Func(F("id"), Value(asked, JSONField()), asked_vector, function="knowledge_search", output_field=JSONField())
+    ids = Value([str(one.id) for one in group], ArrayField(UUIDField()))
+    call = Func(ids, Value(asked, JSONField()), asked_vector, function="knowledge_search", output_field=JSONField())
     rows = KnowledgeBase.objects.filter(id=base.id).annotate(found=call).values_list("found", flat=True)
-    about = {"base": base.slug, "top_k": top_k}
-    return [one | about for one in rows.first() or []]
+    return list(rows.first() or [])

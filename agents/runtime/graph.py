@@ -226,7 +226,8 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         spent = {"ok": not result.is_error, "duration_ms": round((time.perf_counter() - begun) * 1000)}
         self._emit([(TOOL_FINISHED, call | told | spent | about | ({"tainted": True} if step.tainted else {}))])
         where = {"call_id": asked["id"]} | ({"path": step.path} if step.path else {})
-        self._emit([(SOURCE_CITED, one | where) for one in result.sources])
+        if result.sources:
+            self._emit([(SOURCE_CITED, one | where) for one in result.sources])
 
 
 def _answer(step: Step) -> AIMessage:

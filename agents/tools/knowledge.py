@@ -30,24 +30,25 @@ def with_knowledge(tools: list[dict[str, Any]], slugs: list[str]) -> list[dict[s
     """The tools of a version, with the search of its bases."""
     if not slugs:
         return tools
-    own = next((one for one in tools if one["name"] == NAME), {"settings": {}})
+    own: dict[str, Any] = next((one for one in tools if one["name"] == NAME), {"settings": {}})
     rest = [one for one in tools if one["name"] != NAME]
     return [*rest, {"name": NAME, "settings": (own.get("settings") or {}) | {"bases": slugs}}]
 
 
 async def _call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
-    slugs = context.settings.get("bases")
-    if slugs is None:
-        slugs = await scope.run_in_tenant(context.tenant, _all, context)
+    named = context.settings.get("bases")
+    slugs = named if named is not None else await scope.run_in_tenant(context.tenant, _all, context)
     question = Question(arguments["query"], top_k=arguments.get("count"))
     try:
-        found = await search_bases(context.actor, list(slugs), question)
+        found = await search_bases(context.actor, slugs, question)
     except PaasError as error:
         raise PaasError("tool_failed", f"The documents cannot be searched: {error.message}") from None
     if not found:
         return ToolResult(NOTHING)
     numbers = context.state.numbers
-    parts, size, sources = [], 0, []
+    parts: list[str] = []
+    sources: list[dict[str, Any]] = []
+    size = 0
     for one in found[:MOST_PASSAGES]:
         n = numbers.get(one["chunk_id"], len(numbers) + 1)
         text = _shown(n, one)

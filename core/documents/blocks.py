@@ -74,7 +74,7 @@ def whole_pdf(source: IO[bytes], asked: Asked) -> str:
 
 
 def _answer(blocks: Iterable[Block]) -> str:
-    found = []
+    found: list[list[str | int | None]] = []
     for block in blocks:
         text = _clean(block.text)
         if not text:

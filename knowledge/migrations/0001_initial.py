@@ -203,7 +203,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="document",
             index=models.Index(
-                condition=models.Q(("state__in", ("queued", "parsing", "embedding"))),
+                condition=models.Q(("state", "queued"), ("state", "parsing"), ("state", "embedding"), _connector="OR"),
                 fields=["id"],
                 name="knowledge_document_waiting",
             ),

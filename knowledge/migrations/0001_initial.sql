@@ -16,11 +16,11 @@ CREATE INDEX knowledge_chunk_near_3072 ON knowledge_chunk
     USING hnsw ((embedding::public.halfvec(3072)) public.halfvec_cosine_ops) WHERE dimension = 3072;
 CREATE INDEX knowledge_chunk_words ON knowledge_chunk USING gin (tsv);
 
--- What knowledge/search.py asks: the passages of one base that somebody may find, the best first, as JSON; [] where
+-- What knowledge/search.py asks: the passages of those of the bases that somebody may find, the best first, as JSON; [] where
 -- they may not. Two lists, by distance and by words, are fused by reciprocal rank (Cormack and others, SIGIR 2009, whose
 -- 60 this is), weighted, and scaled so that 1 is what is first in both. What says nearly the same as a better passage
 -- is left out.
-CREATE FUNCTION knowledge_search(p_base uuid, p jsonb, p_vector text) RETURNS jsonb
+CREATE FUNCTION knowledge_search(p_bases uuid[], p jsonb, p_vector text) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     found jsonb;
@@ -30,15 +30,15 @@ BEGIN
     EXECUTE format($q$
         WITH allowed AS (
             SELECT b.id FROM knowledge_knowledgebase b
-            WHERE b.id = $1 AND ($2 ->> 'may')::boolean AND (($2 ->> 'all')::boolean OR b.access = 'everybody'
+            WHERE b.id = ANY($1) AND ($2 ->> 'may')::boolean AND (($2 ->> 'all')::boolean OR b.access = 'everybody'
                 OR b.roles ? ($2 ->> 'role') OR b.people ? ($2 ->> 'who'))
         ), near AS (
             SELECT n.id, 1 - n.distance AS similarity, row_number() OVER (ORDER BY n.distance, n.id) AS place
             FROM (
                 SELECT c.id, c.embedding::public.halfvec(%1$s) OPERATOR(public.<=>) $3::public.halfvec(%1$s) AS distance
                 FROM knowledge_chunk c JOIN knowledge_document d ON d.id = c.document_id
-                WHERE c.dimension = %1$s AND c.embedding IS NOT NULL AND c.base_id = $1 AND d.live_version = c.version
-                    AND EXISTS (SELECT 1 FROM allowed)
+                WHERE c.dimension = %1$s AND c.embedding IS NOT NULL AND d.live_version = c.version
+                    AND c.base_id = ANY (ARRAY(SELECT id FROM allowed))
                     AND ($2 -> 'tags' = '[]' OR d.tags @> ($2 -> 'tags'))
                     AND ($2 -> 'metadata' = '{}' OR d.metadata @> ($2 -> 'metadata'))
                 ORDER BY c.embedding::public.halfvec(%1$s) OPERATOR(public.<=>) $3::public.halfvec(%1$s) LIMIT $4
@@ -49,7 +49,7 @@ BEGIN
                 SELECT c.id, ts_rank_cd(c.tsv, ($2 ->> 'words')::tsquery, 1) AS rank
                 FROM knowledge_chunk c JOIN knowledge_document d ON d.id = c.document_id
                 WHERE $2 ->> 'words' <> '' AND c.tsv @@ ($2 ->> 'words')::tsquery
-                    AND c.base_id = $1 AND d.live_version = c.version AND EXISTS (SELECT 1 FROM allowed)
+                    AND c.base_id = ANY (ARRAY(SELECT id FROM allowed)) AND d.live_version = c.version
                     AND ($2 -> 'tags' = '[]' OR d.tags @> ($2 -> 'tags'))
                     AND ($2 -> 'metadata' = '{}' OR d.metadata @> ($2 -> 'metadata'))
                 ORDER BY rank DESC, c.id LIMIT $4
@@ -71,7 +71,7 @@ BEGIN
             ORDER BY b.place LIMIT $5
         )
         SELECT coalesce(jsonb_agg(jsonb_build_object(
-            'chunk_id', k.id, 'document_id', k.document_id, 'title', d.title, 'url', d.url, 'tags', d.tags,
+            'base', b.slug, 'chunk_id', k.id, 'document_id', k.document_id, 'title', d.title, 'url', d.url, 'tags', d.tags,
             'version', k.version, 'ordinal', k.ordinal, 'page', k.page, 'heading', k.heading, 'text', k.text,
             'score', round((k.near_part + k.word_part)::numeric, 4),
             'why', jsonb_build_object(
@@ -85,9 +85,10 @@ BEGIN
                 WHERE o.document_id = k.document_id AND o.version = k.version AND o.ordinal = k.ordinal + 1) END
         ) ORDER BY k.place), '[]')
         FROM kept k JOIN knowledge_document d ON d.id = k.document_id
+            JOIN knowledge_knowledgebase b ON b.id = d.base_id
     $q$, (p ->> 'dimension')::integer)
     INTO found
-    USING p_base, p || jsonb_build_object('weights',
+    USING p_bases, p || jsonb_build_object('weights',
         (p ->> 'vector_weight')::float8 + (p ->> 'keyword_weight')::float8),
         p_vector, greatest(60, 4 * (p ->> 'top_k')::integer), (p ->> 'top_k')::integer;
     RETURN found;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_passages_are_small_enough_and_lose_nothing() -> None:
     for number in range(60):
         assert any(f"Sentence {number} of" in one.text for one in found)
     assert sum(one.text.count("字") for one in found) >= 900
-    shared = sum(one.text.splitlines()[0] in before.text for before, one in zip(found, found[1:], strict=False))
+    shared = sum(one.text.splitlines()[0] in before.text for before, one in pairwise(found))
     assert shared > 10, "neighbours overlap"
     rows = "name,value\n" + "\n".join(f"row{number},{number}" for number in range(80))
     cut = list(passages(read("csv", rows), 60, 0))

@@ -38,9 +38,9 @@ def admin(services: Services) -> Iterator[psycopg.Connection[Any]]:
 
 
 def functions_of_chat(admin: psycopg.Connection[Any], schema: str) -> list[str]:
-    """With their arguments. `tool_...` and `memories_...` are those of the room of agents."""
+    """With their arguments. `tool_...` and `memories_...` are those of the room of agents, `knowledge_...` of its own."""
     found = admin.execute(
-        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace AND proname !~ '^(tool|memories)_'",
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace AND proname !~ '^(tool|memories|knowledge)_'",
         [schema],
     )
     return [function for (function,) in found.fetchall()]

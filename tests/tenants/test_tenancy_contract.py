@@ -72,6 +72,7 @@ class Acme:
         from accounts.models import Invitation, Membership
         from agents.models import Agent
         from chat.models import Conversation, Feedback, Message, Response, Run
+        from knowledge.models import Document, KnowledgeBase
 
         def read() -> Any:
             with scope.bind(self.tenant):
@@ -82,6 +83,8 @@ class Acme:
                     Message.objects.count(),
                     sorted(map(str, Agent.objects.values_list("slug", "archived_at", "draft", "current_id"))),
                     Feedback.objects.count(),
+                    sorted(map(str, KnowledgeBase.objects.values_list("slug", "name"))),
+                    sorted(map(str, Document.objects.values_list("id", "title", "state", "version"))),
                     sorted(map(str, Membership.objects.values_list("user_id", "role"))),
                     sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
                     list(IdentityProvider.objects.values_list("id", "name", "client_id")),
@@ -155,6 +158,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
             "file": acme_file,
             "memory": in_thread(lambda: owners_memory(db.acme)),
+            **in_thread(lambda: knowledge_of(db.acme)),
             "approval": in_thread(lambda: owners_approval(db.acme, runs[0])),
             **made,
         },
@@ -175,6 +179,19 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
+
+
+def knowledge_of(tenant: Any) -> dict[str, str]:
+    """A knowledge base with a document."""
+    from knowledge.models import Chunk, Document, KnowledgeBase
+
+    with scope.bind(tenant):
+        base = KnowledgeBase.objects.create(slug=f"secret-{uuid.uuid4().hex[:8]}", name=MARK)
+        document = Document.objects.create(base=base, title=MARK, source="text", state="ready", live_version=1)
+        Chunk.objects.create(
+            base=base, document=document, version=1, ordinal=1, text=MARK, digest=0, dimension=256, tsv=""
+        )
+        return {"knowledge": base.slug, "document": str(document.id)}
 
 
 def owners_approval(tenant: Any, run_id: str) -> str:
