@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chat import phase1_wire
 from core.errors import PaasError
 from knowledge import access, search
 from knowledge.search import Question
@@ -91,3 +92,18 @@ async def test_the_built_in_agent_and_versions(host: Any, actor: Any, agents: Ca
     agents("demo")
     await ask(owner, "x", agent="rag_agent")
     assert "Nothing was found" in str(last.request.messages[-1])
+
+
+async def test_clients_of_phase_1_that_ask_are_told() -> None:
+    source = {"n": 1, "chunk_id": "c", "document_id": "d", "score": 0.9, "title": "t", "quote": "q"}
+
+    async def told(*wanted: str) -> str:
+        async def batches() -> Any:
+            yield 1, [("source.cited", source)]
+
+        return b"".join([part async for part in phase1_wire.encoded(batches(), None, 0.0, wanted)]).decode()
+
+    assert await told() == await told("tool") == ""
+    both = await told("source", "retrieval_score")
+    assert both.splitlines()[0] == "event: source"
+    assert 'event: retrieval_score\ndata: {"n":1,"chunk_id":"c","document_id":"d","score":0.9}' in both
