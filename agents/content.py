@@ -8,7 +8,6 @@ and files see it. `name` and `description` are the agent's; those of a draft com
 from __future__ import annotations
 
 import difflib
-import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +22,7 @@ from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
 from agents.tools.choice import checked_knowledge, checked_limits, checked_tools
 from core.errors import PaasError
+from core.storable import storable
 from llm.features import TOOLS
 from llm.models import ProviderAccount
 from llm.selectors import provider_named, provider_ref
@@ -180,14 +180,6 @@ def _type_problem(name: str, value: Any) -> str | None:
     if isinstance(field, models.IntegerField):
         return None if type(value) is int else "This is a whole number."
     return None if isinstance(value, str) else "This is a text."
-
-
-def storable(value: Any) -> bool:
-    """Whether PostgreSQL can hold a JSON value: no NUL, and no half of a pair of surrogates."""
-    try:
-        return b"\\u0000" not in json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
 
 
 def _only(content: Content, names: set[str]) -> Content:

@@ -6,6 +6,7 @@ counts; here it keeps what is not somebody's out of lists and answers.
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.db.models import Q, QuerySet
 from accounts.actors import Actor
 from accounts.policies import KNOWLEDGE_READ, KNOWLEDGE_WRITE
 from core.errors import PaasError
-from knowledge.models import Document, KnowledgeBase
+from knowledge.models import SLUG, Document, KnowledgeBase
 
 
 def bases_for(actor: Actor) -> QuerySet[KnowledgeBase]:
@@ -29,7 +30,8 @@ def bases_for(actor: Actor) -> QuerySet[KnowledgeBase]:
 def base_for(actor: Actor, slug: str, *, write: bool = False) -> KnowledgeBase:
     """One of them; write: to change it or what is in it. Raises permission_denied, not_found."""
     actor.require(KNOWLEDGE_WRITE if write else KNOWLEDGE_READ)
-    found = bases_for(actor).select_related("provider").filter(slug=slug).first()
+    usable = bases_for(actor).select_related("provider")
+    found = usable.filter(slug=slug).first() if re.match(SLUG, slug) else None  # what is no name may be no text either
     if found is None:
         raise PaasError("not_found", "There is no such knowledge base in this workspace.")
     return found

@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 
 import orjson
-from django.db.models import Count
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import MultiPartParser
@@ -38,7 +37,7 @@ class KnowledgeList(APIView):
 
     def get(self, request: Request) -> Response:
         found = list(access.bases_for(_actor(request, KNOWLEDGE_READ)).select_related("provider"))
-        counts = _counts([one.id for one in found])
+        counts = bases.counts_of([one.id for one in found])
         return Response({"knowledge": [bases.base_view(one, counts.get(one.id)) for one in found]})
 
     def post(self, request: Request) -> Response:
@@ -55,7 +54,7 @@ class KnowledgeDetail(APIView):
 
     def get(self, request: Request, slug: str) -> Response:
         base = access.base_for(_actor(request, KNOWLEDGE_READ), slug)
-        return Response(bases.base_view(base, _counts([base.id]).get(base.id)))
+        return Response(bases.base_view(base, bases.counts_of([base.id]).get(base.id)))
 
     def patch(self, request: Request, slug: str) -> Response:
         actor = _actor(request, KNOWLEDGE_WRITE)
@@ -204,6 +203,7 @@ class KnowledgeSearch(APIView):
         actor = _actor(request, KNOWLEDGE_READ)
         access.base_for(actor, slug)
         given = _valid(self.Body(data=_object(request)))
+        documents.check_labels(Labels(given["tags"], given["metadata"]))
         question = search.Question(**given | {"tags": tuple(given["tags"])})
         return Response({"passages": search.search(actor, slug, question)})
 
@@ -242,14 +242,6 @@ def _object(request: Request) -> dict[str, Any]:
 def _valid(form: Any) -> dict[str, Any]:
     form.is_valid(raise_exception=True)
     found: dict[str, Any] = form.validated_data
-    return found
-
-
-def _counts(ids: list[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
-    found: dict[uuid.UUID, dict[str, int]] = {}
-    rows = Document.objects.filter(base_id__in=ids).order_by().values_list("base_id", "state")
-    for base_id, state, count in rows.annotate(count=Count("id")):
-        found.setdefault(base_id, {})[state] = count
     return found
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Count
 
 from accounts import audit
 from accounts.actors import Actor
 from accounts.policies import KNOWLEDGE_WRITE, ROLE_ACTIONS
 from core.errors import PaasError
+from core.storable import storable
 from knowledge import hashing
 from knowledge.access import base_for
 from knowledge.files import drop_after_commit
-from knowledge.models import DIMENSIONS, KnowledgeBase
+from knowledge.models import DIMENSIONS, Document, KnowledgeBase
 from llm.selectors import provider_named
 
 CHANGEABLE = (
@@ -103,7 +106,9 @@ def base_delete(*, actor: Actor, slug: str) -> None:
 def _given(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
     faults = {name: ["Not a field of a knowledge base."] for name in fields if name not in CHANGEABLE}
     for name in CHANGEABLE:
-        if name in fields:
+        if name in fields and not storable(fields[name]):
+            faults[name] = ["This has characters that cannot be stored."]
+        elif name in fields:
             setattr(base, name, fields[name])
     if not _texts(base.roles) or set(base.roles) - set(ROLE_ACTIONS):
         faults["roles"] = [f"A list of roles: {', '.join(ROLE_ACTIONS)}."]
@@ -118,19 +123,19 @@ def _texts(value: Any) -> bool:
 
 def _model(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
     """Put the embeddings model in; what is wrong with it."""
-    name, model = fields.get("provider") or "", fields.get("model") or ""
+    name, model = str(fields.get("provider") or ""), str(fields.get("model") or "")
     if not name:
         if model not in ("", hashing.MODEL):
             return {"provider": ["Say whose model this is: the name of a model provider of this workspace."]}
         base.model, base.dimension = hashing.MODEL, hashing.DIMENSION
         given = fields.get("dimension") or hashing.DIMENSION
         return {} if given == hashing.DIMENSION else {"dimension": [f"Hashing vectors have {hashing.DIMENSION}."]}
-    account = provider_named(str(name))
+    account = provider_named(name)
     if account is None or not account.enabled:
-        return {"provider": [f"There is no model provider {str(name)[:60]!r} in this workspace that is switched on."]}
+        return {"provider": [f"There is no model provider {name[:60]!r} in this workspace that is switched on."]}
     declared = (account.models or {}).get(model)
     if not isinstance(declared, dict) or not declared.get("embeddings") or not account.allows(model):
-        return {"model": [f"{account.name} has no embeddings model {str(model)[:60]!r} (`embeddings: true`)."]}
+        return {"model": [f"{account.name} has no embeddings model {model[:60]!r} (`embeddings: true`)."]}
     if fields.get("dimension") not in DIMENSIONS:
         return {"dimension": [f"How many numbers a vector of the model has: {', '.join(map(str, DIMENSIONS))}."]}
     base.provider, base.model, base.dimension = account, model, fields["dimension"]
@@ -163,3 +168,12 @@ def base_view(base: KnowledgeBase, counts: dict[str, int] | None = None) -> dict
     }
     about = {"slug": base.slug, "created_at": base.created_at.isoformat(), "documents": counts or {}}
     return about | shown | fixed
+
+
+def counts_of(ids: list[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
+    """How many documents in each state these bases have."""
+    found: dict[uuid.UUID, dict[str, int]] = {}
+    rows = Document.objects.filter(base_id__in=ids).order_by().values_list("base_id", "state")
+    for base_id, state, count in rows.annotate(count=Count("id")):
+        found.setdefault(base_id, {})[state] = count
+    return found

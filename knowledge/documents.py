@@ -22,6 +22,7 @@ from core.documents.kinds import HEAD_BYTES, inert_name, kind_of
 from core.egress import check_url
 from core.errors import PaasError
 from core.ids import uuid7
+from core.storable import storable
 from knowledge.access import base_for, document_for
 from knowledge.files import drop, drop_after_commit
 from knowledge.models import Chunk, Document, KnowledgeBase
@@ -71,7 +72,7 @@ def documents_add(*, actor: Actor, slug: str, sources: list[Source], labels: Lab
     base = base_for(actor, slug, write=True)
     if not sources or len(sources) > MOST_AT_ONCE:
         raise PaasError("validation_failed", f"Send 1 to {MOST_AT_ONCE} documents.", details={"param": "file"})
-    _check_labels(labels)
+    check_labels(labels)
     kinds = [_kind(one) for one in sources]
     stored: list[str] = []
     try:
@@ -122,7 +123,7 @@ def document_replace(*, actor: Actor, slug: str, document_id: uuid.UUID, source:
 def document_label(*, actor: Actor, slug: str, document_id: uuid.UUID, fields: dict[str, Any]) -> Document:
     """Change title, tags or metadata. Raises permission_denied, not_found, validation_failed."""
     found = document_for(actor, slug, document_id, write=True)
-    _check_labels(Labels(fields.get("tags", found.tags), fields.get("metadata", found.metadata)))
+    check_labels(Labels(fields.get("tags", found.tags), fields.get("metadata", found.metadata)))
     found.title = inert_name(str(fields.get("title", found.title)))[:200]
     found.tags, found.metadata = fields.get("tags", found.tags), fields.get("metadata", found.metadata)
     found.save(update_fields=["title", "tags", "metadata", "updated_at"])
@@ -237,14 +238,15 @@ def _url(text: str) -> URL:
     return found
 
 
-def _check_labels(labels: Labels) -> None:
+def check_labels(labels: Labels) -> None:
+    """Raise validation_failed for what is no tag, or no metadata."""
     tags, metadata = labels.tags, labels.metadata
     fits = isinstance(tags, list) and len(tags) <= MOST_TAGS
     if not fits or not all(isinstance(one, str) and 0 < len(one) <= MOST_TAG and one.isprintable() for one in tags):
         sentence = f"Give at most {MOST_TAGS} tags of 1 to {MOST_TAG} characters."
         raise PaasError("validation_failed", sentence, details={"param": "tags"})
     plain = isinstance(metadata, dict) and all(
-        isinstance(value, str | int | float | bool) and "\x00" not in f"{key}{value}" for key, value in metadata.items()
+        isinstance(value, str | int | float | bool) for value in metadata.values()
     )
-    if not plain or len(str(metadata)) > MOST_METADATA:
+    if not plain or not storable(metadata) or len(str(metadata)) > MOST_METADATA:
         raise PaasError("validation_failed", "Metadata is an object of texts, numbers and true or false.")

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from agents.tools.registry import tools_named
+from core.storable import storable
 from knowledge.models import KnowledgeBase
 
 MOST_TOOLS = 32
@@ -69,7 +70,7 @@ def checked_knowledge(value: Any) -> list[str]:
     ValidationError in the field `knowledge`."""
     if value is None:
         return []
-    fits = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    fits = isinstance(value, list) and all(isinstance(one, str) and storable(one) for one in value)
     if not fits or len(value) > MOST_BASES or len(set(value)) != len(value):
         raise ValidationError(
             {"knowledge": f"Give a list of at most {MOST_BASES} names of knowledge bases, each once."}

@@ -93,7 +93,7 @@ async def test_from_upload_to_deletion(
     assert {one["why"]["keyword"] is None for one in await found("badger", keyword_weight=0)} == {True}
     assert len(await found("badger", vector_weight=0)) == 1
     for body in ({"query": " "}, {}, {"query": "x", "top_k": 0}, {"query": "x", "nonsense": 1},
-                 {"query": "x", "vector_weight": 0, "keyword_weight": 0}):  # fmt: skip
+                 {"query": "x", "vector_weight": 0, "keyword_weight": 0}, {"query": "x", "metadata": {"a": "\0"}}):  # fmt: skip
         async with client.post(f"{place}/search", json=body) as answer:
             assert answer.status == 400, body
 
@@ -117,6 +117,7 @@ async def test_what_is_refused(site: Any, db: Platform, api_key: Callable[..., s
         ({"slug": "Docs!"}, "slug"), ({"slug": "a", "chunk_size": 1}, "chunk_size"), ({"slug": "a", "x": 1}, "x"),
         ({"slug": "a", "roles": ["king"]}, "roles"), ({"slug": "a", "provider": "nobody"}, "provider"),
         ({"slug": "a", "chunk_overlap": 300}, "chunk_overlap"), ({"slug": "a", "dimension": 3}, "dimension"),
+        ({"slug": "a", "provider": ["x"], "model": {}}, "provider"), ({"slug": "a", "name": "a\0"}, ""),
     ):  # fmt: skip
         async with client.post("/api/v1/knowledge", json=body) as answer:
             told = await answer.json()

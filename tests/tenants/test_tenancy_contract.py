@@ -26,6 +26,7 @@ from tenants.models import Limit
 from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
+from tests.knowledge.rows import base_with_document
 from tests.site import Site
 from tests.usage.entries import free, issued_invoice
 
@@ -158,7 +159,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
             "file": acme_file,
             "memory": in_thread(lambda: owners_memory(db.acme)),
-            **in_thread(lambda: knowledge_of(db.acme)),
+            **in_thread(lambda: base_with_document(db.acme, MARK)),
             "approval": in_thread(lambda: owners_approval(db.acme, runs[0])),
             **made,
         },
@@ -179,19 +180,6 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
 
     in_thread(tear_down)
-
-
-def knowledge_of(tenant: Any) -> dict[str, str]:
-    """A knowledge base with a document."""
-    from knowledge.models import Chunk, Document, KnowledgeBase
-
-    with scope.bind(tenant):
-        base = KnowledgeBase.objects.create(slug=f"secret-{uuid.uuid4().hex[:8]}", name=MARK)
-        document = Document.objects.create(base=base, title=MARK, source="text", state="ready", live_version=1)
-        Chunk.objects.create(
-            base=base, document=document, version=1, ordinal=1, text=MARK, digest=0, dimension=256, tsv=""
-        )
-        return {"knowledge": base.slug, "document": str(document.id)}
 
 
 def owners_approval(tenant: Any, run_id: str) -> str:
