@@ -227,7 +227,8 @@ def _uploads(request: Request) -> list[Source]:
 
 def _json(request: Request, name: str, default: Any) -> Any:
     try:
-        sent = request.data.get(name)
+        fields: Any = request.data
+        sent = fields.get(name)
         return default if sent is None else orjson.loads(sent)
     except (orjson.JSONDecodeError, TypeError):
         raise PaasError("validation_failed", f"{name} is to be JSON.", details={"param": name}) from None

@@ -10,9 +10,7 @@ from aiohttp import ClientError
 from agents.tools.spec import ToolContext, ToolResult, ToolSpec
 from core.documents.html import text_of
 from core.errors import PaasError
-from tenants.pages import MOST_BYTES, TEXTUAL, fetched, guarded_session
-
-__all__ = ["MOST_BYTES", "TEXTUAL", "WEB_PAGE", "fetch_text", "guarded_session", "text_of"]
+from tenants.pages import fetched
 
 MOST_SECONDS = 10.0
 

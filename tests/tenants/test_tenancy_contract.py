@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
 from tenants.models import Limit
+from tests.chat.rows import owners_file
 from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
@@ -144,7 +144,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     ScriptedModel.enqueue([MARK, gate, "end"])
     async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
         live = (await answer.json())["run"]["id"]
-    acme_file = in_thread(lambda: owners_file(db.acme, conversations[0]))
+    acme_file = in_thread(lambda: owners_file(db.acme, conversations[0], MARK))
     yield Acme(
         {
             "conversation": conversations[0],
@@ -227,17 +227,6 @@ def owners_schedule(tenant: Any) -> str:
         assert actor is not None
         fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
         return str(schedule_create(actor=actor, fields=fields).pk)
-
-
-def owners_file(tenant: Any, conversation: str) -> str:
-    """A file in a conversation of acme's owner."""
-    from chat.files import Upload, files_add
-
-    with scope.bind(tenant):
-        actor = actor_of_user(User.objects.get(email="owner@acme.test").pk)
-        assert actor is not None
-        upload = Upload(f"{MARK}.txt", len(MARK), io.BytesIO(MARK.encode()))
-        return str(files_add(actor=actor, conversation_id=uuid.UUID(conversation), uploads=[upload])[0].pk)
 
 
 def owners_memory(tenant: Any) -> str:
