@@ -8,8 +8,8 @@ and files see it. `name` and `description` are the agent's; those of a draft com
 from __future__ import annotations
 
 import difflib
-import json
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,9 @@ from agents.output import checked_schema
 from agents.parameters import FALLBACKS, parameter_problems
 from agents.runtime.team import delegation_name
 from agents.teams import checked_team, joins, names_in, pinned, slug_of, supervised
-from agents.tools.choice import checked_limits, checked_tools
+from agents.tools.choice import checked_knowledge, checked_limits, checked_tools
 from core.errors import PaasError
+from core.storable import storable
 from llm.features import TOOLS
 from llm.models import ProviderAccount
 from llm.selectors import provider_named, provider_ref
@@ -36,6 +37,13 @@ Faults = dict[str, list[str]]
 _ABOUT = {"id", "agent", "number", "note", "restores", "created_by", "created_at"}
 FIELDS = tuple(one.name for one in AgentVersion._meta.concrete_fields if one.name not in _ABOUT)
 SHOWN = ("name", "description")
+Checks = tuple[tuple[str, Callable[[Any], Any]], ...]
+_CHECKS: Checks = (
+    ("tools", checked_tools),
+    ("knowledge", checked_knowledge),
+    ("limits", checked_limits),
+    ("output_schema", checked_schema),
+)
 MOST_LINES = 2000  # of a text whose lines are compared: the time grows with their square
 
 
@@ -88,12 +96,8 @@ def taken(asked: Content, slug: str = "") -> tuple[Content, Faults]:
             ]
         else:
             wanted["provider"] = str(account.pk)
-    for name, check in (
-        ("tools", checked_tools),
-        ("limits", checked_limits),
-        ("output_schema", checked_schema),
-        ("team", partial(checked_team, slug=slug)),
-    ):
+    checks: Checks = (*_CHECKS, ("team", partial(checked_team, slug=slug)))
+    for name, check in checks:
         if name in wanted and name not in faults:
             try:
                 wanted[name] = check(wanted[name])
@@ -144,7 +148,7 @@ def model_faults(content: Content) -> Faults:
         ]
     if TOOLS not in charged_info(account, model).features:
         refused = [gettext("The model %(model)r is not known to use tools.") % {"model": model}]
-        found |= {name: refused for name in ("tools", "memory") if content.get(name)}
+        found |= {name: refused for name in ("tools", "memory", "knowledge") if content.get(name)}
         if supervised(content.get("team") or {}):
             sentence = gettext("The model %(model)r is not known to use tools, and so cannot be a supervisor.")
             found["model"] = [sentence % {"model": model}]
@@ -228,14 +232,6 @@ def _type_problem(name: str, value: Any) -> str | None:
     if isinstance(field, models.IntegerField):
         return None if type(value) is int else "This is a whole number."
     return None if isinstance(value, str) else "This is a text."
-
-
-def storable(value: Any) -> bool:
-    """Whether PostgreSQL can hold a JSON value: no NUL, and no half of a pair of surrogates."""
-    try:
-        return b"\\u0000" not in json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
 
 
 def _only(content: Content, names: set[str]) -> Content:

@@ -19,6 +19,7 @@ from llm.catalog import ModelInfo
 from llm.registry import ProviderRef
 from llm.selectors import provider_ref, providers
 from tenants import scope
+from tenants.scope import TenantRef
 
 TTL_SECONDS = 2.0  # as agents.access
 
@@ -58,6 +59,17 @@ async def embedding_model_for(actor: Actor, name: str) -> EmbeddingSpec:
         message = "There is no such embeddings model in this workspace. GET /v1/models lists those that you may use."
         raise PaasError("model_not_found", message, details={"param": "model"})
     return found[0]
+
+
+async def embedding_model_of(tenant: TenantRef, account: str, model: str) -> EmbeddingSpec:
+    """A model of an account, whoever asks. Raises model_not_found."""
+    found = await _known.get(tenant.id, lambda: scope.run_in_tenant(tenant, _declared))
+    for spec in found:
+        if (spec.provider_name, spec.model) == (account, model):
+            return spec
+    raise PaasError(
+        "model_not_found", f"The provider {account} has no embeddings model {model} any more, or is switched off."
+    )
 
 
 def forget_all() -> None:

@@ -51,7 +51,8 @@ class AgentVersion(models.Model):
     [{"name", "settings"}], of agents/tools/registry.py. limits: fields of agents.tools.spec.RunLimits; what is left out
     is its default. memory: it may note things about a person and is told them again (agents/memories.py).
     output_schema: the JSON schema that its answers fit (agents/output.py); {} is none. team: of an agent that is one
-    (agents/teams.py); its members are those versions for ever.
+    (agents/teams.py); its members are those versions for ever. knowledge: the slugs of the knowledge bases that it may
+    search (agents/tools/knowledge.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -66,6 +67,7 @@ class AgentVersion(models.Model):
     memory = models.BooleanField(default=False, db_default=False)
     output_schema = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     team = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    knowledge = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     note = models.CharField(max_length=500, blank=True, default="", db_default="")
     restores = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.CharField(max_length=80, blank=True)

@@ -16,6 +16,7 @@ from agents.editing import agent_locked
 from agents.models import Agent, AgentVersion
 from core import clock
 from core.errors import PaasError
+from core.storable import storable
 from tenants import limits
 
 MOST_NOTE_CHARS = 500
@@ -188,5 +189,5 @@ def _new_version(
 
 
 def _check_note(note: str) -> None:
-    if len(note) > MOST_NOTE_CHARS or not content.storable(note):
+    if len(note) > MOST_NOTE_CHARS or not storable(note):
         drafts.refuse({"note": [f"At most {MOST_NOTE_CHARS} characters, all of which can be stored."]})

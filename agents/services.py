@@ -14,7 +14,7 @@ from agents.models import Agent, AgentVersion, slug_validator
 from agents.output import checked_schema
 from agents.parameters import parameter_problems
 from agents.teams import checked_team, pinned
-from agents.tools.choice import checked_limits, checked_tools
+from agents.tools.choice import checked_knowledge, checked_limits, checked_tools
 from llm.models import ProviderAccount
 from tenants import limits
 
@@ -24,9 +24,9 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters, tools, limits, memory, output_schema, team; what is left out
-    stays as it is. provider None: of a team without a supervisor. Returns "created", "updated" or "unchanged". Raises
-    ValidationError, or plan_limit_reached for one more than the plan has.
+    fields: name, description, instructions, parameters, tools, limits, memory, output_schema, team, knowledge; what is
+    left out stays as it is. provider None: of a team without a supervisor. Returns "created", "updated" or "unchanged".
+    Raises ValidationError, or plan_limit_reached for one more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
@@ -82,6 +82,8 @@ def _said(
         said["output_schema"] = checked_schema(wanted["output_schema"])
     if "memory" in wanted:
         said["memory"] = wanted["memory"]
+    if "knowledge" in wanted:
+        said["knowledge"] = checked_knowledge(wanted["knowledge"])
     if "team" in wanted:
         said["team"] = pinned(checked_team(wanted["team"], slug))
     faults = content.team_faults(said, slug)

@@ -14,6 +14,7 @@ from agents.models import Agent, AgentVersion
 from agents.output import asked_for
 from agents.runtime.spec import DEFAULT_CONTEXT_TOKENS, AgentSpec, Member, TeamSpec
 from agents.teams import Team
+from agents.tools.knowledge import with_knowledge
 from agents.tools.registry import bound_tools
 from agents.tools.spec import RunLimits
 from core.errors import PaasError
@@ -157,7 +158,7 @@ def _own_spec(agent: Agent, version: AgentVersion) -> AgentSpec:
         provider_name=account.name,
         info=info,
         fallbacks=fallbacks_of(version.parameters, info),
-        tools=bound_tools(version.tools),
+        tools=bound_tools(with_knowledge(version.tools, version.knowledge)),
         limits=RunLimits(**version.limits),
         memory=version.memory,
         output_schema=version.output_schema,

@@ -6,6 +6,9 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from agents.tools import registry
+        from chat import embeddings, host
         from chat.file_tool import READ_FILE
+        from knowledge import embedding
 
         registry.add_builtin(READ_FILE)
+        embedding.use(embeddings.embed_for_base, host.run_from_thread)

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from accounts.actors import Actor
 from accounts.policies import CHAT_WRITE
-from agents.embeddings import EmbeddingSpec, embedding_model_for
+from agents.embeddings import EmbeddingSpec, embedding_model_for, embedding_model_of
 from agents.runtime.spans import provider_of
 from chat import host
 from chat.finish import MOST_TOKENS, RETRY_SECONDS
@@ -54,9 +54,22 @@ async def embed(
     server_stopping.
     """
     actor.require(CHAT_WRITE)
-    here = host.current()
-    here.check_capacity()
-    spec = await embedding_model_for(actor, model)
+    return await _bought(actor, await embedding_model_for(actor, model), request)
+
+
+async def embed_for_base(actor: Actor, account: str, request: EmbeddingRequest) -> Embeddings:
+    """Vectors for a knowledge base, whose model the workspace has chosen: the actor pays, whichever models are theirs.
+
+    account: the provider account's name. Raises as `embed`, but for permission_denied.
+    """
+    spec = await embedding_model_of(actor.tenant, account, request.model)
+    return (await _bought(actor, spec, request))[1]
+
+
+async def _bought(
+    actor: Actor, spec: EmbeddingSpec, request: EmbeddingRequest
+) -> tuple[EmbeddingSpec, Embeddings, Standing | None]:
+    host.current().check_capacity()
     if wait := breaker_for(spec.provider, spec.model).wait:  # before anything is held, for nothing could answer
         raise PaasError("provider_unavailable", retry_after=wait)
     request = EmbeddingRequest(spec.model, request.inputs, request.dimensions, request.base64)

@@ -420,6 +420,12 @@ def open_hosts() -> list[Host]:
     return list(_hosts.values())
 
 
+def run_from_thread(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on this process's event loop that has a host, and wait for it here, in another thread."""
+    loop = next(loop for loop in _hosts if loop.is_running())
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
 @asynccontextmanager
 async def opened(*, drain_seconds: float = 3, worker: bool = False) -> AsyncIterator[Host]:
     """A host for this event loop for the block (the process's lifespan, or a test)."""

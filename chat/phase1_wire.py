@@ -14,6 +14,7 @@ from agents.runtime.events import (
     RUN_CANCELLED,
     RUN_COMPLETED,
     RUN_FAILED,
+    SOURCE_CITED,
     TEXT_DELTA,
     TOOL_FINISHED,
     TOOL_STARTED,
@@ -53,6 +54,8 @@ async def encoded(
                 parts.append(_event("message", {"content": data["text"], "type": "text"}))
             elif kind in (TOOL_STARTED, TOOL_FINISHED) and tools:
                 parts.append(_event("tool", data))
+            elif kind == SOURCE_CITED:
+                parts += _source(data, wanted)
             elif kind == RUN_FAILED:
                 parts.append(_error(data["code"], data["message"]))
             elif kind in (RUN_COMPLETED, RUN_CANCELLED):
@@ -60,6 +63,15 @@ async def encoded(
                 parts.append(_event("done", done | {"execution_time_ms": milliseconds(begun)}))
             thinking = kind == REASONING_DELTA
         yield b"".join(parts)
+
+
+def _source(data: dict[str, Any], wanted: Iterable[str]) -> list[bytes]:
+    """A passage, for clients that ask for `source`, and how well it fits, for those that ask for `retrieval_score`."""
+    found = [_event("source", data)] if "source" in wanted else []
+    if "retrieval_score" in wanted:
+        names = ("n", "chunk_id", "document_id", "score")
+        found.append(_event("retrieval_score", {name: data[name] for name in names}))
+    return found
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ from accounts.models import ApiKey, Membership
 from agents.models import Agent
 from agents.services import agent_set
 from core.errors import PaasError
+from knowledge.bases import base_set
 from llm.platform_accounts import platform_account_set
 from llm.selectors import provider_named
 from llm.services import provider_create, provider_update
@@ -109,6 +110,10 @@ def _tenant(wanted: TenantDeclaration) -> Iterator[Change]:
     with scope.bind(tenant.ref()):
         for entry in wanted.providers:
             yield Change(wanted.slug, "provider", entry["name"], _provider(entry))
+        for entry in wanted.knowledge:
+            fields = {name: value for name, value in entry.items() if name != "slug"}
+            what = base_set(actor=ACTOR, slug=entry["slug"], fields=fields)
+            yield Change(wanted.slug, "knowledge", entry["slug"], what)
         for entry in wanted.agents:
             yield Change(wanted.slug, "agent", entry["slug"], _agent(entry))
         for entry in wanted.api_keys:

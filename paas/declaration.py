@@ -25,6 +25,7 @@ class TenantDeclaration:
     plan: str | None  # None: as it is, and "free" for a new one
     members: list[Fields] = field(default_factory=list)
     providers: list[Fields] = field(default_factory=list)
+    knowledge: list[Fields] = field(default_factory=list)
     agents: list[Fields] = field(default_factory=list)
     api_keys: list[Fields] = field(default_factory=list)
     limits: list[Fields] = field(default_factory=list)
@@ -73,8 +74,25 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "tools": (list, False),
         "limits": (dict, False),
         "memory": (bool, False),
+        "knowledge": (list, False),
         "output_schema": (dict, False),
         "team": (dict, False),
+    },
+    "knowledge": {
+        "slug": (str, True),
+        "name": (str, False),
+        "description": (str, False),
+        "provider": (str, False),
+        "model": (str, False),
+        "dimension": (int, False),
+        "chunk_size": (int, False),
+        "chunk_overlap": (int, False),
+        "vector_weight": ((int, float), False),
+        "keyword_weight": ((int, float), False),
+        "top_k": (int, False),
+        "access": (str, False),
+        "roles": (list, False),
+        "people": (list, False),
     },
     "api_keys": {
         "name": (str, True),
@@ -139,7 +157,7 @@ def parse(found: Any) -> Declaration:
 
 
 def _tenant(entry: Fields, where: str, mistakes: list[str]) -> TenantDeclaration:
-    sections = {"members", "providers", "agents", "api_keys", "limits"}
+    sections = {"members", "providers", "knowledge", "agents", "api_keys", "limits"}
     _unknown(entry, sections | set(_TENANT_TEXTS), where, mistakes)
     for name, needed in _TENANT_TEXTS.items():
         _field(entry, name, str, needed, where, mistakes)
@@ -193,7 +211,7 @@ def _field(
     if value is None:
         if needed:
             mistakes.append(f"{where}.{name}: is needed")
-    elif not isinstance(value, kind) or (kind in (int, (int, str)) and isinstance(value, bool)):
+    elif not isinstance(value, kind) or (kind in (int, (int, str), (int, float)) and isinstance(value, bool)):
         expected = {
             str: "a text",
             dict: "a mapping",
@@ -201,6 +219,7 @@ def _field(
             bool: "true or false",
             int: "a whole number",
             date: "a date, or a date and time",
+            (int, float): "a number",
             (int, str): 'a whole number, or an amount in quotes such as "12.50"',
         }[kind]
         mistakes.append(f"{where}.{name}: must be {expected}")

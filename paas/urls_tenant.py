@@ -31,6 +31,7 @@ from chat import api as chat
 from chat import feedback_api as feedback
 from chat import file_api as files
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
+from knowledge import api as knowledge
 from llm.api import ProviderDetail as ModelProvider
 from llm.api import ProviderKinds, ProviderModels, ProviderTest
 from llm.api import ProviderList as ModelProviders
@@ -107,6 +108,17 @@ api = [
     path("schedules/<uuid:schedule_id>", ScheduleDetail.as_view()),
     path("schedules/<uuid:schedule_id>/run-now", ScheduleRunNow.as_view()),
     path("schedules/<uuid:schedule_id>/runs", ScheduleRuns.as_view()),
+    # knowledge
+    path("knowledge", knowledge.KnowledgeList.as_view()),
+    path("knowledge/<str:slug>", knowledge.KnowledgeDetail.as_view()),
+    path("knowledge/<str:slug>/search", knowledge.KnowledgeSearch.as_view()),
+    path("knowledge/<str:slug>/files", knowledge.DocumentFiles.as_view()),
+    path("knowledge/<str:slug>/documents", knowledge.DocumentList.as_view()),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>", knowledge.DocumentDetail.as_view()),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/files", knowledge.DocumentReplace.as_view()),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/retry", knowledge.DocumentRetry.as_view()),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/cancel", knowledge.DocumentCancel.as_view()),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/chunks", knowledge.DocumentChunks.as_view()),
     # MCP servers
     path("mcp-servers", McpServerList.as_view()),
     path("mcp-servers/<uuid:server_id>", McpServerDetail.as_view()),

@@ -105,14 +105,19 @@ def every(cron: str, name: str) -> Callable[[Callable[[], Awaitable[Any]]], Call
     return declare
 
 
-def enqueue(name: str, **arguments: Any) -> int:
+def enqueue(name: str, *, queueing_lock: str | None = None, **arguments: Any) -> int | None:
     """Have a worker run the job `name` for the bound tenant, once the present transaction commits.
 
-    Returns the job's id. Raises TenantNotBound.
+    Returns the job's id; None when one with the same queueing_lock waits already. Raises TenantNotBound.
     """
     tenant = scope.current_tenant()
     with scope.platform():
-        return int(app.configure_task(name).defer(tenant_id=str(tenant.id), **arguments, **tracing.carried()))
+        try:
+            with transaction.atomic():
+                task = app.configure_task(name, queueing_lock=queueing_lock)
+                return int(task.defer(tenant_id=str(tenant.id), **arguments, **tracing.carried()))
+        except AlreadyEnqueued:
+            return None
 
 
 @contextmanager

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tests.services import Services
 
 _TENANT_TABLES = (
+    "knowledge_chunk",
+    "knowledge_document",
+    "knowledge_knowledgebase",
     "agents_tool",
     "agents_toolsetting",
     "agents_tooluse",

@@ -29,6 +29,7 @@ TOOL_CALLED = "tool.called"
 AGENT_STARTED = "agent.started"
 AGENT_DELTA = "agent.delta"
 AGENT_FINISHED = "agent.finished"
+SOURCE_CITED = "source.cited"
 APPROVAL_REQUESTED = "approval.requested"
 APPROVAL_DECIDED = "approval.decided"
 MESSAGE_COMPLETED = "message.completed"
@@ -170,6 +171,24 @@ class AgentFinishedData(TypedDict):
     duration_ms: int
 
 
+class SourceCitedData(TypedDict):
+    """A passage of a knowledge base that the model was shown, before it says anything from it. The answer cites it as
+    [n]; a passage keeps its n in a run. quote: its beginning. score: 0 to 1, by its ranks. call_id: of the search."""
+
+    n: int
+    call_id: str
+    knowledge: str
+    document_id: str
+    title: str
+    url: str
+    page: int | None
+    heading: str
+    chunk_id: str
+    score: float
+    quote: str
+    path: NotRequired[str]
+
+
 class ApprovalRequestedData(TypedDict):
     """A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
 
@@ -234,6 +253,7 @@ DATA_TYPES: dict[str, type] = {
     AGENT_STARTED: AgentStartedData,
     AGENT_DELTA: AgentDeltaData,
     AGENT_FINISHED: AgentFinishedData,
+    SOURCE_CITED: SourceCitedData,
     APPROVAL_REQUESTED: ApprovalRequestedData,
     APPROVAL_DECIDED: ApprovalDecidedData,
     MESSAGE_COMPLETED: MessageCompletedData,

@@ -19,7 +19,7 @@ from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
-from agents.runtime.events import TOOL_FINISHED, TOOL_STARTED
+from agents.runtime.events import SOURCE_CITED, TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
 from agents.runtime.structured import Shown, again, misfit, not_in_schema, recorded
@@ -221,6 +221,9 @@ class _Loop(AgentMiddleware):  # type: ignore[misc]
         told = {"result": None, "error": result.text} if result.is_error else {"result": result.text, "error": None}
         spent = {"ok": not result.is_error, "duration_ms": round((time.perf_counter() - begun) * 1000)}
         self._emit([(TOOL_FINISHED, call | told | spent | about | ({"tainted": True} if step.tainted else {}))])
+        where = {"call_id": asked["id"]} | ({"path": step.path} if step.path else {})
+        if result.sources:
+            self._emit([(SOURCE_CITED, one | where) for one in result.sources])
 
 
 def _answer(step: Step) -> AIMessage:

@@ -8,8 +8,11 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 
 from agents.tools.registry import tools_named
+from core.storable import storable
+from knowledge.models import KnowledgeBase
 
 MOST_TOOLS = 32
+MOST_BASES = 10
 STRICTER = ("tainted", "always")  # than what the workspace says; see agents/tools/gate.py
 # name -> (lowest, highest)
 BOUNDS = {
@@ -63,3 +66,19 @@ def checked_limits(value: Any) -> dict[str, int]:
         if type(amount) is not int or not low <= amount <= high:
             raise ValidationError({"limits": f"{name} is a whole number from {low} to {high:,}."})
     return dict(value)
+
+
+def checked_knowledge(value: Any) -> list[str]:
+    """The slugs of the bases that a version may search, as they are stored. Bound to the tenant. Raises
+    ValidationError in the field `knowledge`."""
+    if value is None:
+        return []
+    fits = isinstance(value, list) and all(isinstance(one, str) and storable(one) for one in value)
+    if not fits or len(value) > MOST_BASES or len(set(value)) != len(value):
+        raise ValidationError(
+            {"knowledge": f"Give a list of at most {MOST_BASES} names of knowledge bases, each once."}
+        )
+    known = set(KnowledgeBase.objects.filter(slug__in=value).values_list("slug", flat=True))
+    if missing := [one for one in value if one not in known]:
+        raise ValidationError({"knowledge": f"There is no knowledge base {missing[0][:60]!r} in this workspace."})
+    return list(value)

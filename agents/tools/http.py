@@ -17,10 +17,10 @@ from aiohttp import ClientError
 from yarl import URL
 
 from agents.tools.spec import Effect, ToolContext, ToolResult, ToolSpec
-from agents.tools.web import MOST_BYTES, TEXTUAL, guarded_session
 from core.egress import check_url
 from core.errors import PaasError
 from tenants.egress import egress_policy
+from tenants.pages import MOST_BYTES, TEXTUAL, guarded_session
 
 MOST_SECONDS = 10.0
 SECRET = "{{secret}}"  # noqa: S105 - where in a header the secret goes

@@ -15,11 +15,12 @@ from agents.tools.calculator import CALCULATOR
 from agents.tools.clock import CLOCK
 from agents.tools.gate import stricter
 from agents.tools.http import HttpTool
+from agents.tools.knowledge import SEARCH_KNOWLEDGE
 from agents.tools.search import FIELD, WEB_SEARCH
 from agents.tools.spec import BoundTool, ToolSpec
 from agents.tools.web import WEB_PAGE
 
-BUILTIN: dict[str, ToolSpec] = {tool.name: tool for tool in (CALCULATOR, CLOCK, WEB_PAGE, WEB_SEARCH)}
+BUILTIN: dict[str, ToolSpec] = {tool.name: tool for tool in (CALCULATOR, CLOCK, WEB_PAGE, WEB_SEARCH, SEARCH_KNOWLEDGE)}
 # names -> those of them that the source has; None: all that it has.
 Source = Callable[[Collection[str] | None], Iterable[ToolSpec]]
 

@@ -13,8 +13,8 @@ from aiohttp import ClientError
 from django.conf import settings
 
 from agents.tools.spec import ToolContext, ToolResult, ToolSpec
-from agents.tools.web import MOST_BYTES, guarded_session
 from core.errors import PaasError
+from tenants.pages import MOST_BYTES, guarded_session
 
 MOST_SECONDS = 15.0
 MOST_RESULTS = 10

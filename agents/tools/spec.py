@@ -18,18 +18,24 @@ APPROVALS = ("never", "tainted", "always")
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool says to the model. data: the same for programs, if there is more to it than text."""
+    """What a tool says to the model. data: the same for programs, if there is more to it than text. sources: the
+    passages in it, as events.SourceCitedData."""
 
     text: str
     data: Any = None
     is_error: bool = False
+    sources: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass
 class RunState:
-    """What the calls of one run share. tainted: the model has read what nobody vouches for (ToolSpec.tainted)."""
+    """What the calls of one run share. tainted: the model has read what nobody vouches for (ToolSpec.tainted).
+
+    numbers: of the passages that it was shown, by the passages' ids.
+    """
 
     tainted: bool = False
+    numbers: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

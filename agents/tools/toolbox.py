@@ -151,4 +151,4 @@ def _bounded(result: Any) -> ToolResult:
     )
     if len(result.text) > MOST_RESULT_CHARS:
         kept += CUT.format(count=len(result.text))
-    return ToolResult(kept, is_error=result.is_error)
+    return ToolResult(kept, is_error=result.is_error, sources=result.sources)

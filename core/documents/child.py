@@ -28,7 +28,17 @@ READERS = {
     "json": ("core.documents.text", "read_json"),
     "markdown": ("core.documents.text", "read_text"),
     "text": ("core.documents.text", "read_text"),
+    # whole documents, as blocks
+    "whole:pdf": ("core.documents.blocks", "whole_pdf"),
+    "whole:xlsx": ("core.documents.blocks", "whole_xlsx"),
+    "whole:csv": ("core.documents.blocks", "whole_csv"),
+    "whole:html": ("core.documents.blocks", "whole_html"),
+    "whole:json": ("core.documents.blocks", "whole_text"),
+    "whole:markdown": ("core.documents.blocks", "whole_markdown"),
+    "whole:text": ("core.documents.blocks", "whole_text"),
 }
+# What reads a kind, where its reader does not import it at once.
+_NEEDS = {"whole:pdf": "core.documents.pdf", "whole:xlsx": "core.documents.sheets"}
 # What is loaded late otherwise, when nothing can be loaded any more.
 _LATE = (
     "_strptime",
@@ -99,6 +109,8 @@ def loaded(kind: str) -> Callable[[IO[bytes], Any], str]:
     """The reader of a kind, with everything that it may need later."""
     module, name = READERS[kind]
     found: Callable[[IO[bytes], Any], str] = getattr(importlib.import_module(module), name)
+    if kind in _NEEDS:
+        importlib.import_module(_NEEDS[kind])
     for late in _LATE:
         importlib.import_module(late)
     for encoding in _ENCODINGS:

@@ -12,15 +12,22 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from core.documents.asked import Asked, Unreadable
+from core.documents.blocks import Block, blocks_of
 
 AT_ONCE = 2  # in one process of ours; each may take a processor and a gibibyte
 DEADLINE_SECONDS = 60.0
 MOST_ANSWER = 1024 * 1024
+MOST_WHOLE = 64 * 1024 * 1024
 CHILD = Path(__file__).parent / "child.py"
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-async def read(source: IO[bytes], kind: str, asked: Asked) -> str:
+async def read_whole(source: IO[bytes], kind: str, name: str) -> list[Block]:
+    """A whole document, as blocks. As `read`, and more of it."""
+    return blocks_of(await read(source, f"whole:{kind}", Asked(name), MOST_WHOLE))
+
+
+async def read(source: IO[bytes], kind: str, asked: Asked, most: int = MOST_ANSWER) -> str:
     """The text of a part of a file. source: an open file with a descriptor. Raises Unreadable.
 
     Cancelled, it kills the process.
@@ -35,7 +42,7 @@ async def read(source: IO[bytes], kind: str, asked: Asked) -> str:
         )  # fmt: skip
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                said = await _said(process)
+                said = await _said(process, most)
                 await process.wait()
         except TimeoutError:
             raise Unreadable("The file takes too long to read.") from None
@@ -46,13 +53,13 @@ async def read(source: IO[bytes], kind: str, asked: Asked) -> str:
     return _text_of(said, process.returncode)
 
 
-async def _said(process: asyncio.subprocess.Process) -> bytes:
+async def _said(process: asyncio.subprocess.Process, most: int) -> bytes:
     assert process.stdout is not None
     parts, size = [], 0
-    while size <= MOST_ANSWER and (part := await process.stdout.read(65536)):
+    while size <= most and (part := await process.stdout.read(65536)):
         parts.append(part)
         size += len(part)
-    if size > MOST_ANSWER:
+    if size > most:
         process.kill()
     return b"".join(parts)
 

@@ -23,26 +23,41 @@ MOST_COLUMNS = 200
 
 def read_xlsx(source: IO[bytes], asked: Asked) -> str:
     """Rows of one sheet, as they were last calculated; without a name the first sheet's."""
+    book = _opened(source)
+    names = [sheet.title for sheet in book.worksheets]
+    name = asked.sheet or names[0]
+    if name not in names:
+        raise Unreadable(f"There is no sheet {name[:60]!r}. The sheets are: {', '.join(names)[:500]}.")
+    rows = _rows(book[name])
+    sheets = f" Sheets: {', '.join(names)[:500]}." if len(names) > 1 else ""
+    return table(f"{asked.name}: Excel, sheet {name!r}, {len(rows):,} rows.{sheets}", rows, asked)
+
+
+def sheets_of(source: IO[bytes]) -> list[tuple[str, list[str]]]:
+    """All sheets with their rows, as they were last calculated. Raises Unreadable."""
+    book = _opened(source)
+    return [(sheet.title, [row for row in _rows(sheet) if row]) for sheet in book.worksheets]
+
+
+def _opened(source: IO[bytes]) -> Any:
     check_archive(source)
     try:
         book = openpyxl.load_workbook(source, read_only=True, data_only=True, keep_links=False)
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
         raise Unreadable("This is not a whole Excel workbook.") from error
-    names = [sheet.title for sheet in book.worksheets]
-    if not names:
+    if not book.worksheets:
         raise Unreadable("The workbook has no sheet with rows.")
-    name = asked.sheet or names[0]
-    if name not in names:
-        raise Unreadable(f"There is no sheet {name[:60]!r}. The sheets are: {', '.join(names)[:500]}.")
-    sheet: Any = book[name]
+    return book
+
+
+def _rows(sheet: Any) -> list[str]:
     sheet.reset_dimensions()  # what a file says of its size is not believed
     rows = []
     for row in sheet.iter_rows(max_row=MOST_ROWS_READ, max_col=MOST_COLUMNS, values_only=True):
         rows.append(row_of(row))
     while rows and not rows[-1]:
         rows.pop()
-    sheets = f" Sheets: {', '.join(names)[:500]}." if len(names) > 1 else ""
-    return table(f"{asked.name}: Excel, sheet {name!r}, {len(rows):,} rows.{sheets}", rows, asked)
+    return rows
 
 
 def check_archive(source: IO[bytes]) -> None:

@@ -32,6 +32,12 @@ def read_json(source: IO[bytes], asked: Asked) -> str:
 
 def read_csv(source: IO[bytes], asked: Asked) -> str:
     """Rows of a table, its first row always with them."""
+    rows = rows_of(source)
+    return table(f"{asked.name}: CSV, {len(rows):,} rows.", rows, asked)
+
+
+def rows_of(source: IO[bytes]) -> list[str]:
+    """The rows of a CSV file, whichever of the usual signs is between its cells. Raises Unreadable."""
     text = decoded(source.read())
     csv.field_size_limit(1_000_000)
     try:
@@ -39,10 +45,9 @@ def read_csv(source: IO[bytes], asked: Asked) -> str:
     except csv.Error:
         dialect = csv.excel
     try:
-        rows = [row_of(row) for row in csv.reader(io.StringIO(text, newline=""), dialect)]
+        return [row_of(row) for row in csv.reader(io.StringIO(text, newline=""), dialect)]
     except csv.Error as error:
         raise Unreadable(f"The table cannot be read: {cut(str(error), 200)}.") from None
-    return table(f"{asked.name}: CSV, {len(rows):,} rows.", rows, asked)
 
 
 def table(head: str, rows: list[str], asked: Asked) -> str:

@@ -17,6 +17,7 @@ export type RunEvent =
   | AgentStarted
   | AgentDelta
   | AgentFinished
+  | SourceCited
   | ApprovalRequested
   | ApprovalDecided
   | MessageCompleted
@@ -225,6 +226,31 @@ export interface AgentFinishedData {
   content?: string | null;
   error?: string | null;
   duration_ms: number;
+}
+export interface SourceCited {
+  v: 1;
+  run_id: string;
+  seq: number;
+  type: 'source.cited';
+  data: SourceCitedData;
+}
+/**
+ * A passage of a knowledge base that the model was shown, before it says anything from it. The answer cites it as
+ * [n]; a passage keeps its n in a run. quote: its beginning. score: 0 to 1, by its ranks. call_id: of the search.
+ */
+export interface SourceCitedData {
+  n: number;
+  call_id: string;
+  knowledge: string;
+  document_id: string;
+  title: string;
+  url: string;
+  page: number | null;
+  heading: string;
+  chunk_id: string;
+  score: number;
+  quote: string;
+  path?: string;
 }
 export interface ApprovalRequested {
   v: 1;

@@ -51,7 +51,7 @@ SHARED_APPS = [
     "accounts",
     "usage",
 ]
-TENANT_APPS = ["llm", "agents", "chat"]
+TENANT_APPS = ["llm", "knowledge", "agents", "chat"]
 INSTALLED_APPS = [*SHARED_APPS, *TENANT_APPS, "portal", "paas"]
 TENANT_MODEL = "tenants.Tenant"
 TENANT_DOMAIN_MODEL = "tenants.Domain"

@@ -11,8 +11,8 @@ from aiohttp import web
 from django.conf import settings
 
 from agents.tools.http import HttpTool, built, request
-from agents.tools.web import MOST_BYTES
 from core.errors import PaasError
+from tenants.pages import MOST_BYTES
 from tests.agents.test_web import Server, server  # noqa: F401 - a fixture
 from tests.chat.conftest import agents  # noqa: F401 - a fixture
 from tests.core.test_egress import FORBIDDEN_ADDRESSES, FORBIDDEN_URLS

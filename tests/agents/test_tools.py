@@ -14,7 +14,7 @@ from agents.tools.calculator import CALCULATOR, calculate
 from agents.tools.clock import CLOCK
 from agents.tools.spec import BoundTool, RunLimits, ToolContext, ToolResult, ToolSpec
 from agents.tools.toolbox import MOST_RESULT_CHARS, Toolbox
-from agents.tools.web import text_of
+from core.documents.html import text_of
 from core.ids import uuid7
 
 CONTEXT: Any = ToolContext(None, None, uuid7(), "a")  # type: ignore[arg-type]

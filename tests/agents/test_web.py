@@ -13,9 +13,10 @@ from django.conf import settings
 from agents.tools import web as reader
 from agents.tools.search import FIELD, WEB_SEARCH
 from agents.tools.spec import ToolContext
-from agents.tools.web import MOST_BYTES, fetch_text
+from agents.tools.web import fetch_text
 from core.errors import PaasError
 from core.ids import uuid7
+from tenants.pages import MOST_BYTES
 from tests.core.test_egress import FORBIDDEN_ADDRESSES, FORBIDDEN_URLS
 
 

@@ -16,7 +16,7 @@ from tests.conftest import Platform
 from tests.services import Services
 
 SHARED, TENANT = "shared", "tenant"
-OURS = ("tenants", "accounts", "usage", "llm", "agents", "chat")
+OURS = ("tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat")
 
 
 def kind_of(config: Any) -> str | None:

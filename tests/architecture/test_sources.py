@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ("core", "tenants", "accounts", "usage", "llm", "agents", "chat", "portal", "paas")
+ROOMS = ("core", "tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 BESIDE = ("launch", "bench", "tests")
 FACES = ("chat/transports", "portal")
 MOST_LINES = 500

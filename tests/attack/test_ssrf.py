@@ -112,7 +112,7 @@ async def test_the_payloads_would_have_reached_it(canary: Canary, monkeypatch: p
     """The list is worth something: without the guard's decisions, dozens of them arrive."""
     monkeypatch.setattr(egress, "check_url", lambda *given, **more: None)
     monkeypatch.setattr(egress, "check_address", lambda *given, **more: None)
-    monkeypatch.setattr("agents.tools.web.check_url", lambda *given, **more: None)
+    monkeypatch.setattr("tenants.pages.check_url", lambda *given, **more: None)
     six = ("[::ffff:127.0.0.1]", "[::ffff:7f00:1]")
     reachable = [*NAMES[:2], *NAMES[6:10], *six, *(one for one in spellings("127.0.0.1") if "[" not in one)]
     here = [f"http://{host}:{canary.port}/" for host in reachable]

@@ -28,6 +28,8 @@ from accounts.policies import (
     CHAT_READ,
     CHAT_WRITE,
     KEY_ACTIONS,
+    KNOWLEDGE_READ,
+    KNOWLEDGE_WRITE,
     USAGE_READ,
     actions_of_role,
     actions_of_scopes,
@@ -43,6 +45,7 @@ KINDS = ("public", "page", "api", "signed", "console")
 ANY = ""  # any member, or any key
 OPERATOR = "operator"  # on the platform's host, in an action's place: an operator with a session
 PERSON = "person"  # beside actions: who asks is a person; a key is refused, whatever its scopes are
+KNOWLEDGE = f"{KNOWLEDGE_WRITE} {KNOWLEDGE_READ}"
 ASKING = f"{CHAT_READ} {CHAT_WRITE} {AGENTS_EXECUTE} {PERSON}"
 
 
@@ -291,6 +294,19 @@ TENANT: dict[str, Access] = {
     "/settings/memory/": page(GET=CHAT_READ, POST=CHAT_READ),
     "/settings/memory/<uuid:memory_id>/delete/": page(POST=CHAT_READ),
     # MCP servers
+    # knowledge
+    "/api/v1/knowledge": api(GET=KNOWLEDGE_READ, POST=KNOWLEDGE_WRITE),
+    "/api/v1/knowledge/<str:slug>": api(GET=KNOWLEDGE_READ, PATCH=KNOWLEDGE, DELETE=KNOWLEDGE),
+    "/api/v1/knowledge/<str:slug>/search": api(POST=KNOWLEDGE_READ),
+    "/api/v1/knowledge/<str:slug>/files": api(POST=KNOWLEDGE),
+    "/api/v1/knowledge/<str:slug>/documents": api(GET=KNOWLEDGE_READ, POST=KNOWLEDGE),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>": api(
+        GET=KNOWLEDGE_READ, PATCH=KNOWLEDGE, DELETE=KNOWLEDGE
+    ),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/files": api(POST=KNOWLEDGE),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/retry": api(POST=KNOWLEDGE),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/cancel": api(POST=KNOWLEDGE),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/chunks": api(GET=KNOWLEDGE_READ),
     "/api/v1/mcp-servers": api(GET=ADMIN_SETTINGS, POST=ADMIN_SETTINGS),
     "/api/v1/mcp-servers/<uuid:server_id>": api(GET=ADMIN_SETTINGS, PATCH=ADMIN_SETTINGS, DELETE=ADMIN_SETTINGS),
     "/api/v1/mcp-servers/<uuid:server_id>/refresh": api(POST=ADMIN_SETTINGS),
@@ -439,6 +455,8 @@ JOBS: dict[str, str] = {
     "chat.end_abandoned_runs": "every",
     "chat.forget_idempotency_keys": "every",
     "chat.run_schedules": "every",
+    "knowledge.ingest": "job",
+    "knowledge.resume": "every",
     "mail.send": "platform_job",
     "tenant.create": "platform_job",
     "tenant.erase": "platform_job",

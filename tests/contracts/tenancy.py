@@ -327,6 +327,37 @@ ROUTES: dict[str, Declared] = {
     "/settings/memory/": Declared("own", ("GET", "POST"), page=True),
     "/settings/memory/<uuid:memory_id>/delete/": Declared("by_id", ("POST",), {"memory_id": "memory"}, page=True),
     # MCP servers
+    # knowledge
+    "/api/v1/knowledge": Declared("own", ("GET", "POST")),
+    "/api/v1/knowledge/<str:slug>": Declared(
+        "by_id", ("GET", "PATCH", "DELETE"), {"slug": "knowledge"}, {"name": "stolen"}, of_tenant=True
+    ),
+    "/api/v1/knowledge/<str:slug>/search": Declared(
+        "by_id", ("POST",), {"slug": "knowledge"}, {"query": "x"}, of_tenant=True
+    ),
+    "/api/v1/knowledge/<str:slug>/files": Declared("by_id", ("POST",), {"slug": "knowledge"}, of_tenant=True),
+    "/api/v1/knowledge/<str:slug>/documents": Declared(
+        "by_id", ("GET", "POST"), {"slug": "knowledge"}, {"text": "x"}, of_tenant=True
+    ),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>": Declared(
+        "by_id",
+        ("GET", "PATCH", "DELETE"),
+        {"slug": "knowledge", "document_id": "document"},
+        {"title": "stolen"},
+        of_tenant=True,
+    ),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/files": Declared(
+        "by_id", ("POST",), {"slug": "knowledge", "document_id": "document"}, of_tenant=True
+    ),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/retry": Declared(
+        "by_id", ("POST",), {"slug": "knowledge", "document_id": "document"}, of_tenant=True
+    ),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/cancel": Declared(
+        "by_id", ("POST",), {"slug": "knowledge", "document_id": "document"}, of_tenant=True
+    ),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/chunks": Declared(
+        "by_id", ids={"slug": "knowledge", "document_id": "document"}, of_tenant=True
+    ),
     "/api/v1/mcp-servers": Declared("own", ("GET", "POST")),
     "/api/v1/mcp-servers/<uuid:server_id>": Declared(
         "by_id", ("GET", "PATCH", "DELETE"), {"server_id": "mcp_server"}, {"name": "stolen"}, of_tenant=True

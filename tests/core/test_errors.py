@@ -12,7 +12,7 @@ import pytest
 from core.errors import ERRORS, PaasError, from_exception
 
 ROOT = Path(__file__).parents[2]
-APPS = ("core", "tenants", "accounts", "usage", "llm", "agents", "chat", "portal", "paas")
+APPS = ("core", "tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 
 # A code is a promise: clients, translations and alerts are keyed on it. Adding is free; these stay.
 PROMISED = {

@@ -58,7 +58,7 @@ async def test_allowed_models_users_and_state(site: Site, db: Platform) -> None:
     said = (await get(admin, place))[1]
     assert ("/settings/agents/assistant/" in said, "None of its models is left alone" in said) == (True, True)
     for _ in range(breaker.FAULTS):
-        breaker.breaker_for(provider_ref(row), "demo").failed()
+        breaker.breaker_for(provider_ref(row, "demo"), "demo").failed()
     assert "it failed several times in a row" in (await get(admin, place))[1]
     asked = {"kind": "openai_compatible", "name": "listed", "base_url": "https://api.example.com/v1", "enabled": "on"}
     _, made = await post(admin, f"{PAGE}new/", **asked, allowed_models="one\r\n\r\n two \r\none")

@@ -38,9 +38,9 @@ def admin(services: Services) -> Iterator[psycopg.Connection[Any]]:
 
 
 def functions_of_chat(admin: psycopg.Connection[Any], schema: str) -> list[str]:
-    """With their arguments. `tool_...` and `memories_...` are those of the room of agents."""
+    """With their arguments. `tool_...` and `memories_...` are those of the room of agents, `knowledge_...` of its own."""
     found = admin.execute(
-        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace AND proname !~ '^(tool|memories)_'",
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = %s::regnamespace AND proname !~ '^(tool|memories|knowledge)_'",
         [schema],
     )
     return [function for (function,) in found.fetchall()]
@@ -145,7 +145,7 @@ def test_what_each_kind_of_schema_should_have(platform: Platform) -> None:
     with scope.owner():
         shared, tenants = migrate.wanted_migrations("public"), migrate.wanted_migrations(TEMPLATE_SCHEMA)
     assert {app for app, _ in shared} >= {"tenants", "accounts", "usage", "auth", "procrastinate"}
-    assert {app for app, _ in tenants} == {"llm", "agents", "chat"}
+    assert {app for app, _ in tenants} == {"llm", "knowledge", "agents", "chat"}
     assert not shared & tenants
     assert migrate.is_current("public", shared)
     assert not migrate.is_current("t_ffffffffffffffffffffffffffffffff", tenants)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -22,9 +21,11 @@ from accounts.selectors import actor_of_user
 from llm.providers.scripted import ScriptedModel
 from tenants import scope
 from tenants.models import Limit
+from tests.chat.rows import owners_file
 from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
+from tests.knowledge.rows import base_with_document
 from tests.site import Site
 from tests.usage.entries import free, issued_invoice
 
@@ -71,6 +72,7 @@ class Acme:
         from accounts.models import Invitation, Membership
         from agents.models import Agent
         from chat.models import Conversation, Feedback, Message, Response, Run
+        from knowledge.models import Document, KnowledgeBase
 
         def read() -> Any:
             with scope.bind(self.tenant):
@@ -81,6 +83,8 @@ class Acme:
                     Message.objects.count(),
                     sorted(map(str, Agent.objects.values_list("slug", "archived_at", "draft", "current_id"))),
                     Feedback.objects.count(),
+                    sorted(map(str, KnowledgeBase.objects.values_list("slug", "name"))),
+                    sorted(map(str, Document.objects.values_list("id", "title", "state", "version"))),
                     sorted(map(str, Membership.objects.values_list("user_id", "role"))),
                     sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
                     list(IdentityProvider.objects.values_list("id", "name", "client_id")),
@@ -140,7 +144,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
     ScriptedModel.enqueue([MARK, gate, "end"])
     async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
         live = (await answer.json())["run"]["id"]
-    acme_file = in_thread(lambda: owners_file(db.acme, conversations[0]))
+    acme_file = in_thread(lambda: owners_file(db.acme, conversations[0], MARK))
     yield Acme(
         {
             "conversation": conversations[0],
@@ -155,6 +159,7 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "schedule": in_thread(lambda: owners_schedule(db.acme)),
             "file": acme_file,
             "memory": in_thread(lambda: owners_memory(db.acme)),
+            **in_thread(lambda: base_with_document(db.acme, MARK)),
             "approval": in_thread(lambda: owners_approval(db.acme, runs[0])),
             **made,
         },
@@ -218,17 +223,6 @@ def owners_schedule(tenant: Any) -> str:
         assert actor is not None
         fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
         return str(schedule_create(actor=actor, fields=fields).pk)
-
-
-def owners_file(tenant: Any, conversation: str) -> str:
-    """A file in a conversation of acme's owner."""
-    from chat.files import Upload, files_add
-
-    with scope.bind(tenant):
-        actor = actor_of_user(User.objects.get(email="owner@acme.test").pk)
-        assert actor is not None
-        upload = Upload(f"{MARK}.txt", len(MARK), io.BytesIO(MARK.encode()))
-        return str(files_add(actor=actor, conversation_id=uuid.UUID(conversation), uploads=[upload])[0].pk)
 
 
 def owners_memory(tenant: Any) -> str:

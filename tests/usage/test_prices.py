@@ -30,7 +30,7 @@ class Account:
     """As much of a provider account as prices ask for."""
 
     def __init__(self, kind: str = "zhipu", **models: Any) -> None:
-        self.kind, self.models = kind, models
+        self.kind, self.models, self.of_platform = kind, models, False
 
 
 def listed(amount: str | None, *, model: str = "glm-x", since: datetime = TODAY, source: str = "list") -> int:

@@ -14,7 +14,7 @@ from django.utils.translation import trim_whitespace
 from core.errors import ERRORS
 
 CATALOGUE = settings.ROOT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
-ROOMS = ("tenants", "accounts", "usage", "llm", "agents", "chat", "portal", "paas")
+ROOMS = ("tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
 OWN_TEMPLATES = ("portal", "mail")
 

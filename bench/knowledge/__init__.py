@@ -1,0 +1,1 @@
+"""How well and how fast knowledge is found: `python -m bench.knowledge`."""

@@ -1,0 +1,112 @@
+"""Finds passages: by meaning and by words, fused, filtered by who asks, each with why it was found.
+
+All of it is one statement, `knowledge_search` in knowledge/migrations/0001_initial.sql.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import Func, JSONField, TextField, UUIDField, Value
+
+from accounts.actors import Actor
+from core.errors import PaasError
+from knowledge import access, embedding
+from knowledge.fields import as_text
+from knowledge.models import KnowledgeBase
+from knowledge.words import query_of
+from tenants import scope
+
+MOST_QUERY = 2000
+MOST_RESULTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """top_k, vector_weight, keyword_weight None: as the base says. tags: all of them; metadata: equal to all of it.
+
+    neighbours: whether the passages before and after come with each.
+    """
+
+    query: str
+    top_k: int | None = None
+    vector_weight: float | None = None
+    keyword_weight: float | None = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    neighbours: bool = False
+
+
+def search(actor: Actor, slug: str, question: Question) -> list[dict[str, Any]]:
+    """Passages of a base, the best first; bound to the tenant, in a thread.
+
+    Raises permission_denied, not_found, validation_failed, and what the base's embeddings model raises.
+    """
+    base = access.base_for(actor, slug)
+    _check(question)
+    vector = embedding.vector(actor, base, question.query) if _weights(base, question)[0] else None
+    return _found(actor, [base], question, vector)
+
+
+async def search_bases(actor: Actor, slugs: list[str], question: Question) -> list[dict[str, Any]]:
+    """Passages of those of the bases that the actor finds anything in, the best first. Raises as `search`, but for
+    not_found."""
+    _check(question)
+
+    def usable() -> list[KnowledgeBase]:
+        return list(access.bases_for(actor).select_related("provider").filter(slug__in=slugs))
+
+    groups: dict[tuple[Any, ...], list[KnowledgeBase]] = {}
+    for base in await scope.run_in_tenant(actor.tenant, usable):
+        groups.setdefault((base.provider_id, base.model, base.dimension), []).append(base)
+    found: list[dict[str, Any]] = []
+    for group in groups.values():  # vectors of one model are comparable: their bases are one search
+        asks = _weights(group[0], question)[0] > 0
+        vector = (await embedding.vectors(actor, group[0], [question.query]))[0] if asks else None
+        found += await scope.run_in_tenant(actor.tenant, _found, actor, group, question, vector)
+    if len(groups) > 1:
+        found.sort(key=lambda one: (-one["score"], one["chunk_id"]))
+        del found[question.top_k or max(base.top_k for group in groups.values() for base in group) :]
+    return found
+
+
+def _check(question: Question) -> None:
+    if not question.query.strip():
+        raise PaasError("validation_failed", "Say what to look for.", details={"param": "query"})
+    if len(question.query) > MOST_QUERY:
+        sentence = f"Ask with at most {MOST_QUERY:,} characters."
+        raise PaasError("validation_failed", sentence, details={"param": "query"})
+
+
+def _weights(base: KnowledgeBase, question: Question) -> tuple[float, float]:
+    near = base.vector_weight if question.vector_weight is None else question.vector_weight
+    words = base.keyword_weight if question.keyword_weight is None else question.keyword_weight
+    if near + words <= 0:
+        raise PaasError("validation_failed", "One of the weights is above 0.", details={"param": "vector_weight"})
+    return near, words
+
+
+def _found(
+    actor: Actor, group: list[KnowledgeBase], question: Question, vector: list[float] | None
+) -> list[dict[str, Any]]:
+    """One search of bases with the same model; the first one's weights count where the question has none."""
+    base = group[0]
+    near, words = _weights(base, question)
+    top_k = min(question.top_k or max(one.top_k for one in group), MOST_RESULTS)
+    asked = access.rights(actor) | {
+        "dimension": base.dimension,
+        "words": query_of(question.query) if words else "",
+        "vector_weight": near,
+        "keyword_weight": words,
+        "top_k": top_k,
+        "tags": list(question.tags),
+        "metadata": question.metadata,
+        "neighbours": question.neighbours,
+    }
+    asked_vector = Value(None if vector is None else as_text(vector), TextField())
+    ids = Value([str(one.id) for one in group], ArrayField(UUIDField()))
+    call = Func(ids, Value(asked, JSONField()), asked_vector, function="knowledge_search", output_field=JSONField())
+    rows = KnowledgeBase.objects.filter(id=base.id).annotate(found=call).values_list("found", flat=True)
+    return list(rows.first() or [])
