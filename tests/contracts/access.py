@@ -332,7 +332,6 @@ DOORS: dict[str, Access] = {
     "/api/v1/approvals": api(GET=CHAT_READ),
     "/api/v1/approvals/<approval>": api(GET=CHAT_READ, POST=f"{CHAT_READ} {CHAT_WRITE} {PERSON}"),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
-    # MCP
     "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     # Phase 1
     "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
@@ -406,7 +405,6 @@ PLATFORM: dict[str, Access] = {
     "/api/v1/tenants/<uuid:tenant_id>/suspend": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/resume": api(POST=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/restore": api(POST=OPERATOR),
-    # limits of tenants
     "/api/v1/tenants/<uuid:tenant_id>/limits": api(GET=OPERATOR, PUT=OPERATOR),
     "/api/v1/tenants/<uuid:tenant_id>/limits/<uuid:limit_id>": api(DELETE=OPERATOR),
     # sign-in for programs

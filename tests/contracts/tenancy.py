@@ -44,6 +44,7 @@ class Declared:
     of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
 
 
+MCP_SERVER_BUTTON = Declared("by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True)
 ROUTES: dict[str, Declared] = {
     "/": Declared("shell", page=True),
     "/login/": Declared("public", ("GET", "POST"), page=True),
@@ -144,18 +145,10 @@ ROUTES: dict[str, Declared] = {
     "/settings/mcp/<uuid:server_id>/": Declared(
         "by_id", ("GET", "POST"), {"server_id": "mcp_server"}, page=True, of_tenant=True
     ),
-    "/settings/mcp/<uuid:server_id>/refresh/": Declared(
-        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
-    ),
-    "/settings/mcp/<uuid:server_id>/approve/": Declared(
-        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
-    ),
-    "/settings/mcp/<uuid:server_id>/connect/": Declared(
-        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
-    ),
-    "/settings/mcp/<uuid:server_id>/disconnect/": Declared(
-        "by_id", ("POST",), {"server_id": "mcp_server"}, page=True, of_tenant=True
-    ),
+    "/settings/mcp/<uuid:server_id>/refresh/": MCP_SERVER_BUTTON,
+    "/settings/mcp/<uuid:server_id>/approve/": MCP_SERVER_BUTTON,
+    "/settings/mcp/<uuid:server_id>/connect/": MCP_SERVER_BUTTON,
+    "/settings/mcp/<uuid:server_id>/disconnect/": MCP_SERVER_BUTTON,
     "/settings/mcp/<uuid:server_id>/delete/": Declared(
         "by_id", ("POST",), {"server_id": "mcp_server"}, {"sure": "on"}, page=True, of_tenant=True
     ),
