@@ -71,7 +71,7 @@
   };
 
   // What was said so far is no part of the answer.
-  const forget = () => {
+  const unsay = () => {
     for (const part of run.body.querySelectorAll('.answer')) part.remove();
     run.last = null;
   };
@@ -120,7 +120,7 @@
     else if (type === 'reasoning.delta') text('thought', data.text);
     else if (type === 'tool.started') called(data);
     else if (type === 'tool.finished') returned(data);
-    else if (type === 'text.discarded') forget();
+    else if (type === 'text.discarded') unsay();
     else if (type === 'agent.started') piece(run.body, 'note', 'p').textContent = `→ ${data.name || data.slug}`;
     else if (type === 'approval.requested') waits(data);
     else if (type === 'approval.decided') show(words.answering);
