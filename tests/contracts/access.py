@@ -341,9 +341,9 @@ DOORS: dict[str, Access] = {
     "/api/v1/sessions": api(GET=CHAT_READ, POST=f"{CHAT_WRITE} {CHAT_READ}"),
     "/api/v1/sessions/<session>": api(GET=CHAT_READ, DELETE=f"{CHAT_WRITE} {CHAT_READ}"),
 }
-# Those that answer a key on the platform's host too, for its tenant.
-# What such a door does on a tenant's host only, where the API has the address too: elsewhere 401 or 405.
+# What a door does on a tenant's host only, where the API has the address too: elsewhere 401 or 405.
 TENANTS_OWN = (("DELETE", "/api/v1/agents/<slug>"),)
+# Those that answer a key on the platform's host too, for its tenant.
 BY_KEY_ANYWHERE = ("/v1/", "/mcp", "/api/v1/chat/", "/api/v1/agents/", "/api/v1/sessions")
 # Bodies that the doors take to be valid, so that the right to use them is asked for and not the body's form.
 BODIES: dict[str, dict[str, Any]] = {

@@ -23,7 +23,6 @@ TOOL = {"name": "lookup", "description": "Looks up.", "input_schema": {"type": "
 
 @pytest.fixture
 async def client() -> AsyncIterator[Any]:
-    pytest.importorskip("anthropic", reason="of the development packages")
     async with Vendor(key=KEY) as vendor:
         url = vendor.anthropic_url.removesuffix("/v1")
         async with sdk.AsyncAnthropic(api_key=KEY, base_url=url, max_retries=0) as made:
