@@ -57,7 +57,7 @@ def people(db: Platform, extras: None) -> list[Any]:
     from core import clock
     from tests.attack.knocking import deactivate, key_of, session_of, tokens_of
     from tests.contracts import access
-    from tests.contracts.access import Identity
+    from tests.contracts.declaring import Identity
 
     nothing = frozenset[str]()
     found = [
@@ -97,15 +97,15 @@ def people(db: Platform, extras: None) -> list[Any]:
 def callers(db: Platform, extras: None) -> list[Any]:
     """Everybody who knocks at the platform's host; only who is signed in there has `browser`."""
     from tests.attack.knocking import deactivate, key_of, session_of
-    from tests.contracts import access
-    from tests.contracts.access import Identity
+    from tests.contracts.declaring import OPERATOR as ACTION
+    from tests.contracts.declaring import Identity
 
     past = session_of(None, PAST)
     found = [
         Identity("anonymous"),
         Identity("owner", frozenset(), True, session_of(None, "owner@acme.test")),
         Identity("staff", frozenset(), True, session_of(None, STAFF)),
-        Identity("operator", frozenset({access.OPERATOR}), True, session_of(None, OPERATOR)),
+        Identity("operator", frozenset({ACTION}), True, session_of(None, OPERATOR)),
         Identity("owner's tenant session", session=session_of(db.acme, "owner@acme.test")),
         Identity("former operator", session=past),
         Identity("key *", token=key_of(db.acme, "*")),

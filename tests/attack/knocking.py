@@ -19,7 +19,8 @@ from accounts.models import User
 from tenants import scope
 from tenants.models import Tenant
 from tests.conftest import forget_caches, in_thread
-from tests.contracts.access import DOORS, TENANT, Access, Identity
+from tests.contracts.access import DOORS, TENANT
+from tests.contracts.declaring import Access, Identity
 from tests.site import Site
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -12,12 +12,13 @@ from tenants import scope
 from tests.attack.knocking import EVERYTHING, suspended
 from tests.conftest import Platform
 from tests.contracts import access, tenancy
-from tests.contracts.access import ANY, DOORS, FRAMES, JOBS, KINDS, OPERATOR, PERSON, PLATFORM, TENANT
+from tests.contracts.access import DOORS, FRAMES, JOBS, PLATFORM, TENANT
+from tests.contracts.declaring import ACCESS_KINDS, ANY, OPERATOR, PERSON
 
 
 def test_every_route_of_a_tenants_host_says_who_it_is_for() -> None:
     found = set(access.routes_of(settings.TENANT_URLCONF))
-    assert found - TENANT.keys() == set(), "say in tests/contracts/access.py who may do what there"
+    assert found - TENANT.keys() == set(), "say in tests/contracts/routes/ who may do what there"
     assert TENANT.keys() - found == set(), "these are declared but gone"
 
 
@@ -41,7 +42,7 @@ def test_declarations_agree_with_those_of_foreign_ids() -> None:
     from accounts.policies import ACTIONS
 
     for route, declared in (EVERYTHING | PLATFORM).items():
-        assert declared.kind in KINDS
+        assert declared.kind in ACCESS_KINDS
         assert {word for needs in declared.needs.values() for word in needs.split()} <= ACTIONS | {PERSON, OPERATOR}, (
             route
         )

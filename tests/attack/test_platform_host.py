@@ -12,7 +12,8 @@ from yarl import URL
 from tests.attack.knocking import METHODS, Door, complaint, lines, socket_says, to_sign_in
 from tests.conftest import Platform
 from tests.contracts import access, tenancy
-from tests.contracts.access import DOORS, TENANT, Access, Identity
+from tests.contracts.access import DOORS, TENANT
+from tests.contracts.declaring import Access, Identity
 from tests.site import Site
 from tests.tenants.test_tenancy_contract import Acme, acme  # noqa: F401  # the fixture, with things to lose
 

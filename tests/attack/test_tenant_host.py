@@ -16,8 +16,9 @@ import pytest
 
 from tests.attack.knocking import EVERYTHING, METHODS, Door, complaint, lines, socket_says, suspended
 from tests.conftest import Platform
-from tests.contracts import access, tenancy
-from tests.contracts.access import ANY, FRAMES, Access, Identity
+from tests.contracts import access, declaring, tenancy
+from tests.contracts.access import FRAMES
+from tests.contracts.declaring import ANY, Access, Identity
 from tests.site import Site
 from tests.tenants.test_tenancy_contract import Acme, acme  # noqa: F401  # the fixture, with things to lose
 
@@ -162,7 +163,7 @@ async def test_the_socket_as_everybody(
 
 def test_what_is_unexpected_is_found() -> None:
     """A check that cannot fail is none: each kind of wrong answer is told apart."""
-    page, api = access.page(GET="admin:audit"), access.api(GET="chat:read")
+    page, api = declaring.page(GET="admin:audit"), declaring.api(GET="chat:read")
     viewer, nobody = Identity("viewer", access.of_role("viewer"), True), Identity("anonymous")
     key = Identity("key", access.of_scope("usage:read"), token="x")
 
@@ -172,9 +173,9 @@ def test_what_is_unexpected_is_found() -> None:
     assert of(page, viewer, 200) == of(api, key, 200) == of(api, key, 404) == "let in without the right"
     assert of(page, nobody, 200) == of(api, nobody, 200) == of(api, nobody, 404) == "let in, but is nobody"
     assert of(api, viewer, 403) == of(api, viewer, 401) == "refused, but it may"
-    assert of(access.page(GET=ANY), viewer, 302, "/login/?next=/") == "refused, but it may"
+    assert of(declaring.page(GET=ANY), viewer, 302, "/login/?next=/") == "refused, but it may"
     assert of(api, viewer, 200, method="PUT") == "a method that is not declared"
-    assert of(access.public(), nobody, 500) == "failed"
+    assert of(declaring.public(), nobody, 500) == "failed"
     for fine in (of(page, viewer, 403), of(api, nobody, 401), of(page, nobody, 302, "/login/"), of(api, viewer, 200)):
         assert fine == ""
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from django.conf import settings
-from django.core.files.storage import default_storage
 
 from chat import files, steps
 from chat.file_notes import note_of, taken_apart
@@ -30,15 +27,12 @@ from tests.chat.ledger import Ledger
 from tests.chat.sockets import opened
 from tests.chat.talk import ask
 from tests.conftest import Platform, in_thread
+from tests.files import no_files, stored  # noqa: F401
 
 CSV = b"name,amount\nMia,3\nBo,39\n"
 
 
-@pytest.fixture(autouse=True)
-def no_files_stay(db: Platform) -> Iterator[None]:
-    yield
-    for tenant in (db.acme, db.globex):
-        shutil.rmtree(Path(default_storage.location) / str(tenant.id), ignore_errors=True)
+pytestmark = pytest.mark.usefixtures("no_files")
 
 
 def form(*sent: tuple[str, bytes]) -> aiohttp.FormData:
@@ -46,11 +40,6 @@ def form(*sent: tuple[str, bytes]) -> aiohttp.FormData:
     for name, content in sent:
         data.add_field("file", io.BytesIO(content), filename=name, content_type="text/html")
     return data
-
-
-def stored(db: Platform) -> list[Path]:
-    folder = Path(default_storage.location) / str(db.acme.id)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def put(who: Any, conversation: uuid.UUID, *sent: tuple[str, bytes]) -> list[Any]:

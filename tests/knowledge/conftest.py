@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import io
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.files.storage import default_storage
 
 from tenants import scope
 from tests.chat.conftest import agents, ledger, vendor  # noqa: F401
-from tests.conftest import Platform, in_thread
+from tests.conftest import in_thread
+from tests.files import no_files  # noqa: F401
 
 Bound = Callable[[Any, Callable[[], Any]], Any]
 
@@ -47,12 +45,5 @@ async def ingested(who: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_files_stay(db: Platform) -> Iterator[None]:
-    yield
-    for tenant in (db.acme, db.globex):
-        shutil.rmtree(Path(default_storage.location) / str(tenant.id), ignore_errors=True)
-
-
-def stored(db: Platform) -> list[Path]:
-    folder = Path(default_storage.location) / str(db.acme.id)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _without_files(no_files: None) -> None:
+    """Each of these tests begins with nothing stored."""

@@ -11,7 +11,8 @@ from openpyxl import Workbook
 
 from tests.chat.ledger import Ledger
 from tests.conftest import Platform
-from tests.knowledge.conftest import ingested, stored
+from tests.files import stored
+from tests.knowledge.conftest import ingested
 
 GUIDE = b"""# Holidays
 Every employee has thirty days of holiday a year.

@@ -26,6 +26,7 @@ from tenants import scope
 from tenants.cache import make_key, tenant_key
 from tenants.scope import TenantNotBound, bind
 from tests.conftest import Platform, in_thread
+from tests.files import no_files  # noqa: F401
 
 SECRET = "sk-0123456789-not-to-be-seen"
 
@@ -166,6 +167,7 @@ async def test_the_same_key_is_a_different_value_for_each(db: Platform) -> None:
 # --- files -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_files")
 def test_a_file_is_stored_in_its_tenants_folder(platform: Platform) -> None:
     names = {}
     for tenant in (platform.acme, platform.globex):
@@ -199,6 +201,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.usefixtures("no_files")
 @pytest.mark.parametrize("name", FOREIGN)
 def test_another_path_is_refused_for_every_use(platform: Platform, name: str) -> None:
     with bind(platform.globex):

@@ -24,7 +24,8 @@ from tenants.models import Limit
 from tests.chat.rows import owners_file
 from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
-from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, KINDS, METHODS, ROUTES, Declared
+from tests.contracts.declaring import METHODS, TENANCY_KINDS, Declared
+from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, ROUTES
 from tests.knowledge.rows import base_with_document
 from tests.site import Site
 from tests.usage.entries import free, issued_invoice
@@ -35,7 +36,7 @@ MARK = "nobody-elses-business"
 
 def test_every_route_is_declared() -> None:
     found = set(tenancy.routes())
-    assert found - ROUTES.keys() == set(), "say in tests/contracts/tenancy.py what these do with foreign ids"
+    assert found - ROUTES.keys() == set(), "say in tests/contracts/routes/ or tenancy.py what these do with foreign ids"
     assert ROUTES.keys() - found == set(), "these are declared but gone"
 
 
@@ -50,7 +51,7 @@ def test_every_frame_is_declared() -> None:
 
 def test_declarations_make_sense() -> None:
     for route, declared in EVERYTHING.items():
-        assert declared.kind in KINDS
+        assert declared.kind in TENANCY_KINDS
         assert ("<" in route) == bool(declared.ids), route
         assert declared.kind != "by_id" or declared.ids
         assert set(declared.methods) <= set(METHODS)
