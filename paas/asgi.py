@@ -52,6 +52,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
             return
         await websockets(scope, receive, send)
         return
+    gate.notice(scope)
     path_ = scope["path"]
     if path_ == "/v1/responses" or path_.startswith("/v1/responses/"):
         await responses.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))

@@ -2,14 +2,15 @@
 
 Threads share one processor's worth of Python: the more of them work, the longer each takes, until clients have given
 up on answers that are still being made. So a few work, the others wait, tenants take turns, and who would wait for too
-long is told at once to come again (T15, T16). The streaming doors do not come through here.
+long is told at once to come again (T15, T16). A tenant that asks for more than it is given works at one thing at a
+time while others are there. The streaming doors do not come through here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,8 @@ from tenants.asgi import App, Receive, Scope, Send, refuse
 
 AT_ONCE = 6
 SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
+IN_A_CROWD = 1  # of them for a tenant whose requests queue, while others are there: each thread slows those of others
+THERE_FOR = 5.0  # s that a tenant is there after it asked for something
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
 PLACE_SECONDS = 0.5
@@ -49,10 +52,10 @@ class Gate:
         self._working: Counter[Whose] = Counter()
         self._queues: dict[Whose, Queue] = {}  # in the order in which tenants have their turns
         self._takes = 0.0  # s that a request has its place for, as of late
+        self._asked: OrderedDict[Whose, float] = OrderedDict()  # when each tenant last did, the latest at the end
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
-        tenant = connection["paas.tenant"]
-        whose = tenant.id if tenant else None
+        whose = _whose(connection)
         try:
             await self._come_in(whose)
         except PaasError as error:
@@ -60,6 +63,14 @@ class Gate:
             return
         async with self._place(whose):
             await self.app(connection, receive, send)
+
+    def notice(self, connection: Scope) -> None:
+        """Somebody of a tenant's is there. For every request, also one for a door that the gate does not stand before."""
+        whose, now = _whose(connection), asyncio.get_running_loop().time()
+        self._asked[whose] = now
+        self._asked.move_to_end(whose)
+        while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
+            del self._asked[oldest]
 
     async def _come_in(self, whose: Whose) -> None:
         """Wait for a place and take it. Raises too_many_connections."""
@@ -70,7 +81,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         if queue is None:
             queue = self._queues[whose] = Queue(loop.time())
-        wait, stood = len(queue) * self._takes / self._share, loop.time() - queue.since
+        wait, stood = len(queue) * self._takes / self._share_of(whose), loop.time() - queue.since
         if wait > LONGEST_WAIT * self.patience or min(wait, stood) > self.patience:
             raise busy()
         turn: Waiting = loop.create_future()
@@ -88,7 +99,12 @@ class Gate:
             raise
 
     def _free(self, whose: Whose) -> bool:
-        return self._working.total() < self._at_once and self._working[whose] < self._share
+        return self._working.total() < self._at_once and self._working[whose] < self._share_of(whose)
+
+    def _share_of(self, whose: Whose) -> int:
+        """Places that a tenant may have now."""
+        alone = len(self._asked) <= (whose in self._asked)
+        return self._share if alone or whose not in self._queues else IN_A_CROWD
 
     def _drop(self, whose: Whose, turn: Waiting) -> None:
         queue = self._queues.get(whose)
@@ -124,19 +140,26 @@ class Gate:
         self._let_in()
 
     def _let_in(self) -> None:
-        """Give what places there are to those who wait: one tenant after the other."""
-        for whose in list(self._queues):
-            if not self._free(whose):
-                continue
-            queue = self._queues.pop(whose)
-            while queue:
-                turn = queue.popleft()
-                if not turn.done():  # who has just given up is passed over
-                    self._working[whose] += 1
-                    turn.set_result(None)
-                    break
-            if queue:
-                self._queues[whose] = queue  # behind the others
+        """Give what places there are to those who wait: one tenant after the other, and again."""
+        while any([self._free(whose) and self._next(whose) for whose in list(self._queues)]):
+            pass
+
+    def _next(self, whose: Whose) -> bool:
+        """Give a place to who has waited longest in a tenant's queue; false if there was nobody."""
+        queue, found = self._queues.pop(whose), False
+        while queue and not found:
+            turn = queue.popleft()
+            if found := not turn.done():  # who has just given up is passed over
+                self._working[whose] += 1
+                turn.set_result(None)
+        if queue:
+            self._queues[whose] = queue  # behind the others
+        return found
+
+
+def _whose(connection: Scope) -> Whose:
+    tenant = connection["paas.tenant"]
+    return tenant.id if tenant else None
 
 
 def busy() -> PaasError:

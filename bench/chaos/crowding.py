@@ -121,7 +121,10 @@ async def t13(servers: Servers, seed: int) -> Measured:
     from bench.chaos.targets import Measured
 
     closed: list[float] = []
-    async with loaded(servers, webs=1, workers=1) as place, Asker(place.webs[0].port, place.host, KEY) as asker:
+    async with (
+        loaded(servers, direct=True, webs=1, workers=1) as place,
+        Asker(place.webs[0].port, place.host, KEY) as asker,
+    ):
         port = place.webs[0].port
         head = f"POST /api/v1/runs HTTP/1.1\r\nHost: {place.host}\r\nAuthorization: Bearer {KEY}\r\n".encode()
         body = head + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -172,7 +175,7 @@ async def t14(servers: Servers, seed: int) -> Measured:
 
     environment = {"DATABASE_POOL_SIZE": str(POOL)}
     opened = Counter[int]()
-    async with loaded(servers, webs=1, workers=1, environment=environment) as place:
+    async with loaded(servers, direct=True, webs=1, workers=1, environment=environment) as place:
         port = place.webs[0].port
         headers = {"Host": place.host, "Authorization": f"Bearer {KEY}", "Accept": "text/event-stream"}
         connector = aiohttp.TCPConnector(limit=0)
@@ -204,7 +207,10 @@ async def t15(servers: Servers, seed: int) -> Measured:
     from bench.chaos.__main__ import KEY, loaded
     from bench.chaos.targets import Measured
 
-    async with loaded(servers, webs=1, workers=1) as place, Asker(place.webs[0].port, place.host, KEY) as asker:
+    async with (
+        loaded(servers, direct=True, webs=1, workers=1) as place,
+        Asker(place.webs[0].port, place.host, KEY) as asker,
+    ):
         await asker.closed_loop(4, 3)
         full = await asker.closed_loop(16, OVERLOAD_SECONDS)
         capacity = len(full.times(200)) / OVERLOAD_SECONDS
@@ -244,7 +250,7 @@ async def t16(servers: Servers, seed: int) -> Measured:
     from bench.chaos.targets import Measured
 
     normal = 4.0
-    async with loaded(servers, webs=1, workers=1, environment={"RATE_LIMITS": ""}) as place:
+    async with loaded(servers, direct=True, webs=1, workers=1, environment={"RATE_LIMITS": ""}) as place:
         port = place.webs[0].port
         async with Asker(port, place.host, KEY) as loud, Asker(port, *OTHER) as other:
             await other.at_rate(normal, 4)

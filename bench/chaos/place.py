@@ -172,10 +172,12 @@ async def installed(
     workers: int = 2,
     prelude: str = "",
     environment: Mapping[str, str] | None = None,
+    direct: bool = False,
 ) -> AsyncIterator[Place]:
     """The installation, on databases that are made already, while the block runs.
 
-    `vendor` runs on this event loop. `prelude` is Python that the web processes run before they serve.
+    `vendor` runs on this event loop. `prelude` is Python that the web processes run before they serve. `direct`: they
+    reach PostgreSQL and Redis without a proxy, whose work is done on this loop and would be measured too.
     """
     async with AsyncExitStack() as stack:
 
@@ -188,7 +190,7 @@ async def installed(
         dials = {"postgres": postgres, "redis": redis, "vendor": tcp(vendor.port)}
         proxies = {name: await stack.enter_async_context(Proxy(dial)) for name, dial in dials.items()}
         place = Place(servers, vendor, f"{slug}.localhost", _durable(servers), proxies)
-        shared = os.environ | lines(proxies) | dict(environment or {})
+        shared = os.environ | ({} if direct else lines(proxies)) | dict(environment or {})
         for number in range(1, webs + 1):
             place.webs.append(_part(stack, servers.folder, f"web{number}", _web_command(prelude), shared))
         for number in range(1, workers + 1):

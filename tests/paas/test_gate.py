@@ -53,6 +53,7 @@ class Crowd:
                     self.answers[name] = message["status"]
                     assert (b"retry-after", b"1") in message["headers"]
 
+            self.gate.notice(scope)
             self.tasks[name] = asyncio.create_task(self.gate(scope, receive=None, send=send))  # type: ignore[arg-type]
             await asyncio.sleep(0)
         await asyncio.sleep(0.001)
@@ -77,17 +78,31 @@ async def test_tenants_take_turns() -> None:
     assert crowd.working == ["l1", "l2"]
     await crowd.come("o1", "o2", "p1")
     assert crowd.working == ["l1", "l2", "o1"]
-    await crowd.done("l1")  # who has waited longest among the tenants is next, then the others in turn
-    assert crowd.working == ["l2", "o1", "l3"]
-    await crowd.done("l2")
-    assert crowd.working == ["o1", "l3", "o2"]
-    await crowd.done("l3")
-    assert crowd.working == ["o1", "o2", "p1"]
+    await crowd.done("l1")  # l and o, who have more to do, have one each at work
+    assert crowd.working == ["l2", "o1", "p1"]
     await crowd.done("o1")
-    assert crowd.working == ["o2", "p1", "l4"]
+    assert crowd.working == ["l2", "p1", "o2"]
+    await crowd.done("l2")
+    assert crowd.working == ["p1", "o2", "l3"]
     await crowd.drained()
     assert crowd.most == 3
     assert set(crowd.answers.values()) == {200}
+
+
+async def test_a_tenant_that_queues_works_at_one_thing_while_others_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T16: every thread that works slows those of others; who is alone is not held back."""
+    monkeypatch.setattr(gate, "THERE_FOR", 0.05)
+    crowd = Crowd()
+    await crowd.come("o1", "l1", "l2", "l3", "l4", "l5", "l6", "l7")
+    await crowd.done("o1", "l1")
+    assert crowd.working == ["l2"]
+    await crowd.done("l2")
+    assert crowd.working == ["l3"]
+    await asyncio.sleep(0.06)  # o has gone
+    await crowd.come("l8")
+    await crowd.done("l3")
+    assert crowd.working == ["l4", "l5"]
+    await crowd.drained()
 
 
 async def test_a_queue_that_stands_is_not_joined() -> None:
