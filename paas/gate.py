@@ -65,7 +65,7 @@ class Gate:
             await self.app(connection, receive, send)
 
     def notice(self, connection: Scope) -> None:
-        """Somebody of a tenant's is there. For every request, also one for a door that the gate does not stand before."""
+        """Somebody of a tenant's is there. For every request, also one for a door that this gate does not guard."""
         whose, now = _whose(connection), asyncio.get_running_loop().time()
         self._asked[whose] = now
         self._asked.move_to_end(whose)
@@ -141,7 +141,7 @@ class Gate:
 
     def _let_in(self) -> None:
         """Give what places there are to those who wait: one tenant after the other, and again."""
-        while any([self._free(whose) and self._next(whose) for whose in list(self._queues)]):
+        while any(self._free(whose) and self._next(whose) for whose in list(self._queues)):
             pass
 
     def _next(self, whose: Whose) -> bool:

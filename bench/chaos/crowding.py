@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from bench.chaos.place import Servers
+from bench.chaos.place import Servers, straight
 from bench.load import percentile
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ async def t13(servers: Servers, seed: int) -> Measured:
 
     closed: list[float] = []
     async with (
-        loaded(servers, direct=True, webs=1, workers=1) as place,
+        loaded(servers, webs=1, workers=1, environment=straight()) as place,
         Asker(place.webs[0].port, place.host, KEY) as asker,
     ):
         port = place.webs[0].port
@@ -173,9 +173,9 @@ async def t14(servers: Servers, seed: int) -> Measured:
     from bench.chaos.__main__ import KEY, loaded
     from bench.chaos.targets import Measured
 
-    environment = {"DATABASE_POOL_SIZE": str(POOL)}
+    environment = straight() | {"DATABASE_POOL_SIZE": str(POOL)}
     opened = Counter[int]()
-    async with loaded(servers, direct=True, webs=1, workers=1, environment=environment) as place:
+    async with loaded(servers, webs=1, workers=1, environment=environment) as place:
         port = place.webs[0].port
         headers = {"Host": place.host, "Authorization": f"Bearer {KEY}", "Accept": "text/event-stream"}
         connector = aiohttp.TCPConnector(limit=0)
@@ -208,7 +208,7 @@ async def t15(servers: Servers, seed: int) -> Measured:
     from bench.chaos.targets import Measured
 
     async with (
-        loaded(servers, direct=True, webs=1, workers=1) as place,
+        loaded(servers, webs=1, workers=1, environment=straight()) as place,
         Asker(place.webs[0].port, place.host, KEY) as asker,
     ):
         await asker.closed_loop(4, 3)
@@ -250,7 +250,7 @@ async def t16(servers: Servers, seed: int) -> Measured:
     from bench.chaos.targets import Measured
 
     normal = 4.0
-    async with loaded(servers, direct=True, webs=1, workers=1, environment={"RATE_LIMITS": ""}) as place:
+    async with loaded(servers, webs=1, workers=1, environment=straight() | {"RATE_LIMITS": ""}) as place:
         port = place.webs[0].port
         async with Asker(port, place.host, KEY) as loud, Asker(port, *OTHER) as other:
             await other.at_rate(normal, 4)

@@ -172,12 +172,10 @@ async def installed(
     workers: int = 2,
     prelude: str = "",
     environment: Mapping[str, str] | None = None,
-    direct: bool = False,
 ) -> AsyncIterator[Place]:
     """The installation, on databases that are made already, while the block runs.
 
-    `vendor` runs on this event loop. `prelude` is Python that the web processes run before they serve. `direct`: they
-    reach PostgreSQL and Redis without a proxy, whose work is done on this loop and would be measured too.
+    `vendor` runs on this event loop. `prelude` is Python that the web processes run before they serve.
     """
     async with AsyncExitStack() as stack:
 
@@ -190,7 +188,7 @@ async def installed(
         dials = {"postgres": postgres, "redis": redis, "vendor": tcp(vendor.port)}
         proxies = {name: await stack.enter_async_context(Proxy(dial)) for name, dial in dials.items()}
         place = Place(servers, vendor, f"{slug}.localhost", _durable(servers), proxies)
-        shared = os.environ | ({} if direct else lines(proxies)) | dict(environment or {})
+        shared = os.environ | lines(proxies) | dict(environment or {})
         for number in range(1, webs + 1):
             place.webs.append(_part(stack, servers.folder, f"web{number}", _web_command(prelude), shared))
         for number in range(1, workers + 1):
@@ -214,6 +212,11 @@ def lines(proxies: Mapping[str, Proxy]) -> dict[str, str]:
         port = proxies["postgres"].port
         found[name] = f"postgresql://{login}@127.0.0.1:{port}/{unquote(parts.path[1:])}?sslmode=disable"
     return found
+
+
+def straight() -> dict[str, str]:
+    """The environment that leads past the proxies, whose work is done on this loop and would be measured too."""
+    return {name: os.environ[name] for name in ("REDIS_URL", "DATABASE_URL", "DATABASE_OWNER_URL")}
 
 
 def _durable(servers: Servers) -> bool:
