@@ -41,8 +41,8 @@ TOKENS = ("access_token", "refresh_token", "expires_at", "version", "refreshing_
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What somebody who begins may say. client: of their own registration at the authorization server; its id is ""
-    where one is to be registered. scope: None is what the server asks for. host: at which they are, and where the answer
-    is to find them."""
+    where one is to be registered. scope: None is what the server asks for. host: at which they are, so that the answer
+    finds them there."""
 
     client_id: str = ""
     client_secret: str = ""

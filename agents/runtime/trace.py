@@ -29,11 +29,11 @@ class Step:
 
     path: of the agent that made it; "" is the run's own, "0.research/1.checker" a member's member. index: in its path,
     by when steps began. key: what it is found by in its path, beside its kind. name: the model, the tool, or the
-    member's slug. input: of a tool its arguments, of a member its path, name and task. output: of a model what `said` makes, of a tool its result as text,
-    of what failed an error's code or a sentence. ok: None until it has ended. effect: of a tool. tainted: its result
-    comes from outside, so nobody vouches for it. usage: of a model's call, as public.usage_settle takes it.
-    started_ms: from the run's beginning, not counting when it waited. approval_id: what a tool's call waits for, or
-    waited for. sent: the tool was called, whatever came of it.
+    member's slug. input: of a tool its arguments, of a member its path, name and task. output: of a model what `said`
+    makes, of a tool its result as text, of what failed an error's code or a sentence. ok: None until it has ended.
+    effect: of a tool. tainted: its result comes from outside, so nobody vouches for it. usage: of a model's call, as
+    public.usage_settle takes it. started_ms: from the run's beginning, not counting when it waited. approval_id: what a
+    tool's call waits for, or waited for. sent: the tool was called, whatever came of it.
     """
 
     path: str

@@ -41,7 +41,7 @@ def searching(**arguments: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def board(db: Any, site: Any, actor: Any, no_files: None) -> str:  # noqa: F811
+async def board(db: Any, site: Any, actor: Any, no_files: None) -> str:
     """Bases `open` and `board` of acme, and `board` of globex; the uri of acme's document in `board`."""
     owner, rival = actor("owner"), actor("rival")
     make(owner, "open", description="What everybody\nmay know")

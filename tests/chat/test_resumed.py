@@ -34,7 +34,7 @@ async def test_passages_keep_their_numbers(
     agents: Callable[..., str],
     world: World,
     no_files: None,
-    ledger: Ledger,  # noqa: F811
+    ledger: Ledger,
 ) -> None:
     """What was shown as [1] before the run waited is [1] afterwards, and what is new has the next number."""
     member, owner = actor("member"), actor("owner")
@@ -62,7 +62,7 @@ async def test_a_tool_that_was_changed_is_asked_for_again(
     actor: Any,
     agents: Callable[..., str],
     world: World,
-    ledger: Ledger,  # noqa: F811
+    ledger: Ledger,
 ) -> None:
     """P51: who approved a call has approved what the tool was then. Who denied it is not asked twice."""
     member, slug = actor("member"), agents("demo", tools=["look", "send"])
@@ -111,7 +111,7 @@ async def test_who_may_decide_is_told_once(
     actor: Any,
     agents: Callable[..., str],
     world: World,
-    ledger: Ledger,  # noqa: F811
+    ledger: Ledger,
 ) -> None:
     """Whose run it is and the administrators, in their languages; not who may not, nor who wants no such mail."""
     from accounts import profile
@@ -156,7 +156,7 @@ async def test_what_a_lost_process_had_begun_is_said(
     actor: Any,
     agents: Callable[..., str],
     world: World,
-    ledger: Ledger,  # noqa: F811
+    ledger: Ledger,
 ) -> None:
     """P48: nobody knows of a call that was begun; of one that was not, that it was not made. Neither is made again."""
     member, slug = actor("member"), agents("demo", tools=["look", "send", "fetch"])
@@ -205,7 +205,7 @@ def test_the_journal_knows_what_the_log_does_not(journal: Any, in_log: int, said
     assert (kind, data["error"], data["ok"]) == ("tool.finished", said, False)
 
 
-async def test_an_approval_of_before_tools_had_definitions_stands(world: World) -> None:  # noqa: F811
+async def test_an_approval_of_before_tools_had_definitions_stands(world: World) -> None:
     """What the release before has hashed is worth the same for the platform's own tools."""
     from uuid import uuid4
 

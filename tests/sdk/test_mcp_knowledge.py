@@ -15,7 +15,7 @@ sdk = Lazy("mcp")
 
 
 @pytest.mark.parametrize("era", ["legacy", "auto"])
-async def test_it_searches_and_reads(connect: Any, actor: Any, era: str, no_files: None) -> None:  # noqa: F811
+async def test_it_searches_and_reads(connect: Any, actor: Any, era: str, no_files: None) -> None:
     owner = actor("owner")
     make(owner, "rules_of-work")  # names of hosts have no underscores; this is none
     put(owner, "rules_of-work", ("travel.md", b"# Trains\nTake the train in second class."), tags=["travel"])
