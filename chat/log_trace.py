@@ -1,9 +1,10 @@
-"""What the log of a run tells of its steps, where it has left no trace of its own: its process died, or it only asked
-its model."""
+"""What the log of a run tells of its steps, where it has left no trace of its own: its process died, others
+have ended it while it waited, or it only asked its model."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from agents import teams
@@ -11,6 +12,8 @@ from agents.runtime.events import (
     AGENT_DELTA,
     AGENT_FINISHED,
     AGENT_STARTED,
+    APPROVAL_DECIDED,
+    APPROVAL_REQUESTED,
     MODEL_CHANGED,
     REASONING_DELTA,
     TEXT_DELTA,
@@ -57,10 +60,19 @@ class _Told:
         self._of_slug = _models(team)
         self._models = {"": run.version.model}  # by path
         self._members: dict[str, Step] = {}
+        self._approvals: dict[str, Step] = {}
         self._working: list[str] = []  # paths, the innermost last
         self._calls: dict[tuple[str, str], Step] = {}
         self._last: dict[str, Step] = {}  # step of a path
         self._lengths: Counter[str] = Counter()
+        self._steps_of: dict[str, Callable[[str, dict[str, Any]], None]] = {
+            AGENT_STARTED: self._member,
+            AGENT_FINISHED: self._member_ends,
+            TOOL_STARTED: self._call,
+            TOOL_FINISHED: self._call_ends,
+            APPROVAL_REQUESTED: self._asked,
+            APPROVAL_DECIDED: self._decided,
+        }
 
     def event(self, kind: str, data: dict[str, Any]) -> None:
         """The next event of the log."""
@@ -73,16 +85,8 @@ class _Told:
             self._answer(path).output["reasoning" if data.get("reasoning") else "text"] += data["text"]
         elif kind == MODEL_CHANGED:
             self._models[path] = data["model"]
-        elif kind == AGENT_STARTED:
-            self._member(data)
-        elif kind == AGENT_FINISHED and path in self._members:
-            self._member_ends(path, data)
-        elif kind == TOOL_STARTED:
-            self._call(path, data)
-        elif kind == TOOL_FINISHED and (path, data["call_id"]) in self._calls:
-            step = self._calls[path, data["call_id"]]
-            step.ok, step.duration_ms = data.get("ok", True), data.get("duration_ms")
-            step.output, step.tainted = data.get("error") or data.get("result"), data.get("tainted", False)
+        elif kind in self._steps_of:
+            self._steps_of[kind](path, data)
 
     def end(self) -> None:
         """The run has ended."""
@@ -92,8 +96,7 @@ class _Told:
         if len(self.steps) == 1:
             self.steps[0].usage = self._run.usage
 
-    def _member(self, data: dict[str, Any]) -> None:
-        path = data["path"]
+    def _member(self, path: str, data: dict[str, Any]) -> None:
         step = self._step(path.rpartition("/")[0], "agent", path, data["slug"])
         step.input = {"path": path, "name": data["name"], "task": data["task"]}
         self._members[path] = step
@@ -101,7 +104,9 @@ class _Told:
         self._working.append(path)
 
     def _member_ends(self, path: str, data: dict[str, Any]) -> None:
-        step, last = self._members[path], self._last.get(path)
+        step, last = self._members.get(path), self._last.get(path)
+        if step is None:
+            return
         if last is not None and last.kind == "model" and not last.done:
             last.ok = data["ok"]
         spoken = last.output["text"] if last is not None and last.kind == "model" else ""
@@ -117,6 +122,23 @@ class _Told:
         step = self._step(path, "tool", f":{data['call_id']}", data["name"])
         step.input, step.effect = data["arguments"], data.get("effect", "")
         self._calls[path, data["call_id"]] = step
+
+    def _call_ends(self, path: str, data: dict[str, Any]) -> None:
+        if (step := self._calls.get((path, data["call_id"]))) is not None:
+            step.ok, step.duration_ms = data.get("ok", True), data.get("duration_ms")
+            step.output, step.tainted = data.get("error") or data.get("result"), data.get("tainted", False)
+
+    def _asked(self, path: str, data: dict[str, Any]) -> None:
+        step = self._step(path, "approval", data["approval_id"], data["name"])
+        step.input = {name: data[name] for name in ("call_id", "arguments_hash", "reason")}
+        self._approvals[data["approval_id"]] = step
+        if call := self._calls.get((path, data["call_id"])):
+            call.approval_id = data["approval_id"]
+
+    def _decided(self, path: str, data: dict[str, Any]) -> None:
+        if (step := self._approvals.get(data["approval_id"])) is not None:
+            step.ok = data["decision"] == "approved"
+            step.output = {name: data[name] for name in ("decision", "by", "note")}
 
     def _answer(self, path: str) -> Step:
         """The model's answer that is being read there; a new one behind calls of tools."""

@@ -65,7 +65,7 @@ OUTPUT = {
     "required": ["answer", "conversation_id", "run_id"],
 }
 INSTRUCTIONS = (
-    "Each tool is an agent of this workspace: give it a message, and it answers. "
+    "The tools are agents of this workspace: give one a message, and it answers. "
     "To go on in the same conversation, send the conversation_id of its answer along."
 )
 

@@ -1,7 +1,7 @@
 """The trace of a run, as its owner reads it.
 
-A run with tools leaves one when it ends (chat/finish.py). One that only asked its model needs none, and one whose
-process died left none: theirs is what the log says.
+A run with tools leaves one when it ends (chat/finish.py), or waits. One that only asked its model needs none, and one
+whose process died left none, or one of before: theirs is what the log says.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def trace_of(actor: Actor, run_id: uuid.UUID) -> dict[str, Any]:
     kept = RunTrace.objects.filter(run_id=run_id).first()
     if kept is not None:
         found, tainted = orjson.loads(kept.document), kept.tainted
-    else:
+    # What is open in the trace of a run that has ended is of when it waited last: others have ended it.
+    if kept is None or (not run.unfinished and any(one["ok"] is None for one in found["steps"])):
         found, tainted = trace_in_log(run)
     return {
         "run_id": str(run.id),

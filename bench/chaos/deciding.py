@@ -154,6 +154,9 @@ class Deciding:
                 told = await self._asked("GET", f"/api/v1/approvals?run_id={run}", self._person)
                 if told["approvals"]:
                     return dict(told["approvals"][0])
+                stands = await self._asked("GET", f"/api/v1/runs/{run}", self._person)
+                if stands["status"] in ENDED:
+                    raise RuntimeError(f"A run has not waited: {stands}")
                 await asyncio.sleep(0.05)
 
     async def _asked(self, method: str, path: str, headers: dict[str, str], body: Any = None) -> Any:

@@ -16,8 +16,10 @@ from agents.tools.http import HttpTool
 from agents.tools.spec import ToolResult
 from chat import approvals, lost_calls, recovery, worker
 from chat.host import Host
+from chat.traces import trace_of
 from core import crypto
 from llm.providers.scripted import ScriptedModel
+from tenants import scope
 from tests.chat.hosts import another
 from tests.chat.ledger import Ledger, eventually
 from tests.chat.talk import read
@@ -184,6 +186,13 @@ async def test_what_a_lost_process_had_begun_is_said(
     assert errors["send"] == lost_calls.UNKNOWN
     assert (told.end["code"], world.times("fetch"), world.times("send")) == ("run_interrupted", 1, 0)
     assert told.kinds.count("tool.started") == told.kinds.count("tool.finished")
+    found = await scope.run_in_tenant(member.tenant, trace_of, member, started.run_id)
+    steps = {(one["kind"], one["name"]): one for one in found["steps"]}
+    assert steps["tool", "send"]["output"] == lost_calls.UNKNOWN, "not what was kept while it waited"
+    assert steps["tool", "send"]["approval_id"] == steps["approval", "send"]["approval_id"] == str(rows[0]["id"])
+    assert steps["approval", "send"]["output"]["decision"] == "approved"
+    assert steps["tool", "fetch"]["ok"] or steps["tool", "fetch"]["output"] == lost_calls.UNKNOWN
+    assert found["tainted"]
 
 
 @pytest.mark.parametrize(
