@@ -131,7 +131,7 @@ def _check_envelope(call: Call, headers: Mapping[str, str]) -> None:
         raise RpcError(HEADER_MISMATCH, "Mcp-Method is not the method of the body.")
     field = NAMED.get(call.method, "")
     name = call.params.get(field)
-    if name is not None and _decoded(headers.get("mcp-name", "")) != name:
+    if field and name is not None and _decoded(headers.get("mcp-name", "")) != name:
         raise RpcError(HEADER_MISMATCH, f"Mcp-Name is not the {field} in the body.")
 
 
