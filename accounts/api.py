@@ -40,6 +40,7 @@ class Me(APIView):
     class Patch(serializers.Serializer[Any]):
         name = serializers.CharField(max_length=120, required=False, allow_blank=True)
         language = serializers.ChoiceField(choices=["", *dict(settings.LANGUAGES)], required=False, allow_blank=True)
+        approval_mails = serializers.BooleanField(required=False)
 
     def get(self, request: Request) -> Response:
         actor = request.auth
@@ -55,7 +56,8 @@ class Me(APIView):
         if patch.validated_data:
             profile.person_update(user_id=user_id, actor=actor.label, **patch.validated_data)
         user = profile.person_of(user_id)
-        view = {"id": str(user.id), "email": user.email, "name": user.name, "language": user.language}
+        shown = ("email", "name", "language", "approval_mails")
+        view = {"id": str(user.id)} | {name: getattr(user, name) for name in shown}
         return Response({"user": view})
 
 

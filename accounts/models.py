@@ -41,6 +41,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("operator", default=False, help_text="May use the platform's admin pages.")
     language = models.CharField(max_length=10, blank=True)
+    approval_mails = models.BooleanField(
+        default=True, db_default=True, help_text="Write to them when a run waits for them to decide."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     token_version = models.IntegerField(
         default=0, editable=False, help_text="Raising it ends every session and token of this person."

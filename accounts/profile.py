@@ -38,14 +38,14 @@ def person_of(user_id: Any) -> User:
         return User.objects.get(pk=user_id)
 
 
-def person_update(*, user_id: Any, actor: str, **changes: str) -> None:
-    """Set `name` and `language` of a person, those that are given. Raises ValidationError."""
-    if not changes.keys() <= {"name", "language"}:
+def person_update(*, user_id: Any, actor: str, **changes: str | bool) -> None:
+    """Set `name`, `language` and `approval_mails` of a person, those that are given. Raises ValidationError."""
+    if not changes.keys() <= {"name", "language", "approval_mails"}:
         raise TypeError(f"Not a person's to change here: {sorted(changes)}")
     with scope.platform():
         user = User.objects.get(pk=user_id)
         for field, value in changes.items():
-            setattr(user, field, value.strip())
+            setattr(user, field, value.strip() if isinstance(value, str) else value)
         user.clean_fields(exclude=[field.name for field in User._meta.fields if field.name not in changes])
     with transaction.atomic():
         with scope.platform():

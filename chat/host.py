@@ -75,6 +75,7 @@ class LiveRun:
     decisions: dict[str, Decision] = field(default_factory=dict)  # on what it has waited for
     earlier: list[dict[str, Any]] = field(default_factory=list)  # what its calls used before it waited
     resumed: bool = False  # it has waited for a person, and goes on
+    numbers: dict[str, int] = field(default_factory=dict)  # of the passages that it was shown before, by their ids
     waits: bool = False  # it cannot go on without a person
     work: asyncio.Task[None] | None = None
     stop_code: str = ""  # why `work` was cancelled: "cancelled", an error code, or "moved"

@@ -30,6 +30,7 @@ UNSAID = "2025-03-26"  # what a client speaks that names no version (2025-06-18,
 SESSION = "mcp-session-id"
 VERSION = "mcp-protocol-version"
 META = "io.modelcontextprotocol/"
+NAMED = {"tools/call": "name", "resources/read": "uri"}  # method -> what of its params the header Mcp-Name repeats
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 HEADER_MISMATCH, UNSUPPORTED_VERSION = -32020, -32022
@@ -64,7 +65,7 @@ OUTPUT = {
     "required": ["answer", "conversation_id", "run_id"],
 }
 INSTRUCTIONS = (
-    "Each tool is an agent of this workspace: give it a message, and it answers. "
+    "The tools are agents of this workspace: give one a message, and it answers. "
     "To go on in the same conversation, send the conversation_id of its answer along."
 )
 
@@ -128,9 +129,10 @@ def _check_envelope(call: Call, headers: Mapping[str, str]) -> None:
         raise RpcError(HEADER_MISMATCH, "MCP-Protocol-Version is not the version in params._meta.")
     if headers.get("mcp-method") != call.method:
         raise RpcError(HEADER_MISMATCH, "Mcp-Method is not the method of the body.")
-    name = call.params.get("name")
-    if call.method == "tools/call" and name is not None and _decoded(headers.get("mcp-name", "")) != name:
-        raise RpcError(HEADER_MISMATCH, "Mcp-Name is not the name in the body.")
+    field = NAMED.get(call.method, "")
+    name = call.params.get(field)
+    if field and name is not None and _decoded(headers.get("mcp-name", "")) != name:
+        raise RpcError(HEADER_MISMATCH, f"Mcp-Name is not the {field} in the body.")
 
 
 def _decoded(header: str) -> str | None:
@@ -207,33 +209,35 @@ def refusal(error: PaasError, call_id: str | int | None, request_id: str) -> dic
     return failure(RpcError(code, error.message, error.as_native(request_id)["error"]), call_id)
 
 
-def initialized(call: Call, name: str) -> dict[str, Any]:
-    """What `initialize` is answered: the version that was asked for if it is spoken here, else the newest."""
+def initialized(call: Call, name: str, offer: dict[str, Any]) -> dict[str, Any]:
+    """What `initialize` is answered: the version that was asked for if it is spoken here, else the newest.
+
+    offer: the capabilities and instructions.
+    """
     asked = call.params.get("protocolVersion")
     version = asked if asked in WITH_HANDSHAKE else WITH_HANDSHAKE[0]
-    return {
-        "protocolVersion": version,
-        "capabilities": {"tools": {}},
-        "serverInfo": _server(name),
-        "instructions": INSTRUCTIONS,
-    }
+    return {"protocolVersion": version, "serverInfo": _server(name)} | offer
 
 
-def discovered(name: str) -> dict[str, Any]:
-    """What `server/discover` is answered."""
+def discovered(name: str, offer: dict[str, Any]) -> dict[str, Any]:
+    """What `server/discover` is answered; offer: as for `initialized`."""
     return {
         "supportedVersions": list(VERSIONS),
-        "capabilities": {"tools": {}},
-        "instructions": INSTRUCTIONS,
+        **offer,
         "_meta": {f"{META}serverInfo": _server(name)},
         "ttlMs": 0,
         "cacheScope": "private",
     }
 
 
-def tools(agents: list[tuple[str, str, str]], call: Call) -> dict[str, Any]:
-    """What `tools/list` is answered. agents: (slug, name, description)."""
-    found = [
+def listed(result: dict[str, Any], call: Call) -> dict[str, Any]:
+    """What is there now, for this caller: the new revision says so in each such answer."""
+    return result | ({"ttlMs": 0, "cacheScope": "private"} if call.modern else {})
+
+
+def agent_tools(agents: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """Agents as `tools/list` has them. agents: (slug, name, description)."""
+    return [
         {
             "name": slug,
             "title": name,
@@ -243,26 +247,25 @@ def tools(agents: list[tuple[str, str, str]], call: Call) -> dict[str, Any]:
         }
         for slug, name, description in agents
     ]
-    return {"tools": found} | ({"ttlMs": 0, "cacheScope": "private"} if call.modern else {})
 
 
 def asked_of(call: Call) -> tuple[str, str, str | None]:
     """(agent, message, conversation id) of a `tools/call`. Raises RpcError."""
     name, given = call.params.get("name"), call.params.get("arguments") or {}
     if not isinstance(name, str) or not isinstance(given, dict):
-        raise RpcError(INVALID_PARAMS, "name is a text, arguments an object.", status=_status(call))
+        raise RpcError(INVALID_PARAMS, "name is a text, arguments an object.", status=status_of(call))
     message, conversation = given.get("message"), given.get("conversation_id")
     unknown = sorted(set(given) - INPUT["properties"].keys())  # type: ignore[attr-defined]
     if unknown or not isinstance(message, str) or not isinstance(conversation, str | None):
         raise RpcError(
-            INVALID_PARAMS, "The arguments are message, a text, and conversation_id, if any.", status=_status(call)
+            INVALID_PARAMS, "The arguments are message, a text, and conversation_id, if any.", status=status_of(call)
         )
     return name, message, conversation
 
 
 def unknown_tool(call: Call) -> RpcError:
     """For an agent that is not there, or not for whoever asks."""
-    return RpcError(INVALID_PARAMS, "There is no such tool.", status=_status(call))
+    return RpcError(INVALID_PARAMS, "There is no such tool.", status=status_of(call))
 
 
 def unknown_method(call: Call) -> RpcError:
@@ -270,7 +273,8 @@ def unknown_method(call: Call) -> RpcError:
     return RpcError(METHOD_NOT_FOUND, "Method not found", status=404 if call.modern else 200)
 
 
-def _status(call: Call) -> int:
+def status_of(call: Call) -> int:
+    """Of the HTTP answer that says that a request was wrong."""
     return 400 if call.modern else 200
 
 

@@ -153,7 +153,8 @@ class Approval(models.Model):
     """A call of a tool that waits for a person, or waited.
 
     user_id, key_id: whose run it is. call_id, path: as the run's events name the call. arguments: JSON text, as they
-    will be sent. arguments_hash: agents.tools.gate.hash_of; who decides names it. decided_by: a person's id.
+    will be sent. arguments_hash: agents.tools.gate.hash_of; who decides names it. reason: agents.tools.gate.Reason.
+    decided_by: a person's id.
     """
 
     class Status(models.TextChoices):

@@ -8,7 +8,6 @@ workers, or its lease runs out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,23 +16,17 @@ import orjson
 import structlog
 from psycopg.types.json import Jsonb
 
-from agents.runtime.events import (
-    APPROVAL_DECIDED,
-    APPROVAL_REQUESTED,
-    TOOL_FINISHED,
-    TOOL_STARTED,
-    Event,
-    approval_decided,
-)
+from agents.runtime.events import APPROVAL_REQUESTED, SOURCE_CITED, Event
 from agents.runtime.trace import Trace
 from agents.tools.gate import Decision, Request
-from chat import tasks
+from chat import approval_mail, tasks
 from chat.finish import RETRY_SECONDS
 from chat.log import LogWriter, encode_events
 from chat.models import Approval, Run
 from chat.steps import calls_of
 from core import clock
 from core.errors import PaasError
+from tenants import scope
 from tenants.db import aio
 from usage.models import Reservation
 
@@ -43,7 +36,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 APPROVAL_SECONDS = 24 * 3600  # how long a call may wait for a person
-CLOSED = "The run has ended before this call did."
 PARK_SQL = "SELECT park_run(%s, %s)"
 # Of a run that was stopped in the very moment in which it let go: the sweep ends it as stopped.
 STOP_SQL = (
@@ -74,6 +66,8 @@ async def park(run: LiveRun, writer: LogWriter) -> Literal["parked", "stopped", 
         run.log.move()
         if run.stop_code == "cancelled":
             await aio.database().fetch_one(run.log.tenant, STOP_SQL, [run.log.run_id])
+        else:
+            await _tell(run)
         return "parked"
     run.log.hold_end([])
     if answer == "stopped":
@@ -81,6 +75,14 @@ async def park(run: LiveRun, writer: LogWriter) -> Literal["parked", "stopped", 
         return "stopped"
     run.log.move()
     return "moved"
+
+
+async def _tell(run: LiveRun) -> None:
+    """Mail to who may decide. It waits whether or not they can be told."""
+    try:
+        await scope.run_in_tenant(run.log.tenant, approval_mail.tell, run.log.run_id)
+    except Exception:
+        log.exception("nobody could be told that a run waits", run=str(run.log.run_id))
 
 
 async def _written(run: LiveRun, document: dict[str, Any]) -> str | None:
@@ -137,6 +139,7 @@ def resume(run: LiveRun, journal: dict[str, Any]) -> None:
     run.queued, run.resumed, run.earlier = True, True, held.calls
     run.trace = Trace.from_journal(journal)
     run.transcript.follow(run.trace.at(""), last_only=bool(run.turn.output_schema))
+    run.numbers = {data["chunk_id"]: data["n"] for kind, data in run.log.events if kind == SOURCE_CITED}
     for one in Approval.objects.filter(run_id=run.log.run_id).exclude(status=Approval.Status.PENDING):
         by = str(one.decided_by or "")
         run.decisions[str(one.id)] = Decision(one.status, one.arguments_hash, by, one.note)  # type: ignore[arg-type]
@@ -162,30 +165,3 @@ def _requested(one: Request, expires_at: str) -> Event:
         "reason": one.reason,
         "expires_at": expires_at,
     } | ({"path": one.step.path} if one.step.path else {})
-
-
-def closing(events: Iterable[Event]) -> list[Event]:
-    """What closes what is open in the log of a run that waited, or waits, and ends: its approvals, and its calls."""
-    approvals: dict[str, dict[str, Any]] = {}
-    calls: dict[tuple[str, str], dict[str, Any]] = {}
-    for kind, data in events:
-        if kind == TOOL_STARTED:
-            calls[data.get("path", ""), data["call_id"]] = data
-        elif kind == TOOL_FINISHED:
-            calls.pop((data.get("path", ""), data["call_id"]), None)
-        elif kind == APPROVAL_REQUESTED:
-            approvals[data["approval_id"]] = data
-        elif kind == APPROVAL_DECIDED:
-            approvals.pop(data["approval_id"], None)
-    decided = [
-        approval_decided(_named(data, "approval_id", "call_id", "path"), "expired", None, "")
-        for data in approvals.values()
-    ]
-    told = {"result": None, "error": CLOSED, "ok": False, "duration_ms": 0}
-    return decided + [
-        (TOOL_FINISHED, _named(data, "call_id", "name", "effect", "path") | told) for data in calls.values()
-    ]
-
-
-def _named(data: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: data[name] for name in names if name in data}

@@ -18,7 +18,6 @@ from redis.exceptions import RedisError
 from agents.builtin_specs import charged_builtin
 from agents.charges import charged_info
 from agents.runtime.events import (
-    APPROVAL_REQUESTED,
     REASONING_DELTA,
     RUN_CANCELLED,
     RUN_COMPLETED,
@@ -33,7 +32,7 @@ from agents.runtime.events import (
     run_started,
 )
 from agents.runtime.spec import Transcript
-from chat import embeddings, finish, measures, parking, selectors, tasks, teams
+from chat import embeddings, finish, lost_calls, measures, selectors, tasks, teams
 from chat.finish import Continued, Outcome
 from chat.host import LEASE_SECONDS, Host
 from chat.lock import lock_key
@@ -113,8 +112,9 @@ async def end(
         live.events.append(
             run_started(run.agent.slug, run.agent.name, run.version.model, run.conversation_id, run.message_id)
         )  # it died before its first word, or all of them are lost
-    if any(event[0] == APPROVAL_REQUESTED for event in live.events):
-        live.events += parking.closing(live.events)
+    if any(event[0] == TOOL_STARTED for event in live.events):
+        made = await scope.run_in_tenant(tenant, lost_calls.journalled, run_id)
+        live.events += lost_calls.closing(live.events, made)
     if run.status == Run.Status.WAITING:
         error = error or PaasError("approval_expired")
     live.stored = min(live.stored, len(live.events))

@@ -57,7 +57,8 @@ def gate_of(run: LiveRun) -> Gate:
         row = await aio.database().fetch_one(tenant, TAINT_SQL, [run_id])
         return row is None or bool(row[0])
 
-    return Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, RunState(run.turn.tainted or run.tainted))
+    state = RunState(run.turn.tainted or run.tainted, run.numbers)
+    return Gate(run_id, begins_tainted, run.turn.may_wait, run.decisions, state)
 
 
 def context_of(run: LiveRun, spec: AgentSpec, gate: Gate) -> ToolContext:

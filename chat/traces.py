@@ -1,7 +1,7 @@
 """The trace of a run, as its owner reads it.
 
-A run with tools leaves one when it ends (chat/finish.py). One that only asked its model needs none, and one whose
-process died left none: theirs is what the log says.
+A run with tools leaves one when it ends (chat/finish.py), or waits. One that only asked its model needs none, and one
+whose process died left none, or one of before: theirs is what the log says.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from typing import Any
 import orjson
 
 from accounts.actors import Actor
-from agents.runtime.events import REASONING_DELTA, TEXT_DELTA, TOOL_FINISHED, TOOL_STARTED
-from agents.runtime.trace import Step, document_of, said
 from chat import selectors
+from chat.log_trace import trace_in_log
 from chat.models import Run, RunTrace
 from core.errors import PaasError
-
-SAID = {TEXT_DELTA: "text", REASONING_DELTA: "reasoning"}
 
 
 def trace_of(actor: Actor, run_id: uuid.UUID) -> dict[str, Any]:
@@ -30,8 +27,9 @@ def trace_of(actor: Actor, run_id: uuid.UUID) -> dict[str, Any]:
     kept = RunTrace.objects.filter(run_id=run_id).first()
     if kept is not None:
         found, tainted = orjson.loads(kept.document), kept.tainted
-    else:
-        found, tainted = _from_log(run)
+    # What is open in the trace of a run that has ended is of when it waited last: others have ended it.
+    if kept is None or (not run.unfinished and any(one["ok"] is None for one in found["steps"])):
+        found, tainted = trace_in_log(run)
     return {
         "run_id": str(run.id),
         "agent": {"slug": run.agent.slug, "name": run.agent.name, "version": run.version.number},
@@ -42,36 +40,3 @@ def trace_of(actor: Actor, run_id: uuid.UUID) -> dict[str, Any]:
         "finished_at": run.finished_at.isoformat() if run.finished_at else None,
         **found,
     }
-
-
-def _from_log(run: Run) -> tuple[dict[str, Any], bool]:
-    """(the document of what the log says, whether it was tainted). What each of several calls used is not in a log."""
-    steps: list[Step] = []
-    calls: dict[str, Step] = {}
-    for _, stretch in selectors.stored_events(run.id, 0):
-        for kind, data in stretch:
-            if kind in SAID:
-                _answer(run, steps).output[SAID[kind]] += data["text"]
-            elif kind == TOOL_STARTED:
-                if not steps or steps[-1].kind == "model":
-                    _answer(run, steps).ok = True
-                calls[data["call_id"]] = step = Step("", len(steps), "tool", f":{data['call_id']}", data["name"])
-                step.input, step.effect = data["arguments"], data.get("effect", "")
-                steps.append(step)
-            elif kind == TOOL_FINISHED and data["call_id"] in calls:
-                step = calls[data["call_id"]]
-                step.ok, step.duration_ms = data.get("ok", True), data.get("duration_ms")
-                step.output, step.tainted = data.get("error") or data.get("result"), data.get("tainted", False)
-    if not run.unfinished:
-        last = _answer(run, steps)
-        last.ok, last.output["finish_reason"] = run.status == Run.Status.COMPLETED, run.finish_reason
-        if len(steps) == 1:
-            last.usage = run.usage
-    return document_of(steps), any(one.tainted for one in steps)
-
-
-def _answer(run: Run, steps: list[Step]) -> Step:
-    """The model's answer that is being read; a new one behind calls of tools."""
-    if not steps or steps[-1].kind != "model" or steps[-1].done:
-        steps.append(Step("", len(steps), "model", "", run.version.model, output=said("", "", "")))
-    return steps[-1]

@@ -34,6 +34,7 @@ MOST_AT_ONCE = 100
 MOST_TAGS = 20
 MOST_TAG = 60
 MOST_METADATA = 4_000  # characters as JSON
+MOST_PASSAGES = 300  # of a document that are read at once
 WAITING = (Document.State.QUEUED, Document.State.PARSING, Document.State.EMBEDDING)
 INGEST = "knowledge.ingest"
 
@@ -186,6 +187,36 @@ def chunk_views(found: Document, after: int, most: int) -> list[dict[str, Any]]:
     rows = Chunk.objects.filter(document=found, version=found.live_version, ordinal__gt=after).order_by("ordinal")
     names = ("id", "ordinal", "page", "heading", "text")
     return [one | {"id": str(one["id"])} for one in rows.values(*names)[:most]]
+
+
+def document_text(found: Document, after: int, most: int) -> tuple[str, int | None]:
+    """(the text of the version that is found, from behind passage `after` on; the number of the last passage in it
+    where it goes on, else None). most: characters, about; one passage is told in any case.
+
+    Neighbouring passages share lines; these are told once. A new page and a new heading have a line of their own.
+    """
+    rows = Chunk.objects.filter(document=found, version=found.live_version, ordinal__gt=after).order_by("ordinal")
+    told: list[str] = []
+    size, last = 0, None
+    for one in rows[: MOST_PASSAGES + 1]:
+        if last is not None and (size + len(one.text) > most or one.ordinal > after + MOST_PASSAGES):
+            return "\n".join(told).strip("\n"), last.ordinal
+        lines = _unshared(last.text.split("\n") if last else [], one.text.split("\n"))
+        if one.heading and (last is None or one.heading != last.heading):
+            lines = ["", f"## {one.heading}", *lines]
+        if one.page and (last is None or one.page != last.page):
+            lines = ["", f"[Page {one.page}]", *lines]
+        told += lines
+        size, last = size + len(one.text), one
+    return "\n".join(told).strip("\n"), None
+
+
+def _unshared(before: list[str], lines: list[str]) -> list[str]:
+    """`lines` without those at their beginning with which `before` ends."""
+    for count in range(min(len(before), len(lines)), 0, -1):
+        if before[-count:] == lines[:count]:
+            return lines[count:]
+    return lines
 
 
 def _queued(found: Document) -> None:

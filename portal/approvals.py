@@ -36,6 +36,7 @@ EFFECTS: dict[str, str | Promise] = {
 REASONS: dict[str, str | Promise] = {
     "tainted": _("The agent has read something from outside, which could have told it to."),
     "policy": _("This workspace wants every call of this tool to be seen."),
+    "changed": _("This call was approved, but the tool was changed since. Look at the tool and at the call again."),
 }
 STATES: dict[str, str | Promise] = {
     Approval.Status.PENDING: _("Waits"),

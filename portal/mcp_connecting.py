@@ -46,7 +46,7 @@ def connect(request: HttpRequest, server_id: uuid.UUID) -> HttpResponse:
     """`/settings/mcp/<id>/connect/`: a page that leads on to the server's authorization server"""
     server, form = services.server_named(server_id), ConnectForm(request.POST)
     if form.is_valid():
-        wish = connections.Wish(form.cleaned_data["client_id"], form.cleaned_data["client_secret"])
+        wish = connections.Wish(**form.cleaned_data, host=request.get_host())
         browser = browser_of(request.session.session_key)
         try:
             address = connections.connection_begin(server=server, actor=actor_of(request), browser=browser, wish=wish)

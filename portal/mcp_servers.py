@@ -211,7 +211,7 @@ def _shown(request: HttpRequest, server: McpServer | None, form: ServerForm) -> 
         "form": form,
         "connecting": ConnectForm(),
         "connection": connection_of(server) if server else None,
-        "redirect_uri": redirect_uri(),
+        "redirect_uri": redirect_uri(request.get_host()),
         "tools": tools,
         "effects": [(name, EFFECTS[name]) for name in services.EFFECTS],
         "gone": sorted(set(server.approved) - {one["name"] for one in server.tools}) if server else [],

@@ -81,6 +81,10 @@ class PersonForm(forms.Form):
     )
 
 
+class MailForm(forms.Form):
+    approval_mails = forms.BooleanField(label=_("When an agent waits for me to approve a call"), required=False)
+
+
 class PasswordForm(forms.Form):
     current = _secret(_("Present password"), "current-password")
     new = _secret(_("New password"), "new-password", _("At least 10 characters."))
@@ -107,7 +111,7 @@ def show(request: Any) -> HttpResponse:
     """`/profile/` and `/accounts/profile/`; a POST names one of the forms in `form`."""
     if request.method == "GET":
         return _page(request)
-    act = {"person": _person, "password": _password, "email": _email}.get(request.POST.get("form", ""))
+    act = {"person": _person, "mail": _mail, "password": _password, "email": _email}.get(request.POST.get("form", ""))
     if act is None:
         raise PaasError("not_found")
     return act(request)
@@ -123,6 +127,7 @@ def _page(request: Any, status: int = 200, **forms_: forms.Form) -> HttpResponse
         "person": user,
         "has_password": user.has_usable_password(),
         "person_form": PersonForm(initial={"name": user.name, "language": user.language}, prefix="person"),
+        "mail_form": MailForm(initial={"approval_mails": user.approval_mails}, prefix="mail"),
         "password_form": PasswordForm(prefix="password"),
         "email_form": EmailForm(prefix="email"),
         "sessions": lines,
@@ -156,6 +161,13 @@ def _person(request: Any) -> HttpResponse:
     if not form.cleaned_data["language"]:
         answer.delete_cookie(settings.LANGUAGE_COOKIE_NAME)
     return answer
+
+
+def _mail(request: Any) -> HttpResponse:
+    form = MailForm(request.POST, prefix="mail")
+    form.is_valid()  # a box that is ticked or is not
+    profile.person_update(user_id=request.user.pk, actor=_label(request), **form.cleaned_data)
+    return _done(request, gettext("Saved."))
 
 
 def _password(request: Any) -> HttpResponse:

@@ -58,11 +58,13 @@ class McpServerList(APIView):
 
     def get(self, request: Request) -> Response:
         _actor(request)
-        return Response({"mcp_servers": [_view(one) for one in services.servers()]})
+        return Response({"mcp_servers": [_view(request, one) for one in services.servers()]})
 
     def post(self, request: Request) -> Response:
         actor, body = _actor(request), _valid(Body(data=request.data))
-        return Response(_view(_told(lambda: services.server_create(actor=actor.label, fields=body))), status=201)
+        return Response(
+            _view(request, _told(lambda: services.server_create(actor=actor.label, fields=body))), status=201
+        )
 
 
 class McpServerDetail(APIView):
@@ -72,13 +74,13 @@ class McpServerDetail(APIView):
 
     def get(self, request: Request, server_id: uuid.UUID) -> Response:
         _actor(request)
-        return Response(_view(services.server_named(server_id)))
+        return Response(_view(request, services.server_named(server_id)))
 
     def patch(self, request: Request, server_id: uuid.UUID) -> Response:
         actor, server = _actor(request), services.server_named(server_id)
         body = _valid(Body(data=request.data, partial=True))
         _told(lambda: services.server_update(server=server, actor=actor.label, fields=body))
-        return Response(_view(server))
+        return Response(_view(request, server))
 
     def delete(self, request: Request, server_id: uuid.UUID) -> Response:
         actor = _actor(request)
@@ -94,7 +96,7 @@ class McpServerRefresh(APIView):
     def post(self, request: Request, server_id: uuid.UUID) -> Response:
         actor, server = _actor(request), services.server_named(server_id)
         left_out = services.server_refresh(server=server, actor=actor.label)
-        return Response(_view(server) | {"left_out": left_out})
+        return Response(_view(request, server) | {"left_out": left_out})
 
 
 class McpServerApprove(APIView):
@@ -106,7 +108,7 @@ class McpServerApprove(APIView):
         actor, server = _actor(request), services.server_named(server_id)
         tools = _valid(Approval(data=request.data))["tools"]
         _told(lambda: services.tools_approve(server=server, actor=actor.label, tools=tools))
-        return Response(_view(server))
+        return Response(_view(request, server))
 
 
 class McpServerConnection(APIView):
@@ -119,12 +121,13 @@ class McpServerConnection(APIView):
         if actor.user_id is None:
             raise PaasError("permission_denied", "An API key is no person: somebody has to agree in a browser.")
         server = services.server_named(server_id)
-        wish = connections.Wish(**_valid(Connecting(data=request.data)))
+        host = request._request.get_host()
+        wish = connections.Wish(**_valid(Connecting(data=request.data)), host=host)
         browser = browser_of(None if actor.token else request._request.session.session_key)
         begin = connections.connection_begin
         return Response({
             "authorization_url": _told(lambda: begin(server=server, actor=actor, browser=browser, wish=wish)),
-            "redirect_uri": connections.redirect_uri(),
+            "redirect_uri": connections.redirect_uri(host),
         })  # fmt: skip
 
     def delete(self, request: Request, server_id: uuid.UUID) -> Response:
@@ -155,7 +158,7 @@ def _told(work: Callable[[], T]) -> T:
         raise PaasError("validation_failed", details={"fields": error.message_dict}) from None
 
 
-def _view(server: McpServer) -> dict[str, Any]:
+def _view(request: Request, server: McpServer) -> dict[str, Any]:
     tools = [
         one
         | {
@@ -173,7 +176,7 @@ def _view(server: McpServer) -> dict[str, Any]:
         "has_secret": bool(server.secret),
         "enabled": server.enabled,
         "connection": _connection_view(connections.connection_of(server)),
-        "redirect_uri": connections.redirect_uri(),
+        "redirect_uri": connections.redirect_uri(request._request.get_host()),
         "tools": tools,
         "seen_at": server.seen_at.isoformat() if server.seen_at else None,
         "created_at": server.created_at.isoformat(),

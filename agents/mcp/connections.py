@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -40,11 +41,13 @@ TOKENS = ("access_token", "refresh_token", "expires_at", "version", "refreshing_
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What somebody who begins may say. client: of their own registration at the authorization server; its id is ""
-    where one is to be registered. scope: None is what the server asks for."""
+    where one is to be registered. scope: None is what the server asks for. host: at which they are, so that the answer
+    finds them there."""
 
     client_id: str = ""
     client_secret: str = ""
     scope: str | None = None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,15 @@ class _Plan:
     typed: bool
 
 
-def redirect_uri() -> str:
-    """Where authorization servers send the bound tenant's people back to."""
-    return resolve.tenant_url(scope.current_tenant().slug) + CALLBACK
+def redirect_uri(host: str = "") -> str:
+    """Where authorization servers send the bound tenant's people back to: to the host at which they are signed in.
+
+    host: of the request, with its port; one of the tenant's. "": its name below the base domain.
+    """
+    slug = scope.current_tenant().slug
+    if not host or resolve.host_name(host) == f"{slug}.{settings.BASE_DOMAIN}":
+        return resolve.tenant_url(slug) + CALLBACK
+    return f"{settings.PUBLIC_SCHEME}://{host}{CALLBACK}"
 
 
 def connection_of(server: McpServer) -> McpConnection | None:
@@ -81,7 +90,7 @@ def connection_begin(*, server: McpServer, actor: Actor, browser: str, wish: Wis
     """
     if actor.user_id is None:
         raise PaasError("permission_denied", "An API key is no person: somebody has to agree in a browser.")
-    found, name, back = connection_of(server), f"Agent PaaS ({actor.tenant.name})"[:120], redirect_uri()
+    found, name, back = connection_of(server), f"Agent PaaS ({actor.tenant.name})"[:120], redirect_uri(wish.host)
     scope.release()  # no connection waits for somebody else's server
     plan = asyncio.run(_planned(server.url, found, name, back, wish))
     with transaction.atomic():

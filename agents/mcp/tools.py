@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, cast
 
 import orjson
 
 from agents.mcp import pins, wire
 from agents.mcp.dialling import Server, servers_that, using
+from agents.models import McpServer
 from agents.tools.spec import Effect, ToolContext, ToolResult, ToolSpec
 from core.errors import PaasError
 
@@ -15,14 +17,14 @@ from core.errors import PaasError
 def tool_specs() -> list[ToolSpec]:
     """Those of the bound tenant: of servers that are on, and as they were approved."""
     return [
-        _spec(server, row.name, tool, row.approved[tool["name"]]["effect"])
+        _spec(server, row, tool, row.approved[tool["name"]]["effect"])
         for row, server in servers_that(enabled=True)
         for tool in row.tools
         if pins.state_of(tool, row.approved) == "approved"
     ]
 
 
-def _spec(server: Server, name: str, tool: dict[str, Any], effect: str) -> ToolSpec:
+def _spec(server: Server, row: McpServer, tool: dict[str, Any], effect: str) -> ToolSpec:
     async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         async def asked(session: wire.McpSession) -> ToolResult:
             # It may have become another tool since somebody looked.
@@ -34,13 +36,14 @@ def _spec(server: Server, name: str, tool: dict[str, Any], effect: str) -> ToolS
         return await using(context.tenant, server, asked, wire.CALL_SECONDS)
 
     return ToolSpec(
-        name=pins.offered_name(name, tool["name"]),
+        name=pins.offered_name(row.name, tool["name"]),
         description=tool["description"],
         parameters=tool["parameters"],
         effect=cast(Effect, effect),
         call=call,
         tainted=True,
         kind="mcp",
+        definition=hashlib.sha256(orjson.dumps([row.url, tool["hash"], effect])).hexdigest(),
     )
 
 

@@ -192,7 +192,8 @@ class SourceCitedData(TypedDict):
 class ApprovalRequestedData(TypedDict):
     """A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
 
-    reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen.
+    reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen, or
+    the tool was changed after the same call was approved.
     """
 
     approval_id: str
@@ -201,7 +202,7 @@ class ApprovalRequestedData(TypedDict):
     effect: Effect
     arguments: dict[str, Any]
     arguments_hash: str
-    reason: Literal["tainted", "policy"]
+    reason: Literal["tainted", "policy", "changed"]
     expires_at: str
     path: NotRequired[str]
 

@@ -205,7 +205,7 @@ class _TeamRun:
         """What a member says to the messages and to what others have said. Its errors name it."""
         spec = member.spec
         steps = self._backing.trace.at(place.path.rpartition("/")[0])
-        step = steps.agent(place.path, spec.slug, task := team_messages.task_in(messages))
+        step = steps.agent(place.path, spec.slug, spec.name, task := team_messages.task_in(messages))
         if step.done:
             said = _recorded(step)
             self._transcript.text += [said.text] if place.speaks else []

@@ -29,11 +29,11 @@ class Step:
 
     path: of the agent that made it; "" is the run's own, "0.research/1.checker" a member's member. index: in its path,
     by when steps began. key: what it is found by in its path, beside its kind. name: the model, the tool, or the
-    member's slug. input: of a tool its arguments. output: of a model what `said` makes, of a tool its result as text,
-    of what failed an error's code or a sentence. ok: None until it has ended. effect: of a tool. tainted: its result
-    comes from outside, so nobody vouches for it. usage: of a model's call, as public.usage_settle takes it.
-    started_ms: from the run's beginning, not counting when it waited. approval_id: what a tool's call waits for, or
-    waited for. sent: the tool was called, whatever came of it.
+    member's slug. input: of a tool its arguments, of a member its path, name and task. output: of a model what `said`
+    makes, of a tool its result as text, of what failed an error's code or a sentence. ok: None until it has ended.
+    effect: of a tool. tainted: its result comes from outside, so nobody vouches for it. usage: of a model's call, as
+    public.usage_settle takes it. started_ms: from the run's beginning, not counting when it waited. approval_id: what a
+    tool's call waits for, or waited for. sent: the tool was called, whatever came of it.
     """
 
     path: str
@@ -157,11 +157,11 @@ class Steps:
             step.input, step.effect = arguments, effect
         return step
 
-    def agent(self, path: str, slug: str, task: str) -> Step:
-        """A member that is asked, whose own steps are those of `path`."""
+    def agent(self, path: str, slug: str, name: str, task: str) -> Step:
+        """A member that is asked, whose own steps are those of `path`. name: what people call it."""
         step = self.trace.step(self.path, "agent", path, slug)
         if not step.done:
-            step.input = {"path": path, "task": task}
+            step.input = {"path": path, "name": name, "task": task}
         return step
 
     def approval(self, approval_id: str, tool: str, asked: Any) -> Step:
@@ -186,6 +186,8 @@ def document_of(steps: list[Step]) -> dict[str, Any]:
     left, cut, shown = MOST_CHARS, len(steps) > MOST_STEPS, []
     for one in steps[:MOST_STEPS]:
         view: dict[str, Any] = {name: getattr(one, name) for name in ("path", "index", "kind", "name", "ok")}
+        if one.kind == "agent":
+            view["title"] = one.input.get("name") or one.name
         for name in ("input", "output"):
             told, size, whole = _bounded(getattr(one, name), min(MOST_TEXT, left))
             left -= size
@@ -193,8 +195,8 @@ def document_of(steps: list[Step]) -> dict[str, Any]:
             cut = cut or not whole
         if one.kind == "tool":
             view |= {"effect": one.effect, "call_id": one.call_id}
-        if one.approval_id:
-            view["approval_id"] = one.approval_id
+        approval_id = one.key if one.kind == "approval" else one.approval_id
+        view |= {"approval_id": approval_id} if approval_id else {}
         view |= {"tainted": one.tainted, "started_ms": one.started_ms, "duration_ms": one.duration_ms}
         if one.usage is not None:
             view["usage"] = {name: one.usage.get(name) for name in USAGE}

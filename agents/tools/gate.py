@@ -1,7 +1,8 @@
 """What keeps text from outside from acting: calls that wait for a person (P54, A63).
 
 From the first result of a tainted tool on, a run's calls of tools that write or ask hosts outside are made only when a
-person has seen and approved them, argument by argument. What a workspace says of a tool may loosen or tighten that.
+person has seen and approved them, argument by argument. What a workspace says of a tool may loosen or tighten that. A
+tool that was changed after a call of it was approved is asked for again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from agents.runtime.trace import Step
 from agents.tools.spec import APPROVALS, BoundTool, RunState, ToolSpec
 from core.ids import uuid7
 
-Reason = Literal["tainted", "policy"]
+Reason = Literal["tainted", "policy", "changed"]
 NO_PERSON = "This call needs a person's approval, which this way of asking does not have. It was not made."
 DENIED = "A person has denied this call. It was not made."
 EXPIRED = "Nobody approved this call in time. It was not made."
@@ -32,7 +33,8 @@ class AwaitsApproval(Exception):
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided on one call, with exactly these arguments. by: the person's id; "" where nobody did."""
+    """What was decided on one call, with exactly these arguments, of the tool as it was. by: the person's id; "" where
+    nobody did."""
 
     decision: Literal["approved", "denied", "expired"]
     arguments_hash: str
@@ -75,11 +77,12 @@ class Gate:
 
     async def refusal(self, tool: BoundTool, step: Step) -> str:
         """Why a call may not be made, as a sentence for the model; "" when it may. Raises AwaitsApproval."""
-        digest = hash_of(self.run_id, step)
+        digest = hash_of(self.run_id, step, tool.spec.definition)
         decided = self.decisions.get(step.approval_id)
-        if decided is not None and decided.arguments_hash == digest:  # of other arguments it says nothing
+        # An approval of another call, or of the tool before it was changed, says nothing. What was denied stays so.
+        if decided is not None and (decided.arguments_hash == digest or decided.decision != "approved"):
             return _sentence(decided)
-        reason = await self._reason(tool)
+        reason = await self._reason(tool) if decided is None else "changed"
         if reason is None:
             return ""
         if not self.may_wait:
@@ -113,9 +116,10 @@ def _sentence(decided: Decision) -> str:
     return f"{DENIED} They say: {decided.note}" if decided.note else DENIED
 
 
-def hash_of(run_id: uuid.UUID, step: Step) -> str:
-    """SHA-256, in hex, of which tool is called with what in which call of which run."""
+def hash_of(run_id: uuid.UUID, step: Step, definition: str = "") -> str:
+    """SHA-256, in hex, of which tool is called with what in which call of which run. definition: of the tool."""
     bound = {"run": str(run_id), "path": step.path, "call": step.key, "tool": step.name, "arguments": step.input}
+    bound |= {"definition": definition} if definition else {}
     return hashlib.sha256(orjson.dumps(bound, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

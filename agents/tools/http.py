@@ -7,6 +7,7 @@ nowhere else, no redirect is followed, and an answer that repeats it is told wit
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +64,22 @@ class HttpTool:
         async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
             return await request(self, arguments)
 
-        return ToolSpec(self.name, self.description, schema, self.effect, call, tainted=True, kind="http")
+        return ToolSpec(
+            self.name,
+            self.description,
+            schema,
+            self.effect,
+            call,
+            tainted=True,
+            kind="http",
+            definition=self.definition,
+        )
+
+    @property
+    def definition(self) -> str:
+        """As `ToolSpec.definition`. The secret is left out: with another one the same is sent to the same host."""
+        said = [self.description, self.method, self.url, self.parameters, self.headers, self.secret_host]
+        return hashlib.sha256(orjson.dumps([*said, self.result_path], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def built(tool: HttpTool, arguments: dict[str, Any]) -> tuple[URL, dict[str, str], dict[str, Any] | None]:

@@ -65,7 +65,8 @@ class ToolSpec:
     outside, so nobody vouches for it. call: raises PaasError with a sentence for the model, or anything else, which
     is only logged; it is cancelled when the run is stopped or its time is up. delegates: another agent of the run does
     it, so it has the run's time and no entry of its own among the calls of tools. kind: whose it is: `builtin`, else
-    of what kind (`http`, `mcp`), which is all that metrics tell of it.
+    of what kind (`http`, `mcp`), which is all that metrics tell of it. definition: of a workspace's own tool a digest
+    of all that decides what a call sends where; an approval is of this, too. "": the platform's.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ToolSpec:
     tainted: bool = False
     kind: str = "builtin"
     delegates: bool = False
+    definition: str = ""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of faults and clients (default: by chance)")
     parser.add_argument("--clients", type=int, default=24, help="how many at once (default 24)")
     parser.add_argument("--prove-harness", action="store_true", help="each known defect must be found")
-    parser.add_argument("--target", help="measure one promise: T8 to T16, or all")
+    parser.add_argument("--target", help="measure one promise: T8 to T16, P48, or all")
     parser.add_argument("--json", type=Path, help="write the report here too")
     options = parser.parse_args()
     seed = options.seed or secrets.randbits(31)

@@ -1,4 +1,4 @@
-"""One measurement for each promise about faults: T8 to T12 here, T13 to T16 in crowding.py.
+"""One measurement for each promise about faults: T8 to T12 here, T13 to T16 in crowding.py, P48 in deciding.py.
 
 Each prints what was measured beside what was promised. A violation that the audit finds misses any of them.
 """
@@ -264,9 +264,9 @@ async def t12(servers: Servers, seed: int) -> Measured:
 
 async def measure(servers: Servers, names: str, seed: int) -> dict[str, Any]:
     """The targets named (`T9`, `T9,T12` or `all`), one after the other."""
-    from bench.chaos import crowding
+    from bench.chaos import crowding, deciding
 
-    known = {"T8": t8, "T9": t9, "T10": t10, "T11": t11, "T12": t12} | crowding.TARGETS
+    known = {"T8": t8, "T9": t9, "T10": t10, "T11": t11, "T12": t12} | crowding.TARGETS | {"P48": deciding.p48}
     chosen = list(known) if names == "all" else names.upper().split(",")
     measured = []
     for name in chosen:

@@ -1,4 +1,4 @@
-"""MCP over Streamable HTTP: `/mcp`, where each agent that the caller may use is a tool.
+"""MCP over Streamable HTTP: `/mcp`, where each agent that the caller may use is a tool, and knowledge can be searched.
 
 One message a POST, answered in JSON, or, for a call whose client takes it, as a stream of progress and the result.
 Nothing is sent unasked, so GET has nothing to give; nothing is kept, so DELETE has nothing to end. Both are 405.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import orjson
@@ -16,10 +16,10 @@ from django.conf import settings
 
 from accounts import rates
 from accounts.actors import Actor
-from accounts.policies import AGENTS_EXECUTE, CHAT_READ, CHAT_WRITE
+from accounts.policies import AGENTS_EXECUTE, CHAT_READ, CHAT_WRITE, KNOWLEDGE_READ
 from agents import selectors as agent_selectors
 from agents.runtime.events import MESSAGE_COMPLETED, RUN_CANCELLED, RUN_FAILED, TEXT_DELTA
-from chat import http, idempotency, limit_headers, mcp, protocol, selectors, turns
+from chat import http, idempotency, limit_headers, mcp, mcp_knowledge, protocol, selectors, turns
 from chat.follow import follow
 from chat.http import ClientGone, HttpRequest
 from chat.mcp import Call, RpcError
@@ -61,7 +61,7 @@ async def _post(request: HttpRequest, asked: list[Call]) -> None:
         await rates.admit(actor, "read")
         raise
     asked.append(call)
-    room = await rates.admit(actor, "turn" if call.method == "tools/call" else "read")
+    room = await rates.admit(actor, _rate_class(call))
     request.answer_headers |= limit_headers.of_room(room)
     session = "" if call.modern or call.method == "initialize" else request.headers.get(mcp.SESSION, "")
     if session:
@@ -69,10 +69,23 @@ async def _post(request: HttpRequest, asked: list[Call]) -> None:
     if call.id is None:
         await _noted(actor, call, session)
         await request.respond_bytes(202, b"")
-    elif call.method == "tools/call":
-        await _call(request, actor, call, session)
-    else:
+    elif call.method != "tools/call":
         await request.respond(200, mcp.answer(call, await _result(request, actor, call)))
+    elif _searches(call):
+        await _search(request, actor, call)
+    else:
+        await _call(request, actor, call, session)
+
+
+def _searches(call: Call) -> bool:
+    return call.params.get("name") == mcp_knowledge.SEARCH
+
+
+def _rate_class(call: Call) -> str:
+    """A search counts as it does at the API."""
+    if call.method != "tools/call":
+        return "read"
+    return "write" if _searches(call) else "turn"
 
 
 async def _result(request: HttpRequest, actor: Actor, call: Call) -> dict[str, Any]:
@@ -80,16 +93,44 @@ async def _result(request: HttpRequest, actor: Actor, call: Call) -> dict[str, A
     name = actor.tenant.name or actor.tenant.slug
     if call.method == "initialize" and not call.modern:
         request.answer_headers["Mcp-Session-Id"] = mcp.new_session(actor)
-        return mcp.initialized(call, name)
+        return mcp.initialized(call, name, _offer(actor))
     if call.method == "ping" and not call.modern:
         return {}
     if call.method == "server/discover" and call.modern:
-        return mcp.discovered(name)
-    if call.method == "tools/list":
-        actor.require(CHAT_READ)
-        found = await scope.run_in_tenant(actor.tenant, agent_selectors.agents_for, actor)
-        return mcp.tools([(agent.slug, agent.name, agent.description) for agent in found], call)
+        return mcp.discovered(name, _offer(actor))
+    if (read := READS.get(call.method)) is not None:
+        return await scope.run_in_tenant(actor.tenant, read, actor, call)
     raise mcp.unknown_method(call)
+
+
+def _offer(actor: Actor) -> dict[str, Any]:
+    """What there is for this caller."""
+    talks, reads = CHAT_READ in actor.actions, KNOWLEDGE_READ in actor.actions
+    capabilities: dict[str, Any] = ({"tools": {}} if talks or reads else {}) | ({"resources": {}} if reads else {})
+    told = (mcp.INSTRUCTIONS if talks else "") + (mcp_knowledge.INSTRUCTIONS if reads else "")
+    return {"capabilities": capabilities, "instructions": told.strip()}
+
+
+def _tools(actor: Actor, call: Call) -> dict[str, Any]:
+    """What `tools/list` is answered. Bound to the tenant."""
+    found: list[dict[str, Any]] = []
+    reads = KNOWLEDGE_READ in actor.actions
+    if not reads or CHAT_READ in actor.actions:
+        actor.require(CHAT_READ)
+        agents = agent_selectors.agents_for(actor)
+        found = mcp.agent_tools([(agent.slug, agent.name, agent.description) for agent in agents])
+    if reads and (bases := mcp_knowledge.bases_of(actor)):
+        found.append(mcp_knowledge.search_tool(bases))
+    return mcp.listed({"tools": found}, call)
+
+
+# What is read and answered at once, bound to the tenant.
+READS: dict[str, Callable[[Actor, Call], dict[str, Any]]] = {
+    "tools/list": _tools,
+    "resources/list": mcp_knowledge.resources,
+    "resources/templates/list": mcp_knowledge.templates,
+    "resources/read": mcp_knowledge.read,
+}
 
 
 async def _noted(actor: Actor, call: Call, session: str) -> None:
@@ -101,6 +142,21 @@ async def _noted(actor: Actor, call: Call, session: str) -> None:
     run_id = await scope.run_in_tenant(actor.tenant, selectors.run_of_key, actor, key)
     if run_id is not None:
         await turns.cancel_turn(actor, run_id)
+
+
+async def _search(request: HttpRequest, actor: Actor, call: Call) -> None:
+    """A search of the workspace's knowledge. What a model can make something of is the tool's result."""
+    actor.require(KNOWLEDGE_READ)
+    headers: dict[str, str] = {}
+    try:
+        async with request.while_here():
+            result = await mcp_knowledge.found(actor, call)
+    except PaasError as error:
+        if error.code in OF_THE_DOOR:
+            raise
+        result = mcp.unsaid(error.code, error.message, error.details)
+        headers = limit_headers.of_error(error) | error.headers()
+    await request.respond(200, mcp.answer(call, result), headers)
 
 
 async def _call(request: HttpRequest, actor: Actor, call: Call, session: str) -> None:

@@ -262,7 +262,8 @@ export interface ApprovalRequested {
 /**
  * A call of a tool waits for a person, with these arguments to the letter. Whoever decides names their hash.
  *
- * reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen.
+ * reason: what was read from outside could have asked for it, or the workspace wants every such call to be seen, or
+ * the tool was changed after the same call was approved.
  */
 export interface ApprovalRequestedData {
   approval_id: string;
@@ -273,7 +274,7 @@ export interface ApprovalRequestedData {
     [k: string]: unknown;
   };
   arguments_hash: string;
-  reason: 'tainted' | 'policy';
+  reason: 'tainted' | 'policy' | 'changed';
   expires_at: string;
   path?: string;
 }

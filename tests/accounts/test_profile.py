@@ -36,6 +36,17 @@ def member(db: Platform) -> Iterator[Any]:
 # --- who they are ------------------------------------------------------------------------------------
 
 
+async def test_letters_are_switched_off_and_on(site: Any, db: Any) -> None:
+    client = await site.signed_in("member")
+    form = {"form": "mail", "csrfmiddlewaretoken": site.csrf(client, "acme")}
+    for ticked, fields in ((False, form), (True, form | {"mail-approval_mails": "on"})):
+        async with client.post("/profile/", data=fields) as answer:
+            page = await answer.text()
+        assert (re.search(r'name="mail-approval_mails"[^>]*checked', page) is not None) is ticked
+        async with client.patch("/api/v1/me", json={}, headers={"X-CSRFToken": site.csrf(client, "acme")}) as answer:
+            assert (await answer.json())["user"]["approval_mails"] is ticked
+
+
 async def test_anonymous_visitors_are_sent_to_sign_in(site: Site) -> None:
     assert (await said(site.client("acme"), "GET", "/profile/"))[2]["Location"] == "/login/?next=/profile/"
     there = (await said(site.client(), "GET", "/accounts/profile/"))[2]["Location"]

@@ -9,9 +9,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from django.conf import settings
+from yarl import URL
 
 from agents.mcp import connections, discovery, oauth_wire, tokens
 from agents.mcp.tools import tool_specs
@@ -19,10 +21,12 @@ from agents.models import McpConnection, McpServer
 from agents.tools.spec import ToolContext
 from core.errors import PaasError
 from tenants import scope
+from tenants.models import Domain
 from tests.accounts.visitors import events
 from tests.agents.authority import Answer, Authority
 from tests.agents.test_mcp import answering, endless, silent
-from tests.conftest import in_thread
+from tests.conftest import forget_caches, in_thread
+from tests.site import session_cookies
 
 RESOURCE, SERVER = "/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server"
 
@@ -111,6 +115,38 @@ async def test_its_page_leads_on_and_takes_it_back(db: Any, door: Any, authority
     async with client.post(f"{place}disconnect/", data=form) as answer:
         assert "is not connected any more" in await answer.text()
     assert row(db) is None
+
+
+async def test_from_a_domain_of_the_workspaces_own(db: Any, door: Any, authority: Authority) -> None:
+    """The answer comes back to the host at which the person is signed in; no other host's name is believed."""
+    origin = f"http://chat.acme.example:{door.port}"
+    cookies = await asyncio.to_thread(session_cookies, "acme", "admin@acme.test")
+    client = door.client("acme", cookie_jar=aiohttp.CookieJar())
+    client._base_url = URL(origin)
+    client.cookie_jar.update_cookies(cookies, URL(origin))
+    client.headers.update({"X-CSRFToken": cookies["csrftoken"], "Origin": origin})
+    server = made(db, authority)
+
+    def domain(add: bool) -> None:
+        with scope.platform():
+            if add:
+                Domain.objects.create(domain="chat.acme.example", tenant_id=db.acme.id)
+            else:
+                Domain.objects.filter(domain="chat.acme.example").delete()
+
+    in_thread(lambda: domain(True))
+    try:
+        async with client.get(f"/settings/mcp/{server.pk}/") as answer:
+            assert f"<code>{origin}{connections.CALLBACK}</code>" in await answer.text()
+        status, told = await begun(client, server.pk)
+        assert (status, told["redirect_uri"]) == (200, f"{origin}{connections.CALLBACK}")
+        assert await opened(client, authority.approve(told["authorization_url"])) == (200, "connected")
+    finally:
+        in_thread(lambda: domain(False))
+        forget_caches()
+    here = await person(door)
+    async with here.get(f"/api/v1/mcp-servers/{server.pk}") as answer:
+        assert (await answer.json())["redirect_uri"] == f"{door.url('acme')}{connections.CALLBACK}"
 
 
 async def test_from_the_button_to_a_tool_and_back(db: Any, door: Any, actor: Any, authority: Authority) -> None:

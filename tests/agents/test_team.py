@@ -362,8 +362,8 @@ async def test_a_run_that_waited_asks_for_what_is_missing() -> None:
     """The first member is done, the second had begun: it goes on, and its beginning is not told again."""
     trace = Trace()
     steps = trace.at("")
-    steps.end(steps.agent("0.a", "a", "Do it."), {"text": "notes", "reason": "stop"})
-    steps.agent("1.b", "b", "Do it.")
+    steps.end(steps.agent("0.a", "a", "A", "Do it."), {"text": "notes", "reason": "stop"})
+    steps.agent("1.b", "b", "B", "Do it.")
     ran = Ran([], backing=Backing(Trace.from_journal(trace.journal())))
     ran.events.append(("agent.started", {"path": "1.b"}))  # as the log has it already
     ran = await run(example("sequential"), ["end"], ran=ran)

@@ -131,7 +131,7 @@ def test_a_trace_that_is_read_has_bounds_and_says_so() -> None:
     trace = Trace()
     steps = trace.at("1.research")
     for number in range(60):
-        steps.agent(f"1.research/{number}.checker", "checker", "a" * MOST_TEXT * 2)
+        steps.agent(f"1.research/{number}.checker", "checker", "Checker", "a" * MOST_TEXT * 2)
         step = steps.tool(f"c{number}", "count", {"text": "b" * MOST_TEXT * 2})
         trace.end(step, "c" * 100)
     found = trace.document()

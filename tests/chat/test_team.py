@@ -14,9 +14,11 @@ from bench.answers import PROMPT_TOKENS
 from bench.vendor import Vendor
 from chat import approvals, worker
 from chat.host import Host
+from chat.traces import trace_of
 from core.errors import PaasError
 from llm.deltas import Finish, ToolCallDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
+from tenants import scope
 from tests.chat.ledger import Ledger, eventually
 from tests.chat.talk import Told, ask, read, start
 from tests.chat.test_approvals import World, asks, verdict, waiting, working, world
@@ -220,6 +222,14 @@ async def test_what_members_of_a_dead_process_had_used_is_booked(
     closed = [data["path"] for _, (kind, data) in told.events if kind == "agent.finished"]
     assert sorted(opened) == sorted(closed)
     assert set(told.end["usage"]["costs"]) == {"USD", "CNY"}
+    steps = (await scope.run_in_tenant(member.tenant, trace_of, member, started.run_id))["steps"]
+    members = {one["input"]["path"]: one for one in steps if one["kind"] == "agent"}
+    assert members.keys() == set(opened), "what the log says has the members, where they worked"
+    assert members["1." + slug]["title"] == members["1." + slug]["name"] == slug
+    answers = {one["name"]: (one["path"], one["ok"], one["output"]["text"]) for one in steps if one["kind"] == "model"}
+    assert answers["bench-0-0-2"][1] is True
+    path, ok, text = answers["fault-stall-3"]
+    assert (path.partition("/")[0], ok, len(text.split())) == ("1." + slug, False, 3)
 
 
 def ended_with(host: Host, run_id: Any, deltas: int) -> bool:

@@ -20,6 +20,7 @@ from accounts.policies import (
     CHAT_READ,
     CHAT_WRITE,
     KEY_ACTIONS,
+    KNOWLEDGE_READ,
     actions_of_role,
     actions_of_scopes,
 )
@@ -51,7 +52,10 @@ DOORS: dict[str, Access] = {
     "/api/v1/approvals": api(GET=CHAT_READ),
     "/api/v1/approvals/<approval>": api(GET=CHAT_READ, POST=f"{CHAT_READ} {CHAT_WRITE} {PERSON}"),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    # MCP: what a message asks for says who may send it; the query only tells the lines apart
     "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
+    "/mcp?search": api(POST=KNOWLEDGE_READ),
+    "/mcp?read": api(POST=KNOWLEDGE_READ),
     # Phase 1
     "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/api/v1/chat/history?session_id=<session>": api(GET=CHAT_READ),
@@ -75,6 +79,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/mcp": {
         "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "assistant", "arguments": {"message": "x"}}
     },
+    "/mcp?search": {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "searchKnowledge", "arguments": {"query": "x"}}
+    },
+    "/mcp?read": {"jsonrpc": "2.0", "id": 1, "method": "resources/list"},
 }  # fmt: skip
 FRAMES: dict[str, str] = {
     "turn.start": f"{CHAT_WRITE} {AGENTS_EXECUTE}",

@@ -49,6 +49,8 @@ DOORS: dict[str, Declared] = {
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
     # MCP
     "/mcp": Declared("own", ("POST",)),
+    "/mcp?search": Declared("own", ("POST",)),
+    "/mcp?read": Declared("own", ("POST",)),
     # Phase 1
     "/api/v1/chat/completions": Declared("own", ("POST",)),
     "/api/v1/chat/history?session_id=<session>": Declared("by_id", ids={"session": "conversation"}),
@@ -64,6 +66,7 @@ DOORS: dict[str, Declared] = {
 DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/api/v1/approvals", "/mcp"},
     "chat/transports/mcp.py": set(),
+    "chat/mcp_knowledge.py": set(),
     "chat/transports/approvals.py": {"/api/v1/approvals", "/api/v1/approvals/([0-9a-fA-F-]{36})"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/responses.py": {

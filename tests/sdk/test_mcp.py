@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,25 +13,8 @@ from tests.chat.ledger import eventually
 from tests.lazy import Lazy
 
 sdk = Lazy("mcp")
-transports = Lazy("mcp.client.streamable_http")
-http = Lazy("httpx2")
 
 ERAS = ("legacy", "2026-07-28")
-
-
-@pytest.fixture
-def connect(site: Any, api_key: Any) -> Callable[..., Any]:
-    """`connect("legacy")`: a client of acme's agents, with a key."""
-    address, token = f"http://127.0.0.1:{site.port}/mcp", api_key()
-
-    @asynccontextmanager
-    async def connected(mode: str = "auto", **options: Any) -> AsyncIterator[Any]:
-        async with http.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
-            transport = transports.streamable_http_client(address, http_client=client)
-            async with sdk.Client(transport, mode=mode, **options) as found:
-                yield found
-
-    return connected
 
 
 async def test_it_finds_out_what_is_spoken(connect: Any) -> None:

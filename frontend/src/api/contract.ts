@@ -59,6 +59,8 @@ export interface Step {
   index: number;
   kind: 'model' | 'tool' | 'agent' | 'approval';
   name: string;
+  /** Of a member of a team: what people call it. */
+  title?: string;
   /** null: it has not ended. */
   ok: boolean | null;
   input: unknown;
@@ -86,7 +88,7 @@ export interface ApprovalView {
   /** The arguments to the letter, as JSON text in which nothing is invisible. */
   arguments_text: string;
   arguments_hash: string;
-  reason: 'tainted' | 'policy';
+  reason: 'tainted' | 'policy' | 'changed';
   status: 'pending' | 'approved' | 'denied' | 'expired';
   may_decide: boolean;
   decided_by: string | null;

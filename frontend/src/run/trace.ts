@@ -25,9 +25,11 @@ function callOf(step: Step, decisions: Step[]): ToolCall {
   };
 }
 
-/** A call's decision is the next one of that call in its path: another answer may call by the same id again. */
+/** A trace that was kept earlier does not say which decision was a call's: there it is the next one of that call in its path. */
 function approvalOf(id: string, callId: string, path: string, decisions: Step[]): Approval {
-  const at = decisions.findIndex((step) => step.path === path && field(step.input, 'call_id') === callId);
+  const named = decisions.findIndex((step) => step.approval_id === id);
+  const of = (step: Step): boolean => step.path === path && field(step.input, 'call_id') === callId;
+  const at = named < 0 ? decisions.findIndex((step) => step.approval_id === undefined && of(step)) : named;
   const told = at < 0 ? null : decisions.splice(at, 1)[0]!.output;
   const by = field(told, 'by');
   return {
@@ -44,7 +46,7 @@ function memberOf(step: Step, steps: Step[]): Member {
   const said = (name: string): string => answers.map((one) => field(one, name)).filter(Boolean).join('\n\n');
   return {
     path,
-    name: step.name,
+    name: step.title ?? step.name,
     task: field(step.input, 'task'),
     text: step.ok === true ? field(step.output, 'text') || said('text') : said('text'),
     reasoning: said('reasoning'),

@@ -11,6 +11,11 @@ import { AlertIcon } from './icons';
 import { Verdict } from './ToolCalls';
 
 const MOST_NOTE = 1000;
+const REASONS: Record<ApprovalView['reason'], MessageKey> = {
+  tainted: 'approval.tainted',
+  policy: 'approval.policy',
+  changed: 'approval.changed',
+};
 const EFFECTS: Record<ApprovalView['effect'], MessageKey> = {
   read: 'approval.reads',
   write: 'approval.writes',
@@ -78,7 +83,7 @@ function Asked({ id, path, onSent }: { id: string; path: string; onSent: () => v
     <>
       <div>
         <p>{t(EFFECTS[found.effect])}</p>
-        <p className="text-soft">{t(found.reason === 'tainted' ? 'approval.tainted' : 'approval.policy')}</p>
+        <p className="text-soft">{t(REASONS[found.reason])}</p>
       </div>
       {path !== '' && <p className="text-faint">{t('approval.member', { path })}</p>}
       <div className="part">
