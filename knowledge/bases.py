@@ -22,7 +22,7 @@ from llm.selectors import provider_named
 
 CHANGEABLE = (
     *("name", "description", "chunk_size", "chunk_overlap", "vector_weight", "keyword_weight", "top_k"),
-    *("access", "roles", "people"),
+    *("access", "roles", "people", "ocr", "ocr_chars"),
 )
 FIXED = ("provider", "model", "dimension")
 MOST_BASES = 200
