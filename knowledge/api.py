@@ -65,6 +65,14 @@ class KnowledgeDetail(APIView):
         return Response(status=204)
 
 
+class KnowledgeReindex(APIView):
+    """`POST /api/v1/knowledge/{slug}/reindex`: reads all its documents anew, as its settings are now"""
+
+    def post(self, request: Request, slug: str) -> Response:
+        count = bases.base_reindex(actor=_actor(request, KNOWLEDGE_WRITE), slug=slug)
+        return Response({"documents": count}, status=202)
+
+
 class DocumentList(APIView):
     """`GET, POST /api/v1/knowledge/{slug}/documents`: newest first; POST takes a text or an address."""
 
@@ -162,6 +170,15 @@ class DocumentRetry(APIView):
     def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
         actor = _actor(request, KNOWLEDGE_WRITE)
         found = documents.document_retry(actor=actor, slug=slug, document_id=document_id)
+        return Response(documents.document_view(found), status=202)
+
+
+class DocumentRefetch(APIView):
+    """`POST /api/v1/knowledge/{slug}/documents/{id}/refetch`: its address once more"""
+
+    def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
+        actor = _actor(request, KNOWLEDGE_WRITE)
+        found = documents.document_refetch(actor=actor, slug=slug, document_id=document_id)
         return Response(documents.document_view(found), status=202)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, F
+from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.actors import Actor
@@ -16,6 +17,7 @@ from core.errors import PaasError
 from core.storable import storable
 from knowledge import hashing
 from knowledge.access import base_for
+from knowledge.documents import WAITING, wake
 from knowledge.files import drop_after_commit
 from knowledge.models import DIMENSIONS, Document, KnowledgeBase
 from llm.selectors import provider_named
@@ -55,7 +57,7 @@ def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
 
 @transaction.atomic
 def base_update(*, actor: Actor, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
-    """Change some of CHANGEABLE. Chunk sizes count for documents that come in from now on.
+    """Change some of CHANGEABLE. Chunk sizes and OCR count for documents that are read from now on (base_reindex).
 
     Raises permission_denied, not_found, validation_failed.
     """
@@ -90,6 +92,22 @@ def base_set(*, actor: str, slug: str, fields: dict[str, Any]) -> str:
         before = {name: getattr(base, name) for name in CHANGEABLE}
         _updated(actor, base, {name: value for name, value in fields.items() if name not in FIXED})
         return "unchanged" if all(getattr(base, name) == before[name] for name in CHANGEABLE) else "updated"
+
+
+@transaction.atomic
+def base_reindex(*, actor: Actor, slug: str) -> int:
+    """Read, cut and embed anew what is in a base, as its settings are now; returns how many documents. Each is found as
+    it was until it is ready. Passages that say the same keep their vectors. Documents that are waited for anyway, and
+    those whose file is not there, are left alone. Raises permission_denied, not_found.
+    """
+    base = base_for(actor, slug, write=True)
+    done = base.documents.exclude(state__in=WAITING).exclude(key="")
+    fresh = {"state": Document.State.QUEUED, "progress": 0, "step": "", "error": "", "failures": 0, "not_before": None}
+    count = done.update(version=F("version") + 1, lease=None, leased_until=None, updated_at=Now(), **fresh)
+    audit.record("knowledge.reindexed", actor=actor.label, target=slug, documents=count)
+    if count:
+        wake()
+    return count
 
 
 @transaction.atomic

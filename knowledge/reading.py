@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import IO, Any
@@ -161,7 +161,7 @@ def _seen(held: Held) -> dict[int, str]:
     return dict(held.pictures.exclude(text=None).values_list("page", "text"))
 
 
-async def _text_blocks(tenant: TenantRef, held: Held) -> AsyncIterator[list[Block]]:
+async def _text_blocks(tenant: TenantRef, held: Held) -> AsyncGenerator[list[Block], None]:
     if held.kind == "image":
         yield [Block("", 1, picture=True)]
         return
@@ -172,7 +172,7 @@ async def _text_blocks(tenant: TenantRef, held: Held) -> AsyncIterator[list[Bloc
             yield batch
 
 
-async def _blocks(tenant: TenantRef, held: Held, kind: str, asked: Asked) -> AsyncIterator[list[Block]]:
+async def _blocks(tenant: TenantRef, held: Held, kind: str, asked: Asked) -> AsyncGenerator[list[Block], None]:
     source: IO[bytes] = await scope.run_in_tenant(tenant, files.opened, held.key)
     try:
         async with aclosing(confined.whole(source, kind, asked)) as batches:

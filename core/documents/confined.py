@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,7 @@ _places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, asyncio.Semapho
 TOO_LONG = "The file takes too long, or too much memory, to read."
 
 
-async def whole(source: IO[bytes], kind: str, asked: Asked) -> AsyncIterator[list[Block]]:
+async def whole(source: IO[bytes], kind: str, asked: Asked) -> AsyncGenerator[list[Block], None]:
     """A whole document, as blocks, some at a time. kind: "whole:" or "ocr:" and what it is. Raises Unreadable.
 
     Close it (contextlib.aclosing): then, and when it is cancelled, the process is killed.
