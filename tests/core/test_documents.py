@@ -261,7 +261,7 @@ for kind, data in pickle.load(sys.stdin.buffer):
         child.confine()
         with os.fdopen(write, "w") as said:
             for line in child.lines(kind, readers[kind], io.BytesIO(data), dict(name="a", few=30)):
-                said.write(json.dumps(line) + "\n")
+                print(json.dumps(line), file=said)
         os._exit(0)
     os.close(write)
     said = b""
