@@ -78,7 +78,7 @@ def documents_add(*, actor: Actor, slug: str, sources: list[Source], labels: Lab
     if not sources or len(sources) > MOST_AT_ONCE:
         raise PaasError("validation_failed", f"Send 1 to {MOST_AT_ONCE} documents.", details={"param": "file"})
     check_labels(labels)
-    kinds = [_kind(one) for one in sources]
+    kinds = [kind_of(one) for one in sources]
     stored: list[str] = []
     try:
         with transaction.atomic():
@@ -102,7 +102,7 @@ def documents_add(*, actor: Actor, slug: str, sources: list[Source], labels: Lab
 def document_replace(*, actor: Actor, slug: str, document_id: uuid.UUID, source: Source) -> Document:
     """Another version of a document; the one before is found until the new one is ready. Raises as `documents_add`."""
     document_for(actor, slug, document_id, write=True)
-    kind = _kind(source)
+    kind = kind_of(source)
     stored: list[str] = []
     try:
         with transaction.atomic():
@@ -228,7 +228,8 @@ def _row(actor: Actor, base: KnowledgeBase, one: Source, kind: str, stored: list
     return made
 
 
-def _kind(one: Source) -> str:
+def kind_of(one: Source) -> str:
+    """What a document is, by its bytes; "" for an address. Raises as `documents_add` for one that is not read."""
     if one.content is None:
         check_url(_url(one.url), egress_policy())
         return ""

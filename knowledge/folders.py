@@ -20,7 +20,7 @@ from core.errors import PaasError
 from knowledge import files
 from knowledge.access import base_for
 from knowledge.bases import CHANGEABLE, FIXED, base_view
-from knowledge.documents import Labels, Source, document_replace, documents_add
+from knowledge.documents import Labels, Source, document_replace, documents_add, kind_of
 from knowledge.models import Document, KnowledgeBase
 
 MANIFEST = "manifest.json"
@@ -118,10 +118,10 @@ def _taken(actor: Actor, slug: str, file: Path, about: dict[str, Any], before: D
         if before is not None and before.checksum == files.checksum(content):
             return "unchanged"
         what = "added" if before is None else "replaced"
-        if dry_run:
-            return what
         source = Source(about.get("title") or file.name, file.stat().st_size, content)
-        if before is not None:
+        if dry_run:
+            kind_of(source)
+        elif before is not None:
             document_replace(actor=actor, slug=slug, document_id=before.id, source=source)
         else:
             metadata = {**about.get("metadata", {}), PATH: about[PATH]}

@@ -216,9 +216,8 @@ class _Written:
                 self._write()
 
     def _texts(self, block: Block) -> list[str]:
-        if not block.picture:
-            return [block.text]
-        return [one for one in self._seen.get(block.page or 0, "").split("\n\n") if one.strip()]
+        text = self._seen.get(block.page or 0, block.text) if block.picture else block.text
+        return [one for one in text.split("\n\n") if one.strip()] if block.picture else [text]
 
     def end(self) -> None:
         """Write the rest; from now on the document waits for vectors."""

@@ -29,7 +29,7 @@ _CELLS = re.compile(r"(?<!\\)\|")
 class Block:
     """page: from 1, None where there are none. head: of a table's row, the row that names the columns.
 
-    picture: a page that has to be looked at, for it has no text.
+    picture: a page that is to be looked at, for it has no text but this.
     """
 
     text: str
@@ -68,11 +68,12 @@ def told_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
     count = 0
     for block in blocks:
         heading, head = _clean(block.heading)[:MOST_HEADING], _clean(block.head)[:MOST_HEAD]
-        for text in _pieces(_clean(block.text)) if not block.picture else [""]:
+        text = _clean(block.text)
+        for piece in [text[:MOST_TEXT]] if block.picture else _pieces(text):
             count += 1
             if count > MOST_BLOCKS:
                 raise Unreadable(f"The document has more than {MOST_BLOCKS:,} paragraphs or rows.")
-            yield replace(block, text=text, heading=heading, head=head)
+            yield replace(block, text=piece, heading=heading, head=head)
     if not count:
         raise Unreadable("The document has no text.")
 

@@ -58,12 +58,11 @@ def _blocks(source: IO[bytes], few: int) -> Iterator[Block]:
         path: list[Line] = []
         for number, page in enumerate(reader.pages, 1):
             text = page.extract_text()
-            if few and len("".join(text.split())) < few and _has_picture(page):
-                yield Block("", number, picture=True)
-                continue
-            begin = marks.get(number, [])
-            for lines in _stretches(text.splitlines(), begin, path):
+            picture = bool(few) and len("".join(text.split())) < few and _has_picture(page)
+            for lines in _stretches([] if picture else text.splitlines(), marks.get(number, []), path):
                 yield from paragraphs(lines, number, path_of(path))
+            if picture:
+                yield Block(text, number, path_of(path), picture=True)
     except _DAMAGED as error:
         raise Unreadable("The PDF is damaged, or it is none.") from error
 

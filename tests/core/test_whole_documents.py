@@ -116,7 +116,7 @@ def test_what_is_read_of_each_format() -> None:
             ["intro", None, "A", ""], ["a|b\t1", None, "A", "n\tv"], ["```\n|x|\n|-|\n```", None, "A", ""],
         ]),
         "csv": ("名;值\n甲;1\n".encode("gb18030"), [["甲\t1", None, "", "名\t值"]]),
-        "pdf": (scan(), [["Deposits are returned.", 1, "Money › Deposits are returned.", ""], ["", 2, "", ""]]),
+        "pdf": (scan(), [["Deposits are returned.", 1, "Money › Deposits are returned.", ""], ["", 2, "Money › Deposits are returned.", ""]]),
     }  # fmt: skip
     ends = nursed([(f"whole:{kind}", data) for kind, (data, _) in files.items()])
     for (kind, (_, wanted)), (said, status) in zip(files.items(), ends, strict=True):

@@ -239,5 +239,6 @@ async def test_pictures_are_looked_at_once(host: Any, actor: Any, monkeypatch: p
     assert (done.state, done.pages, done.step) == ("ready", 4, "")
     assert seen == ["2", "4", "4"], "what was read before the kill is not read again"
     (hit, *_) = bound(owner, lambda: search.search(owner, "docs", Question("gnu signs")))
-    assert (hit["title"], hit["page"]) == ("long.pdf", 2)
+    assert (hit["title"], hit["page"]) == ("long.pdf", 1)
+    assert hit["text"].startswith("Deposits are returned.\nScanned page 2.")
     assert bound(owner, lambda: PageText.objects.filter(document_id=one.id).count()) == 0

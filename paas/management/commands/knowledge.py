@@ -71,6 +71,4 @@ class Command(BaseCommand):
         if settings:
             base_update(actor=actor, slug=options["base"], fields=settings)
         count = base_reindex(actor=actor, slug=options["base"])
-        self.stdout.write(
-            f"{options['base']}: {count} documents are read anew; each is found as it was until it is ready"
-        )
+        self.stdout.write(f"{options['base']}: {count} documents are read anew; each is found as before till then")
