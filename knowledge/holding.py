@@ -147,7 +147,7 @@ def ready(held: Held) -> bool:
     """From now on this version is found, and what was there before is gone. False: it was not ours any more."""
     said = {"state": State.READY, "progress": 100, "error": "", "live_version": held.version}
     blind = held.pictures.filter(text=None).count()
-    said["step"] = f"{blind} pages are pictures and were not read" if blind else ""
+    said["step"] = f"pages not read, as they are pictures: {blind}" if blind else ""
     done = held.rows.update(lease=None, leased_until=None, updated_at=Now(), failures=0, **said)
     if done:
         Chunk.objects.filter(document_id=held.id).exclude(version=held.version).delete()

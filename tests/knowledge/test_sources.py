@@ -19,6 +19,7 @@ from django.core.management.base import CommandError
 from core import metrics
 from core.errors import PaasError
 from knowledge import counts, documents, jobs, search
+from knowledge.bases import base_set
 from knowledge.documents import Labels, Source, documents_add
 from knowledge.models import Document
 from knowledge.search import Question
@@ -148,6 +149,22 @@ async def test_folders_in_and_out(host: Any, actor: Any, db: Platform, tmp_path:
     assert bound(owner, lambda: {one.live_version for one in Document.objects.filter(base__slug="docs")}) == {2, 3}
     with pytest.raises(CommandError, match="no such knowledge base"):
         run("export", out, base="nothing")
+
+
+async def test_a_declaration_sets_what_is_read(host: Any, actor: Any) -> None:
+    """As `manage.py apply` does."""
+    owner = actor("owner")
+
+    def declared(**fields: Any) -> str:
+        return str(bound(owner, lambda: base_set(actor="test", slug="docs", fields=fields)))
+
+    assert [declared(ocr="never", ocr_chars=5), declared(ocr="never"), declared(ocr="always")] == [
+        "created", "unchanged", "updated",
+    ]  # fmt: skip
+    for wrong in ({"ocr": "sometimes"}, {"ocr_chars": 9999}, {"ocr": None}):
+        with pytest.raises(PaasError) as refused:
+            declared(**wrong)
+        assert set(refused.value.details["fields"]) == set(wrong)
 
 
 async def test_several_at_once(host: Any, actor: Any, db: Platform) -> None:

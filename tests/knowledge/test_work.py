@@ -225,7 +225,7 @@ async def test_pictures_are_looked_at_once(host: Any, actor: Any, monkeypatch: p
 
     missing, mixed, never = told()
     assert (missing[0], missing[2][:20]) == ("failed", "OCR is not installed")
-    assert mixed == ("ready", "1 pages are pictures and were not read", ""), "what can be read is read"
+    assert mixed == ("ready", "pages not read, as they are pictures: 1", ""), "what can be read is read"
     assert "set to never" in never[2]
     seen = looks(monkeypatch)
     (one,) = put(owner, "docs", ("long.pdf", scans(scan())))

@@ -45,5 +45,5 @@ async def test_what_is_seen_is_read_and_a_hostile_picture_is_not() -> None:
     assert found.text.splitlines() == list(lines)
     head = saved(Image.new("RGB", (9, 9)), "PNG")
     huge = head[:16] + (50_000).to_bytes(4) * 2 + head[24:]
-    with pytest.raises(Unreadable, match="million pixels|damaged"):
+    with pytest.raises(Unreadable, match=r"million pixels|damaged"):
         await blocks(huge, "ocr:image")
