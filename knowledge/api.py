@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from accounts.actors import Actor
 from accounts.policies import KNOWLEDGE_READ, KNOWLEDGE_WRITE
 from core.errors import PaasError
-from knowledge import access, bases, documents, search
+from knowledge import access, bases, documents, generations, search
 from knowledge.documents import Labels, Source
 from knowledge.models import Document
 
@@ -66,10 +66,19 @@ class KnowledgeDetail(APIView):
 
 
 class KnowledgeReindex(APIView):
-    """`POST /api/v1/knowledge/{slug}/reindex`: reads all its documents anew, as its settings are now"""
+    """`POST /api/v1/knowledge/{slug}/reindex`: reads all its documents anew, as its settings are now, or for another
+    embeddings model"""
+
+    class Body(Checked):
+        provider = serializers.CharField(max_length=60, required=False, allow_blank=True)
+        model = serializers.CharField(max_length=120, required=False)
+        dimension = serializers.IntegerField(required=False)
 
     def post(self, request: Request, slug: str) -> Response:
-        count = bases.base_reindex(actor=_actor(request, KNOWLEDGE_WRITE), slug=slug)
+        actor = _actor(request, KNOWLEDGE_WRITE)
+        access.base_for(actor, slug, write=True)
+        model = _valid(self.Body(data=_object(request)))
+        count = generations.base_reindex(actor=actor, slug=slug, model=model)
         return Response({"documents": count}, status=202)
 
 

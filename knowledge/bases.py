@@ -7,8 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Count, F
-from django.db.models.functions import Now
+from django.db.models import Count
 
 from accounts import audit
 from accounts.actors import Actor
@@ -17,7 +16,6 @@ from core.errors import PaasError
 from core.storable import storable
 from knowledge import hashing
 from knowledge.access import base_for
-from knowledge.documents import WAITING, wake
 from knowledge.files import drop_after_commit
 from knowledge.models import DIMENSIONS, Document, KnowledgeBase
 from llm.selectors import provider_named
@@ -44,7 +42,7 @@ def base_create(*, actor: Actor, slug: str, fields: dict[str, Any]) -> Knowledge
 def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
     base = KnowledgeBase(slug=slug, created_by=label, name=slug)
     faults = _given(base, {name: value for name, value in fields.items() if name not in FIXED})
-    faults |= _model(base, fields)
+    faults |= model_of(base, fields)
     _check(base, faults)
     if KnowledgeBase.objects.filter(slug=slug).exists():
         raise PaasError("already_exists", "There is a knowledge base of this name.", details={"param": "slug"})
@@ -57,7 +55,7 @@ def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
 
 @transaction.atomic
 def base_update(*, actor: Actor, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
-    """Change some of CHANGEABLE. Chunk sizes and OCR count for documents that are read from now on (base_reindex).
+    """Change some of CHANGEABLE. Chunk sizes and OCR count for what is read from now on (knowledge.generations).
 
     Raises permission_denied, not_found, validation_failed.
     """
@@ -95,22 +93,6 @@ def base_set(*, actor: str, slug: str, fields: dict[str, Any]) -> str:
 
 
 @transaction.atomic
-def base_reindex(*, actor: Actor, slug: str) -> int:
-    """Read, cut and embed anew what is in a base, as its settings are now; returns how many documents. Each is found as
-    it was until it is ready. Passages that say the same keep their vectors. Documents that are waited for anyway, and
-    those whose file is not there, are left alone. Raises permission_denied, not_found.
-    """
-    base = base_for(actor, slug, write=True)
-    done = base.documents.exclude(state__in=WAITING).exclude(key="")
-    fresh = {"state": Document.State.QUEUED, "progress": 0, "step": "", "error": "", "failures": 0, "not_before": None}
-    count = done.update(version=F("version") + 1, lease=None, leased_until=None, updated_at=Now(), **fresh)
-    audit.record("knowledge.reindexed", actor=actor.label, target=slug, documents=count)
-    if count:
-        wake()
-    return count
-
-
-@transaction.atomic
 def base_delete(*, actor: Actor, slug: str) -> None:
     """Delete a base with all that is in it: rows, vectors and files. Raises permission_denied, not_found."""
     base = base_for(actor, slug, write=True)
@@ -139,8 +121,8 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) and len(one) <= 40 for one in value)
 
 
-def _model(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
-    """Put the embeddings model in; what is wrong with it."""
+def model_of(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
+    """Put an embeddings model into a base, unsaved; what is wrong with it."""
     name, model = str(fields.get("provider") or ""), str(fields.get("model") or "")
     if not name:
         if model not in ("", hashing.MODEL):
@@ -184,6 +166,7 @@ def base_view(base: KnowledgeBase, counts: dict[str, int] | None = None) -> dict
         "model": base.model,
         "dimension": base.dimension,
     }
+    fixed["next_model"] = base.next_model or None
     about = {"slug": base.slug, "created_at": base.created_at.isoformat(), "documents": counts or {}}
     return about | shown | fixed
 

@@ -12,13 +12,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from accounts.actors import Actor
 from core.errors import PaasError
 from core.ids import uuid7
 from knowledge.documents import WAITING, wake
+from knowledge.generations import switch
 from knowledge.models import Chunk, Document, KnowledgeBase, PageText
 from tenants import scope
 from tenants.scope import TenantRef
@@ -79,7 +80,9 @@ def take(tenant: TenantRef) -> Held | None:
     """The oldest document that waits; None where there is none, or the tenant has its turns already."""
     if Document.objects.filter(state__in=WAITING, leased_until__gt=Now()).count() >= LANES:
         return None
-    waiting = free().select_for_update(skip_locked=True, of=("self",)).select_related("base__provider")
+    waiting = (
+        free().select_for_update(skip_locked=True, of=("self",)).select_related("base__provider", "base__next_provider")
+    )
     found = waiting.order_by("id").first()
     if found is None:
         return None
@@ -89,7 +92,20 @@ def take(tenant: TenantRef) -> Held | None:
     who = found.user_id if found.key_id is None else None
     payer = Actor(tenant, who, found.key_id, "key" if found.key_id else "", frozenset())
     about = (found.title, found.kind, found.key, found.url, found.version)
-    return Held(found.id, lease, found.base, *about, cut, found.failures, payer)
+    return Held(found.id, lease, _aimed(found.base), *about, cut, found.failures, payer)
+
+
+def _aimed(base: KnowledgeBase) -> KnowledgeBase:
+    """A base with the model that documents are made for now; never saved."""
+    if base.next_model:
+        base.provider, base.model, base.dimension = base.next_provider, base.next_model, base.next_dimension
+    return base
+
+
+def _aim(base: KnowledgeBase) -> tuple[Any, ...]:
+    if base.next_model:
+        return base.next_provider_id, base.next_model, base.next_dimension
+    return base.provider_id, base.model, base.dimension
 
 
 async def watch(tenant: TenantRef, held: Held, work: asyncio.Task[Any]) -> None:
@@ -144,15 +160,26 @@ def put_off(held: Held, error: PaasError) -> bool:
 
 @transaction.atomic
 def ready(held: Held) -> bool:
-    """From now on this version is found, and what was there before is gone. False: it was not ours any more."""
-    said = {"state": State.READY, "progress": 100, "error": "", "live_version": held.version}
+    """From now on this version is found, and what was there before is gone; where the base is to have another model,
+    when all are ready. False: it was not ours any more."""
+    base = KnowledgeBase.objects.select_for_update(no_key=True).get(id=held.base.id)
+    if _aim(base) != _aim(held.base):  # the model was changed as it was taken
+        if held.rows.update(state=State.QUEUED, version=F("version") + 1, lease=None, leased_until=None):
+            wake()
+        return False
     blind = held.pictures.filter(text=None).count()
+    said = {"state": State.READY, "progress": 100, "error": "", "failures": 0}
     said["step"] = f"pages not read, as they are pictures: {blind}" if blind else ""
-    done = held.rows.update(lease=None, leased_until=None, updated_at=Now(), failures=0, **said)
-    if done:
+    if not base.next_model:
+        said["live_version"] = held.version
+    if not held.rows.update(lease=None, leased_until=None, updated_at=Now(), **said):
+        return False
+    if base.next_model:
+        switch(base)
+    else:
         Chunk.objects.filter(document_id=held.id).exclude(version=held.version).delete()
         PageText.objects.filter(document_id=held.id).delete()
-    return bool(done)
+    return True
 
 
 def failed(held: Held, sentence: str) -> bool:

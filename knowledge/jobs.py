@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 
 from core import clock, metrics
-from knowledge import counts
+from knowledge import counts, generations
 from knowledge import ingest as ingesting
 from knowledge.models import Document
 from tenants import scope
@@ -32,6 +32,7 @@ def _resume() -> int:
     oldest: list[datetime] = []
     waiting = 0
     for _ in scope.each_tenant():
+        generations.switch_where_due()
         waiting += ingesting.wake_if_waiting()
         found += counts.states()
         oldest += filter(None, [counts.waiting_since()])

@@ -19,10 +19,11 @@ DIMENSIONS = (256, 512, 768, 1024, 1536, 2048, 3072)
 class KnowledgeBase(models.Model):
     """Documents that are searched together. Make and change it with knowledge.bases.
 
-    provider None: the hashing embedder (knowledge/hashing.py). model and dimension never change, for vectors of
-    different models cannot be compared. access: who finds anything in it; roles and people (ids of users and keys) are
-    those of "restricted". Whoever may change knowledge finds all of it. chunk_size and chunk_overlap are tokens.
-    ocr: whether pictures are read: of a PDF those pages that have fewer than ocr_chars characters, all, or none.
+    provider None: the hashing embedder (knowledge/hashing.py). model and dimension change for all documents together
+    (knowledge/generations.py), for vectors of different models cannot be compared; next_model and what is beside it:
+    the one that they are being made for, "" for none. access: who finds anything in it; roles and people (ids of users
+    and keys) are those of "restricted". Whoever may change knowledge finds all of it. chunk_size and chunk_overlap are
+    tokens. ocr: whether pictures are read: of a PDF pages that have fewer than ocr_chars characters, all, or none.
     """
 
     class Ocr(models.TextChoices):
@@ -52,6 +53,11 @@ class KnowledgeBase(models.Model):
     provider = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     model = models.CharField(max_length=120, default="hashing")
     dimension = models.PositiveIntegerField(default=256)
+    next_provider = models.ForeignKey(
+        ProviderAccount, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    next_model = models.CharField(max_length=120, blank=True, default="", db_default="")
+    next_dimension = models.PositiveIntegerField(default=0, db_default=0)
     access = models.CharField(max_length=10, choices=Access.choices, default=Access.EVERYBODY)
     roles = models.JSONField(default=list, blank=True)
     people = models.JSONField(default=list, blank=True)

@@ -230,7 +230,8 @@ class _Written:
             if not self._count:
                 raise Unreadable("The document has no text.")
             said = {"chunk_count": self._count, "pages": pages, "cut_version": self._held.version}
-            reuse(self._held)
+            if not self._held.base.next_model:
+                reuse(self._held)
             if not self._held.rows.update(state=State.EMBEDDING, **said):
                 raise Gone
 

@@ -56,6 +56,27 @@ class Migration(migrations.Migration):
                 db_default=30, default=30, validators=[django.core.validators.MaxValueValidator(2000)]
             ),
         ),
+        migrations.AddField(
+            model_name="knowledgebase",
+            name="next_provider",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="llm.provideraccount",
+            ),
+        ),
+        migrations.AddField(
+            model_name="knowledgebase",
+            name="next_model",
+            field=models.CharField(blank=True, db_default="", default="", max_length=120),
+        ),
+        migrations.AddField(
+            model_name="knowledgebase",
+            name="next_dimension",
+            field=models.PositiveIntegerField(db_default=0, default=0),
+        ),
         migrations.CreateModel(
             name="PageText",
             fields=[

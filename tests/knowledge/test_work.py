@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,10 +14,12 @@ from core.documents import confined
 from core.documents.blocks import Block
 from core.errors import PaasError
 from knowledge import documents, embedding, holding, ingest, reading, search
-from knowledge.bases import base_reindex, base_update
+from knowledge.bases import base_update
 from knowledge.documents import Source
-from knowledge.models import Chunk, Document, PageText
+from knowledge.generations import base_reindex, switch_where_due
+from knowledge.models import Chunk, Document, KnowledgeBase, PageText
 from knowledge.search import Question
+from llm.services import provider_create
 from tenants import scope
 from tests.chat.ledger import Ledger
 from tests.core.test_whole_documents import scan
@@ -128,6 +131,40 @@ async def test_killed_while_it_is_read(host: Any, actor: Any, monkeypatch: pytes
     )
     await ingested(owner)
     assert row(owner, one.id).chunk_count < done.chunk_count
+
+
+async def test_another_model_for_all_at_once(
+    host: Any, actor: Any, vendor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Searches find the former generation until the last document is ready."""
+    owner = actor("owner")
+    make(owner)
+    put(owner, "docs", *((f"{n}.md", f"The badger has {n} holes.".encode()) for n in range(3)))
+    await ingested(owner)
+    kept = {"name": f"vectors-{uuid.uuid4().hex[:8]}", "kind": "openai_compatible", "base_url": vendor.base_url}
+    models = {"embed-256": {"embeddings": True}}
+    bound(owner, lambda: provider_create(actor="test", by_operator=True, models=models, **kept))
+    wanted = {"provider": kept["name"], "model": "embed-256", "dimension": 256}
+    with pytest.raises(PaasError, match="no embeddings model"):
+        bound(owner, lambda: base_reindex(actor=owner, slug="docs", model=wanted | {"model": "x"}))
+    assert bound(owner, lambda: base_reindex(actor=owner, slug="docs", model=wanted)) == 3
+    monkeypatch.setattr(ingest, "BATCHES", 2)
+
+    def state() -> tuple[str, str, set[int], int]:
+        base = KnowledgeBase.objects.get(slug="docs")
+        found = search.search(owner, "docs", Question("badger holes", top_k=50))
+        return base.model, base.next_model, {one["version"] for one in found}, len(found)
+
+    for _ in range(2):
+        assert await ingest.turn(owner.tenant)
+    assert bound(owner, state) == ("hashing", "embed-256", {1}, 3)
+    # The last one fails: those that are ready change over, and it is found no more.
+    last = bound(owner, lambda: Document.objects.get(state="queued"))
+    bound(owner, lambda: documents.document_cancel(actor=owner, slug="docs", document_id=last.id))
+    bound(owner, switch_where_due)
+    told = await asyncio.to_thread(bound, owner, state)
+    assert told == ("embed-256", "", {2}, 2)
+    assert bound(owner, lambda: Chunk.objects.count()) == 2
 
 
 async def test_a_vendor_that_is_busy_is_waited_for_outside(

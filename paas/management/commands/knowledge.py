@@ -8,8 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.actors import Actor
 from accounts.policies import KNOWLEDGE_READ, KNOWLEDGE_WRITE
 from core.errors import PaasError
-from knowledge.bases import base_reindex, base_update
+from knowledge.bases import FIXED, base_update
 from knowledge.folders import folder_export, folder_import
+from knowledge.generations import base_reindex
 from tenants import scope
 from tenants.models import Tenant
 
@@ -36,6 +37,9 @@ class Command(BaseCommand):
         for name in ("chunk-size", "chunk-overlap"):
             reindex.add_argument(f"--{name}", type=int, help="tokens; a new setting of the base")
         reindex.add_argument("--ocr", choices=("auto", "always", "never"), help="a new setting of the base")
+        reindex.add_argument("--provider", help="the model provider of another embeddings model; empty: hashing")
+        reindex.add_argument("--model", help="that model; the base changes over when the last document is ready")
+        reindex.add_argument("--dimension", type=int, help="how many numbers its vectors have")
         for part in (take, export, reindex):
             part.add_argument("--tenant", required=True, help="the tenant's slug")
             part.add_argument("--base", required=True, help="the knowledge base's slug")
@@ -70,5 +74,6 @@ class Command(BaseCommand):
         settings = {name: options[name] for name in ("chunk_size", "chunk_overlap", "ocr") if options[name] is not None}
         if settings:
             base_update(actor=actor, slug=options["base"], fields=settings)
-        count = base_reindex(actor=actor, slug=options["base"])
+        model = {name: options[name] for name in FIXED if options[name] is not None}
+        count = base_reindex(actor=actor, slug=options["base"], model=model)
         self.stdout.write(f"{options['base']}: {count} documents are read anew; each is found as before till then")
