@@ -162,7 +162,9 @@ def put_off(held: Held, error: PaasError) -> bool:
 def ready(held: Held) -> bool:
     """From now on this version is found, and what was there before is gone; where the base is to have another model,
     when all are ready. False: it was not ours any more."""
-    base = KnowledgeBase.objects.select_for_update(no_key=True).get(id=held.base.id)
+    base = KnowledgeBase.objects.select_for_update(no_key=True).filter(id=held.base.id).first()
+    if base is None:
+        return False
     if _aim(base) != _aim(held.base):  # the model was changed as it was taken
         if held.rows.update(state=State.QUEUED, version=F("version") + 1, lease=None, leased_until=None):
             wake()

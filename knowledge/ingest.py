@@ -77,9 +77,12 @@ async def turn(tenant: TenantRef, budget: Budget | None = None) -> bool:
 async def work(tenant: TenantRef) -> None:
     """One job's worth of work, and the next job at the end of the queue while something waits."""
     budget = Budget(BATCHES * await scope.run_in_tenant(tenant, limits.ingest_weight))
+    done = False
     while budget.left > 0 and not _stopped.is_set() and await turn(tenant, budget):
-        pass
-    await scope.run_in_tenant(tenant, wake_if_waiting)
+        done = True
+    # Where others have all turns that the tenant may have, they put the next job there when theirs end.
+    if done or _stopped.is_set():
+        await scope.run_in_tenant(tenant, wake_if_waiting)
 
 
 def stop() -> None:

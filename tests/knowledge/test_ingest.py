@@ -167,3 +167,6 @@ async def test_two_lanes_and_the_end_of_the_queue(
         leased_until=holding.Now() + holding.LEASE))  # fmt: skip
     assert await ingest.turn(owner.tenant) is False
     assert bound(owner, lambda: Document.objects.filter(state="queued").count()) == 4
+    ledger.rows("DELETE FROM procrastinate_jobs")
+    await ingest.work(owner.tenant)
+    assert line() == [], "who has all turns puts the next job there, and nobody goes round in a circle"
