@@ -39,6 +39,7 @@ clean: ## Delete .venv and caches; data stay
 lock: ## Resolve pyproject.toml anew into requirements*.txt (needs a package index)
 	@$(LOCK) pyproject.toml -o requirements.txt
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --group ocr pyproject.toml -o requirements-ocr.txt
 
 frontend: ## Build the chat page into static/chat (needs Node 20; only after changing frontend/)
 	@cd frontend && npm ci && npm run build

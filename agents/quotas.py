@@ -16,6 +16,7 @@ from agents.models import Agent
 from agents.selectors import agent_count
 from core import clock
 from core.errors import PaasError
+from knowledge.counts import document_count, page_count
 from tenants import limits, ratelimit, scope
 from tenants.models import Limit
 from tenants.ratelimit import Room
@@ -147,12 +148,14 @@ def _names(ids: set[uuid.UUID]) -> dict[uuid.UUID, str]:
 
 
 def _uncounted(tenant: uuid.UUID) -> list[Standing]:
-    """What is not counted over time: people, agents, files, and runs at once."""
-    own = limits.own_limits("users", "agents", "storage_bytes", "concurrent_runs")
+    """What is not counted over time: people, agents, files, documents and their pages, and runs at once."""
+    own = limits.own_limits("users", "agents", "storage_bytes", "documents", "pages", "concurrent_runs")
     wanted = (
         ("users", limits.max_users(), member_count),
         ("agents", limits.max_agents(), agent_count),
         ("storage_bytes", limits.storage_bytes(), limits.stored_bytes),
+        ("documents", limits.max_documents(), document_count),
+        ("pages", limits.max_pages(), page_count),
         ("concurrent_runs", limits.concurrent_runs(), lambda: _running(tenant)),
     )
     return [

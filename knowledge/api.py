@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from accounts.actors import Actor
 from accounts.policies import KNOWLEDGE_READ, KNOWLEDGE_WRITE
 from core.errors import PaasError
-from knowledge import access, bases, documents, search
+from knowledge import access, bases, documents, generations, search
 from knowledge.documents import Labels, Source
 from knowledge.models import Document
 
@@ -63,6 +63,23 @@ class KnowledgeDetail(APIView):
     def delete(self, request: Request, slug: str) -> Response:
         bases.base_delete(actor=_actor(request, KNOWLEDGE_WRITE), slug=slug)
         return Response(status=204)
+
+
+class KnowledgeReindex(APIView):
+    """`POST /api/v1/knowledge/{slug}/reindex`: reads all its documents anew, as its settings are now, or for another
+    embeddings model"""
+
+    class Body(Checked):
+        provider = serializers.CharField(max_length=60, required=False, allow_blank=True)
+        model = serializers.CharField(max_length=120, required=False)
+        dimension = serializers.IntegerField(required=False)
+
+    def post(self, request: Request, slug: str) -> Response:
+        actor = _actor(request, KNOWLEDGE_WRITE)
+        access.base_for(actor, slug, write=True)
+        model = _valid(self.Body(data=_object(request)))
+        count = generations.base_reindex(actor=actor, slug=slug, model=model)
+        return Response({"documents": count}, status=202)
 
 
 class DocumentList(APIView):
@@ -162,6 +179,15 @@ class DocumentRetry(APIView):
     def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
         actor = _actor(request, KNOWLEDGE_WRITE)
         found = documents.document_retry(actor=actor, slug=slug, document_id=document_id)
+        return Response(documents.document_view(found), status=202)
+
+
+class DocumentRefetch(APIView):
+    """`POST /api/v1/knowledge/{slug}/documents/{id}/refetch`: its address once more"""
+
+    def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
+        actor = _actor(request, KNOWLEDGE_WRITE)
+        found = documents.document_refetch(actor=actor, slug=slug, document_id=document_id)
         return Response(documents.document_view(found), status=202)
 
 

@@ -22,7 +22,7 @@ from llm.selectors import provider_named
 
 CHANGEABLE = (
     *("name", "description", "chunk_size", "chunk_overlap", "vector_weight", "keyword_weight", "top_k"),
-    *("access", "roles", "people"),
+    *("access", "roles", "people", "ocr", "ocr_chars"),
 )
 FIXED = ("provider", "model", "dimension")
 MOST_BASES = 200
@@ -42,7 +42,7 @@ def base_create(*, actor: Actor, slug: str, fields: dict[str, Any]) -> Knowledge
 def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
     base = KnowledgeBase(slug=slug, created_by=label, name=slug)
     faults = _given(base, {name: value for name, value in fields.items() if name not in FIXED})
-    faults |= _model(base, fields)
+    faults |= model_of(base, fields)
     _check(base, faults)
     if KnowledgeBase.objects.filter(slug=slug).exists():
         raise PaasError("already_exists", "There is a knowledge base of this name.", details={"param": "slug"})
@@ -55,7 +55,7 @@ def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
 
 @transaction.atomic
 def base_update(*, actor: Actor, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
-    """Change some of CHANGEABLE. Chunk sizes count for documents that come in from now on.
+    """Change some of CHANGEABLE. Chunk sizes and OCR count for what is read from now on (knowledge.generations).
 
     Raises permission_denied, not_found, validation_failed.
     """
@@ -121,8 +121,8 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) and len(one) <= 40 for one in value)
 
 
-def _model(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
-    """Put the embeddings model in; what is wrong with it."""
+def model_of(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
+    """Put an embeddings model into a base, unsaved; what is wrong with it."""
     name, model = str(fields.get("provider") or ""), str(fields.get("model") or "")
     if not name:
         if model not in ("", hashing.MODEL):
@@ -166,6 +166,7 @@ def base_view(base: KnowledgeBase, counts: dict[str, int] | None = None) -> dict
         "model": base.model,
         "dimension": base.dimension,
     }
+    fixed["next_model"] = base.next_model or None
     about = {"slug": base.slug, "created_at": base.created_at.isoformat(), "documents": counts or {}}
     return about | shown | fixed
 

@@ -87,6 +87,8 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "dimension": (int, False),
         "chunk_size": (int, False),
         "chunk_overlap": (int, False),
+        "ocr": (str, False),
+        "ocr_chars": (int, False),
         "vector_weight": ((int, float), False),
         "keyword_weight": ((int, float), False),
         "top_k": (int, False),

@@ -112,11 +112,13 @@ api = [
     path("knowledge", knowledge.KnowledgeList.as_view()),
     path("knowledge/<str:slug>", knowledge.KnowledgeDetail.as_view()),
     path("knowledge/<str:slug>/search", knowledge.KnowledgeSearch.as_view()),
+    path("knowledge/<str:slug>/reindex", knowledge.KnowledgeReindex.as_view()),
     path("knowledge/<str:slug>/files", knowledge.DocumentFiles.as_view()),
     path("knowledge/<str:slug>/documents", knowledge.DocumentList.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>", knowledge.DocumentDetail.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/files", knowledge.DocumentReplace.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/retry", knowledge.DocumentRetry.as_view()),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/refetch", knowledge.DocumentRefetch.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/cancel", knowledge.DocumentCancel.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/chunks", knowledge.DocumentChunks.as_view()),
     # MCP servers

@@ -63,6 +63,7 @@ SENTENCES: dict[str, str | Promise] = {
     "knowledge.created": _("%(actor)s made the knowledge base %(target)s"),
     "knowledge.changed": _("%(actor)s changed the knowledge base %(target)s"),
     "knowledge.deleted": _("%(actor)s deleted the knowledge base %(target)s with %(documents)s documents"),
+    "knowledge.reindexed": _("%(actor)s had %(documents)s documents of the knowledge base %(target)s read anew"),
     "document.added": _("%(actor)s put %(count)s documents into the knowledge base %(target)s"),
     "document.replaced": _("%(actor)s replaced a document of the knowledge base %(target)s"),
     "document.changed": _("%(actor)s changed title, tags or metadata of a document of the knowledge base %(target)s"),

@@ -18,6 +18,9 @@ from core.errors import PaasError
 from tenants import scope
 from tenants.models import Limit, Plan
 
+_DOCUMENTS = "This workspace has as many documents as its plan allows. Delete some, or ask for a larger plan."
+_PAGES = "The documents of this workspace have as many pages as its plan allows. Delete some, or ask for a larger plan."
+
 
 def plan() -> Plan:
     """The bound tenant's plan."""
@@ -39,6 +42,21 @@ def max_users() -> int | None:
 def max_agents() -> int | None:
     """How many agents may be in the bound tenant; None: any number."""
     return own_limits("agents").get("agents", plan().max_agents)
+
+
+def max_documents() -> int | None:
+    """How many documents the bound tenant's knowledge may have; None: any number."""
+    return own_limits("documents").get("documents", plan().max_documents)
+
+
+def max_pages() -> int | None:
+    """How many pages these may have together; None: any number."""
+    return own_limits("pages").get("pages", plan().max_pages)
+
+
+def ingest_weight() -> int:
+    """How many shares of the workers' time the bound tenant's documents get while others wait, too."""
+    return max(plan().ingest_weight, 1)
 
 
 def storage_bytes() -> int | None:
@@ -83,6 +101,16 @@ def check_agents(count: int) -> None:
     _check("max_agents", max_agents(), count)
 
 
+def check_documents(count: int) -> None:
+    """Raises plan_limit_reached unless the bound tenant's knowledge may have `count` documents."""
+    _check("max_documents", max_documents(), count - 1, _DOCUMENTS)
+
+
+def check_pages(count: int) -> None:
+    """Raises plan_limit_reached unless its documents may have `count` pages together."""
+    _check("max_pages", max_pages(), count - 1, _PAGES)
+
+
 def check_schedules(count: int) -> None:
     """Raises plan_limit_reached unless the bound tenant may have one more than `count` scheduled prompts."""
     _check("max_schedules", plan().max_schedules, count)
@@ -101,6 +129,6 @@ def check_storage(size: int, *, replaces: int = 0) -> None:
         raise PaasError("storage_full", details={"limit": "storage_bytes", "allowed": allowed})
 
 
-def _check(name: str, limit: int | None, count: int) -> None:
+def _check(name: str, limit: int | None, count: int, sentence: str | None = None) -> None:
     if limit is not None and count >= limit:
-        raise PaasError("plan_limit_reached", details={"limit": name, "allowed": limit})
+        raise PaasError("plan_limit_reached", sentence, details={"limit": name, "allowed": limit})

@@ -5,6 +5,7 @@ reciprocal rank of words alone, vectors alone, and both. The vectors are the has
 the search and not a vendor's model.
 Speed: random passages, searched one after the other; recall@10 against the exact order, without a filter and with one
 that keeps 1 %.
+--ingest: whole documents instead (bench/knowledge/ingest.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.knowledge.ingest import measure
 from bench.leaks.services import own_services
 from bench.machine import describe
 
@@ -32,17 +34,18 @@ def main() -> int:
     parser.add_argument(
         "--chunks", type=int, default=5_000, help="passages of the speed part (default 5000; 0: leave out)"
     )
+    parser.add_argument("--ingest", action="store_true", help="how long whole documents take, and nothing else")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     with own_services():
-        report = {"machine": describe()} | _measured(options.chunks)
+        report = {"machine": describe()} | _measured(options.chunks, options.ingest)
     print(json.dumps(report, indent=2, ensure_ascii=False))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2))
     return 0
 
 
-def _measured(chunks: int) -> dict[str, Any]:
+def _measured(chunks: int, ingest: bool) -> dict[str, Any]:
     os.environ["DATABASE_LOGIN"] = "owner"
     import django
 
@@ -61,6 +64,8 @@ def _measured(chunks: int) -> dict[str, Any]:
     tenant = tenant_create(slug="bench", name="Bench").ref()
     actor = Actor(tenant, uuid7(), None, "owner", actions_of_role("owner"))
     with scope.bind(tenant):
+        if ingest:
+            return {"ingest": measure(actor)}
         return {"quality": _quality(actor)} | ({"speed": _speed(actor, chunks)} if chunks else {})
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from core.documents import blocks
 from core.documents.asked import Asked, Unreadable
-from core.documents.blocks import Block, blocks_of
+from core.documents.blocks import Block
+from core.documents.kinds import whole_kind_of
 from knowledge.chunks import passages
-from knowledge.documents import document_kind
 from knowledge.hashing import vector_of
 from knowledge.words import query_of, words_of
 from llm.tokens import estimate_tokens
@@ -21,7 +21,7 @@ from llm.tokens import estimate_tokens
 
 def read(kind: str, text: str) -> list[Block]:
     reader = getattr(blocks, f"whole_{kind}")
-    return blocks_of(reader(io.BytesIO(text.encode()), Asked("a")))
+    return list(reader(io.BytesIO(text.encode()), Asked("a")))
 
 
 def test_structure_is_kept() -> None:
@@ -71,7 +71,7 @@ def test_words_and_vectors() -> None:
 
 
 def test_a_web_page_is_known_by_its_beginning() -> None:
-    assert document_kind("a.txt", b"\n<!DOCTYPE html><p>x") == "html"
-    assert document_kind("a.md", b"<html>") == "markdown"
-    assert document_kind("a.txt", b"text <html>") == "text"
-    assert document_kind("a.txt", b"PK\x03\x04") is None
+    assert whole_kind_of("a.txt", b"\n<!DOCTYPE html><p>x") == "html"
+    assert whole_kind_of("a.md", b"<html>") == "markdown"
+    assert whole_kind_of("a.txt", b"text <html>") == "text"
+    assert whole_kind_of("a.txt", b"PK\x03\x04") is None

@@ -1,6 +1,9 @@
 """The worker process."""
 
 import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from chat import host
 from chat import worker as chat_worker
 from core import cancelling
+from knowledge import ingest
 from paas import telemetry
 from tenants import scope
 from tenants.scope import PLATFORM
@@ -43,10 +47,43 @@ class Command(BaseCommand):
             worker.open_async(),
         ):
             taking = asyncio.create_task(chat_worker.work(here))
-            self.stdout.write("the worker is ready")
-            try:
-                await worker.run_worker_async(
-                    concurrency=concurrency, delete_jobs="successful", shutdown_graceful_timeout=JOB_SECONDS
+            jobs = asyncio.create_task(
+                worker.run_worker_async(
+                    concurrency=concurrency,
+                    delete_jobs="successful",
+                    shutdown_graceful_timeout=JOB_SECONDS,
+                    install_signal_handlers=False,
                 )
-            finally:
-                await cancelling.ended([taking])
+            )
+            with _stopping(jobs):
+                self.stdout.write("the worker is ready")
+                try:
+                    await jobs
+                except asyncio.CancelledError:
+                    if not jobs.cancelled():
+                        raise
+                finally:
+                    await cancelling.ended([taking])
+
+
+@contextmanager
+def _stopping(jobs: asyncio.Task[None]) -> Iterator[None]:
+    """A first signal stops the jobs in order, and documents are given back at once; a second one kills."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        ingest.stop()
+        jobs.cancel()
+        forget()
+
+    def forget() -> None:
+        for one in signals:
+            loop.remove_signal_handler(one)
+
+    for one in signals:
+        loop.add_signal_handler(one, stop)
+    try:
+        yield
+    finally:
+        forget()

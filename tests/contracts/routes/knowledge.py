@@ -9,6 +9,7 @@ ACCESS: dict[str, Access] = {
     "/api/v1/knowledge": api(GET=KNOWLEDGE_READ, POST=KNOWLEDGE_WRITE),
     "/api/v1/knowledge/<str:slug>": api(GET=KNOWLEDGE_READ, PATCH=KNOWLEDGE, DELETE=KNOWLEDGE),
     "/api/v1/knowledge/<str:slug>/search": api(POST=KNOWLEDGE_READ),
+    "/api/v1/knowledge/<str:slug>/reindex": api(POST=KNOWLEDGE),
     "/api/v1/knowledge/<str:slug>/files": api(POST=KNOWLEDGE),
     "/api/v1/knowledge/<str:slug>/documents": api(GET=KNOWLEDGE_READ, POST=KNOWLEDGE),
     "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>": api(
@@ -16,6 +17,7 @@ ACCESS: dict[str, Access] = {
     ),
     "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/files": api(POST=KNOWLEDGE),
     "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/retry": api(POST=KNOWLEDGE),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/refetch": api(POST=KNOWLEDGE),
     "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/cancel": api(POST=KNOWLEDGE),
     "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/chunks": api(GET=KNOWLEDGE_READ),
 }
@@ -27,6 +29,7 @@ TENANCY: dict[str, Declared] = {
     "/api/v1/knowledge/<str:slug>/search": Declared(
         "by_id", ("POST",), {"slug": "knowledge"}, {"query": "x"}, of_tenant=True
     ),
+    "/api/v1/knowledge/<str:slug>/reindex": Declared("by_id", ("POST",), {"slug": "knowledge"}, of_tenant=True),
     "/api/v1/knowledge/<str:slug>/files": Declared("by_id", ("POST",), {"slug": "knowledge"}, of_tenant=True),
     "/api/v1/knowledge/<str:slug>/documents": Declared(
         "by_id", ("GET", "POST"), {"slug": "knowledge"}, {"text": "x"}, of_tenant=True
@@ -42,6 +45,9 @@ TENANCY: dict[str, Declared] = {
         "by_id", ("POST",), {"slug": "knowledge", "document_id": "document"}, of_tenant=True
     ),
     "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/retry": Declared(
+        "by_id", ("POST",), {"slug": "knowledge", "document_id": "document"}, of_tenant=True
+    ),
+    "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/refetch": Declared(
         "by_id", ("POST",), {"slug": "knowledge", "document_id": "document"}, of_tenant=True
     ),
     "/api/v1/knowledge/<str:slug>/documents/<uuid:document_id>/cancel": Declared(
