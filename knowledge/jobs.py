@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from knowledge import ingest as ingesting
+from knowledge import uploads
 from tenants import scope
 from tenants.jobs import every, job
 
@@ -21,3 +22,13 @@ async def resume() -> int:
 
 def _resume() -> int:
     return sum(ingesting.wake_if_waiting() for _ in scope.each_tenant())
+
+
+@every("35 * * * *", "knowledge.forget_uploads")
+async def forget_uploads() -> int:
+    """Delete what has stopped arriving; every hour. Returns how many."""
+    return await scope.run_patiently(_forget)
+
+
+def _forget() -> int:
+    return sum(uploads.uploads_forget() for _ in scope.each_tenant())

@@ -90,6 +90,7 @@ class NewAgentForm(forms.Form):
     )
     provider = forms.ChoiceField(label=_("Model provider"), required=False)
     model = forms.CharField(label=_("Model"), max_length=120, required=False, widget=ModelInput())
+    knowledge = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
 
     def __init__(self, data: Any, *, accounts: list[ProviderAccount], initial: dict[str, Any]) -> None:
         usable = [one for one in accounts if one.enabled]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _TENANT_TABLES = (
     "knowledge_chunk",
+    "knowledge_upload",
     "knowledge_document",
     "knowledge_knowledgebase",
     "agents_tool",

@@ -20,6 +20,7 @@ from accounts.policies import (
     CHAT_READ,
     CHAT_WRITE,
     KEY_ACTIONS,
+    KNOWLEDGE_READ,
     actions_of_role,
     actions_of_scopes,
 )
@@ -51,6 +52,7 @@ DOORS: dict[str, Access] = {
     "/api/v1/approvals": api(GET=CHAT_READ),
     "/api/v1/approvals/<approval>": api(GET=CHAT_READ, POST=f"{CHAT_READ} {CHAT_WRITE} {PERSON}"),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/api/v1/knowledge/<knowledge>/events": api(GET=KNOWLEDGE_READ),
     "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     # Phase 1
     "/api/v1/chat/completions": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
@@ -172,6 +174,7 @@ JOBS: dict[str, str] = {
     "chat.end_abandoned_runs": "every",
     "chat.forget_idempotency_keys": "every",
     "chat.run_schedules": "every",
+    "knowledge.forget_uploads": "every",
     "knowledge.ingest": "job",
     "knowledge.resume": "every",
     "mail.send": "platform_job",
