@@ -17,6 +17,11 @@ MOST_TAGS = 200
 MOST_COPIES = 5
 
 
+def knowledge_names() -> dict[str, str]:
+    """The names of all bases, by slug; for whoever makes agents, which find no more in them than who asks may see."""
+    return dict(KnowledgeBase.objects.values_list("slug", "name"))
+
+
 @dataclass
 class Content:
     """What is in a base. counts: documents by state; searchable: those that are found; bytes: of their files."""

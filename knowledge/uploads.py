@@ -30,7 +30,7 @@ from knowledge.files import drop, drop_after_commit, opened
 from knowledge.models import Document, KnowledgeBase, Upload
 from tenants import limits
 
-PIECE_BYTES = 2 * 1024 * 1024  # a body at this address may have 5 MiB (paas/bodies.py)
+PIECE_BYTES = 1024 * 1024  # a slow line sends it well within the time that a body may take (launch/receipt.py)
 MOST_OPEN = 500  # of one person or key in a base
 KEPT = timedelta(hours=24)  # since the last piece
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

@@ -52,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """`/settings/knowledge/new/`; the model is asked for one vector before a base is bound to it for good"""
     actor = actor_of(request)
-    form = NewBaseForm(request.POST or None, people=people_offered(actor), accounts=providers())
+    form = NewBaseForm(request.POST or None, people=people_offered(actor), accounts=list(providers()))
     if request.method == "POST" and form.is_valid():
         fixed = form.fixed()
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -171,10 +170,11 @@ class NewBaseForm(BaseForm):
         help_text=_("What the model gives; the hashing embedder: 256."),
     )
 
-    def __init__(self, data: Any, *, people: list[tuple[str, str]], accounts: Iterable[ProviderAccount]) -> None:
+    def __init__(self, data: Any, *, people: list[tuple[str, str]], accounts: list[ProviderAccount]) -> None:
         super().__init__(data, people=people)
+        self._names = {str(account.pk): account.name for account in accounts if account.enabled}
         offered = [
-            (f"{account.name}\n{model}", f"{account.name} · {model}")
+            (f"{account.pk}:{model}", f"{account.name} · {model}")
             for account in accounts
             if account.enabled
             for model, entry in account.models.items()
@@ -188,9 +188,9 @@ class NewBaseForm(BaseForm):
 
     def fixed(self) -> dict[str, Any]:
         """Model and dimension of the valid form, in the words of knowledge.bases."""
-        provider, _line, model = self.cleaned_data["model"].partition("\n")
-        dimension = self.cleaned_data["dimension"] if provider else hashing.DIMENSION
-        return {"provider": provider, "model": model, "dimension": dimension}
+        account, _colon, model = self.cleaned_data["model"].partition(":")
+        dimension = self.cleaned_data["dimension"] if account else hashing.DIMENSION
+        return {"provider": self._names.get(account, ""), "model": model, "dimension": dimension}
 
 
 class LabelsForm(forms.Form):

@@ -57,6 +57,9 @@
 
   const count = (counts) => {
     const put = (name, number) => set(document, `count="${name}"`, (found) => { found.textContent = number; });
+    const all = Object.values(counts).reduce((sum, one) => sum + one, 0);
+    put('all', all);
+    set(document, 'empty', (text) => { text.hidden = all > 0; });
     put('ready', counts.ready ?? 0);
     put('failed', counts.failed ?? 0);
     put('waiting', WAITING.reduce((sum, state) => sum + (counts[state] ?? 0), 0));

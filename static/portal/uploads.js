@@ -143,6 +143,7 @@
     item.state = state;
     item.badge.textContent = { waiting: words.waiting, sending: words.sending, failed: words.states.failed, sent: words.states.queued }[state];
     item.badge.classList.toggle('bad', state === 'failed');
+    item.bar.hidden = state === 'failed';
     item.error.textContent = text;
     item.error.hidden = !text;
     item.buttons.replaceChildren();

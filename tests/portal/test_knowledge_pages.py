@@ -6,12 +6,20 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.messages.storage.fallback import FallbackStorage
+from django.db import connection
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 
+from accounts.models import User
 from knowledge.models import Document, KnowledgeBase
+from portal import knowledge, knowledge_documents, knowledge_reader, knowledge_trial
 from tests.accounts.people import within
+from tests.chat.conftest import embedder, vendor  # noqa: F401 - fixtures
 from tests.conftest import Platform
 from tests.files import no_files  # noqa: F401 - a fixture
 from tests.knowledge.conftest import bound, ingested, make, put
+from tests.portal.test_agent_pages import form_of
 from tests.portal.test_key_pages import Person
 
 PLACE = "/settings/knowledge/"
@@ -29,17 +37,20 @@ async def admin(site: Any, no_files: None) -> Person:
     return Person(site, await site.signed_in("admin"))
 
 
-async def test_a_base_is_made_set_and_deleted(admin: Person, db: Platform, actor: Any) -> None:
+async def test_a_base_is_made_set_and_deleted(admin: Person, db: Platform, actor: Any, embedder: None) -> None:
     assert "There is no knowledge base yet" in (await admin.get(PLACE))[1]
     _, page = await admin.get(f"{PLACE}new/")
     assert "finds words, not meanings" in page
+    embeddings = {words: value for value, words in re.findall(r'<option value="([^"]+:[^"]+)">([^<]+)</option>', page)}
     for change, said in (
         ({"slug": "No!"}, "Use 1 to 60 small letters"),
         ({"slug": "new"}, "taken by a page"),
         ({"chunk_overlap": "300"}, "At most half"),
         ({"vector_weight": "0", "keyword_weight": "0"}, "above 0"),
         ({"top_k": "99"}, "less than or equal to 50"),
-        ({"model": "nobody\nx"}, "Select a valid choice"),
+        ({"model": "nobody:x"}, "Select a valid choice"),
+        ({"model": embeddings["vectors · embed-4"], "dimension": "512"}, "gave vectors of 4 numbers"),
+        ({"model": embeddings["vectors · fault-500"]}, "provider"),
     ):
         status, page = await admin.post(f"{PLACE}new/", **NEW | change)
         assert (status, said in page) == (400, True), said
@@ -78,6 +89,12 @@ async def test_an_agent_that_answers_from_it(admin: Person, db: Platform, actor:
     said = within(db.acme, lambda: Agent.objects.get(slug="guide").draft["content"])
     assert (said["knowledge"], [one["name"] for one in said["tools"]]) == (["docs"], ["search_knowledge"])
     assert "Guide" in (await admin.get(f"{BASE}settings/"))[1]
+    # Its editor shows what it answers from, and lets go of it.
+    _, page = await admin.get("/settings/agents/guide/")
+    assert re.search(r'name="knowledge" value="docs"[^>]* checked', page)
+    assert form_of(page)["knowledge"] == ["docs"]
+    await admin.post("/settings/agents/guide/", **form_of(page, knowledge=[]))
+    assert within(db.acme, lambda: Agent.objects.get(slug="guide").draft["content"])["knowledge"] == []
 
 
 async def test_documents_from_text_to_deletion(admin: Person, db: Platform, actor: Any) -> None:
@@ -191,3 +208,34 @@ async def test_a_reader_opens_a_cited_passage(admin: Person, site: Any, db: Plat
     bound(owner, lambda: Document.objects.filter(id=ids["long.md"]).update(live_version=0, key=""))
     assert "Nothing of it can be read yet" in (await viewer.get(place))[1]
     assert (await viewer.get(f"{place}file/"))[0] == 404
+
+
+async def test_few_queries_a_page(db: Platform, actor: Any, no_files: None) -> None:
+    """Who asks (2), what the side bar counts (1) and warns of, the base and what is in it; never one for each row."""
+    owner = actor("owner")
+    make(owner)
+    put(owner, "docs", *((f"{number}.md", b"Some words.") for number in range(12)))
+    await ingested(owner)
+    one = within(db.acme, lambda: Document.objects.first())
+    question = {"query": "words"}
+    for view, most, kwargs, data in (
+        (knowledge.index, 8, {}, None),
+        (knowledge.settings, 12, {"slug": "docs"}, None),
+        (knowledge_documents.index, 10, {"slug": "docs"}, None),
+        (knowledge_documents.one, 10, {"slug": "docs", "document_id": one.id}, None),
+        (knowledge_trial.attempt, 12, {"slug": "docs"}, question),
+        (knowledge_reader.read, 8, {"slug": "docs", "document_id": one.id}, None),
+    ):
+        count = within(db.acme, lambda view=view, kwargs=kwargs, data=data: queries(db, owner, view, kwargs, data))
+        assert count <= most, (view.__name__, count)
+
+
+def queries(db: Platform, who: Any, view: Any, kwargs: Any, data: Any) -> int:
+    """How many statements a page takes."""
+    request: Any = RequestFactory().post("/x/", data) if data else RequestFactory().get("/x/")
+    request.user, request.tenant = User.objects.get(pk=who.user_id), db.acme
+    request.session = {}
+    request._messages, request._dont_enforce_csrf_checks = FallbackStorage(request), True
+    with CaptureQueriesContext(connection) as captured:
+        assert view(request, **kwargs).status_code == 200
+    return len(captured)
