@@ -21,6 +21,7 @@ from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Now
 
 from accounts.actors import Actor
+from accounts.policies import KNOWLEDGE_READ, KNOWLEDGE_WRITE
 from core.documents.kinds import inert_name
 from core.errors import PaasError
 from core.ids import uuid7
@@ -53,9 +54,13 @@ def uploads_of(actor: Actor, slug: str) -> QuerySet[Upload]:
 
 
 def upload_for(actor: Actor, slug: str, upload_id: uuid.UUID) -> Upload:
-    """One of the actor's, lately finished ones too. Raises permission_denied, not_found."""
-    found = _own(actor, base_for(actor, slug, write=True)).filter(id=upload_id).first()
-    if found is None:
+    """One of the actor's, lately finished ones too. Raises permission_denied, not_found: in the same words for one of
+    somebody else's and for a base that never was."""
+    actor.require(KNOWLEDGE_READ)
+    actor.require(KNOWLEDGE_WRITE)  # and so may see every base
+    own = Upload.objects.select_related("base").filter(user_id=actor.user_id, key_id=actor.key_id)
+    found = own.filter(id=upload_id).first()
+    if found is None or found.base.slug != slug:
         raise PaasError("not_found", "There is no such upload. Begin it again.")
     return found
 
