@@ -158,7 +158,8 @@ class Upload(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    base = models.ForeignKey(KnowledgeBase, on_delete=models.CASCADE, related_name="uploads")
+    # No constraint: the release before this table deletes bases without knowing of it.
+    base = models.ForeignKey(KnowledgeBase, on_delete=models.CASCADE, related_name="uploads", db_constraint=False)
     name = models.CharField(max_length=200)
     size = models.BigIntegerField()
     offset = models.BigIntegerField(default=0)

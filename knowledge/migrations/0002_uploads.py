@@ -40,7 +40,10 @@ class Migration(migrations.Migration):
             model_name="upload",
             name="base",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="uploads", to="knowledge.knowledgebase"
+                db_constraint=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="uploads",
+                to="knowledge.knowledgebase",
             ),
         ),
     ]

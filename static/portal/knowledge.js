@@ -106,5 +106,8 @@
   window.addEventListener('pagehide', () => source.close());
 
   // A file that has just arrived whole (uploads.js): it may have been told of already.
-  document.addEventListener('document-arrived', ({ detail }) => apply(known.get(detail.id) ?? detail));
+  document.addEventListener('document-arrived', ({ detail }) => {
+    const last = known.get(detail.id);
+    apply(last && last.version >= detail.version ? last : detail);
+  });
 })();
