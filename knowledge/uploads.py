@@ -121,7 +121,8 @@ def upload_piece(*, actor: Actor, slug: str, upload_id: uuid.UUID, offset: int, 
 @transaction.atomic
 def upload_delete(*, actor: Actor, slug: str, upload_id: uuid.UUID) -> None:
     """Forget an upload with what has arrived of it. Raises permission_denied, not_found."""
-    _forget([upload_for(actor, slug, upload_id)])
+    found = upload_for(actor, slug, upload_id)
+    _forget(list(Upload.objects.select_for_update().filter(id=found.id)))
 
 
 @transaction.atomic
@@ -188,8 +189,10 @@ def _finished(actor: Actor, slug: str, found: Upload) -> Document:
     try:
         with opened(found.key) as content, transaction.atomic():
             now = Upload.objects.select_for_update().filter(id=found.id).first()
-            if now is None or now.document is not None:  # another request has finished or forgotten it
-                return document_for(actor, slug, now.document if now and now.document else found.id, write=True)
+            if now is None:
+                raise PaasError("not_found", "There is no such upload. Begin it again.")
+            if now.document is not None:  # another request has finished it
+                return document_for(actor, slug, now.document, write=True)
             if found.sha256 and _digest(content) != found.sha256:
                 sentence = "The file has arrived other than it was sent. Send it again."
                 raise PaasError("validation_failed", sentence, details={"param": "sha256"})
@@ -220,6 +223,6 @@ def _document(actor: Actor, slug: str, found: Upload, source: Source) -> Documen
 
 
 def _forget(uploads: list[Upload]) -> None:
-    """Of rows that are locked, or nobody else's to finish."""
+    """Of rows that are locked: the file of one that is finished meanwhile is its document's."""
     Upload.objects.filter(id__in=[one.id for one in uploads]).delete()
     drop_after_commit([one.key for one in uploads if one.key])

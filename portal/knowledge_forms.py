@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from django import forms
@@ -65,6 +66,8 @@ def _scalar(text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return text
+    if isinstance(value, float) and not math.isfinite(value):
+        return text  # "NaN" is a number to Python, and none to PostgreSQL
     return value if isinstance(value, str | int | float | bool) else text
 
 

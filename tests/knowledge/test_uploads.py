@@ -74,6 +74,10 @@ async def test_a_break_a_lost_answer_and_the_document(
     row = bound(owner, Document.objects.get)
     assert (row.title, row.state, row.tags, row.metadata) == ("parking.md", "ready", ["house"], {"folder": "house"})
     assert [path.read_bytes() for path in stored(db) if path.stat().st_size] == [TEXT]
+    # Whoever forgets a finished upload leaves the document its file.
+    async with client.delete(f"{PLACE}/{made['id']}") as answer:
+        assert answer.status == 204
+    assert TEXT in [path.read_bytes() for path in stored(db)]
     # The next version of it, as a file that is replaced.
     new = TEXT.replace(b"4711", b"0815")
     _, made = await begin(client, sha256=hashlib.sha256(new).hexdigest(), replaces=document)

@@ -136,12 +136,12 @@ async def test_documents_from_text_to_deletion(admin: Person, db: Platform, acto
     guide = f"{BASE}documents/{ids['guide.md']}/"
     _, page = await admin.get(guide)
     assert ("Passage 2 of 2" in page, "&lt;b&gt;4711" in page, "Thirty days" in page) == (True, True, True)
-    labels = {"title": "Guide", "tags": "a，b", "metadata": 'year: 2026\nkind: law\nnumber: "7"'}
+    labels = {"title": "Guide", "tags": "a，b", "metadata": 'year: 2026\nkind: law\nnumber: "7"\nodd: NaN'}
     status, page = await admin.post(guide, **labels | {"metadata": "nonsense"})
     assert (status, "One to a line" in page) == (400, True)
     _, page = await admin.post(guide, **labels)
     row = within(db.acme, lambda: Document.objects.get(title="Guide"))
-    assert (row.tags, row.metadata) == (["a", "b"], {"year": 2026, "kind": "law", "number": "7"})
+    assert (row.tags, row.metadata) == (["a", "b"], {"year": 2026, "kind": "law", "number": "7", "odd": "NaN"})
     assert "number: &quot;7&quot;" in page
     assert (await admin.post(f"{guide}fetch/"))[0] == 400
     _, page = await admin.post(f"{guide}delete/", query="tag=hr")
