@@ -25,6 +25,7 @@ CHANGEABLE = (
     *("access", "roles", "people", "ocr", "ocr_chars"),
 )
 FIXED = ("provider", "model", "dimension")
+RESERVED = frozenset({"new"})  # what stands in a base's place in addresses of pages
 MOST_BASES = 200
 MOST_PEOPLE = 500
 
@@ -43,6 +44,8 @@ def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
     base = KnowledgeBase(slug=slug, created_by=label, name=slug)
     faults = _given(base, {name: value for name, value in fields.items() if name not in FIXED})
     faults |= model_of(base, fields)
+    if slug in RESERVED:
+        faults["slug"] = ["This name is taken by a page. Choose another one."]
     _check(base, faults)
     if KnowledgeBase.objects.filter(slug=slug).exists():
         raise PaasError("already_exists", "There is a knowledge base of this name.", details={"param": "slug"})
@@ -97,6 +100,7 @@ def base_delete(*, actor: Actor, slug: str) -> None:
     """Delete a base with all that is in it: rows, vectors and files. Raises permission_denied, not_found."""
     base = base_for(actor, slug, write=True)
     keys = list(base.documents.exclude(key="").values_list("key", flat=True))
+    keys += base.uploads.exclude(key="").values_list("key", flat=True)
     count = base.documents.count()
     base.delete()
     audit.record("knowledge.deleted", actor=actor.label, target=slug, documents=count)

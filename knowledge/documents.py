@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models.functions import Now
 from yarl import URL
 
 from accounts import audit
@@ -46,13 +47,22 @@ UNSUPPORTED = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A document as it came: a file (content: open, at its beginning), or an address to fetch it from."""
+    """A document as it came: a file (content: open, at its beginning), or an address to fetch it from.
+
+    key: the file's name in the tenant's storage, where it lies there already.
+    """
 
     title: str
     size: int = 0
     content: IO[bytes] | None = None
     url: str = ""
     source: str = Document.Source.UPLOAD
+    key: str = ""
+
+    @property
+    def room(self) -> int:
+        """How many bytes it takes that are not stored yet."""
+        return 0 if self.key else self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,7 @@ def documents_add(*, actor: Actor, slug: str, sources: list[Source], labels: Lab
     try:
         with transaction.atomic():
             limits.one_at_a_time("storage")
-            limits.check_storage(sum(one.size for one in sources))
+            limits.check_storage(sum(one.room for one in sources))
             check_documents(len(sources))
             if base.documents.count() + len(sources) > MOST_DOCUMENTS:
                 raise PaasError("validation_failed", f"A knowledge base has at most {MOST_DOCUMENTS:,} documents.")
@@ -109,7 +119,7 @@ def document_replace(*, actor: Actor, slug: str, document_id: uuid.UUID, source:
         with transaction.atomic():
             limits.one_at_a_time("storage")
             found = Document.objects.select_for_update().select_related("base").get(id=document_id)
-            limits.check_storage(source.size, replaces=found.size)
+            limits.check_storage(source.room, replaces=found.size)
             fresh = _row(actor, found.base, source, kind, stored)
             before = [found.key] if found.key else []
             for name in ("title", "source", "url", "kind", "key", "size", "checksum", "user_id", "key_id"):
@@ -160,6 +170,19 @@ def document_retry(*, actor: Actor, slug: str, document_id: uuid.UUID) -> Docume
     audit.record("document.retried", actor=actor.label, target=slug, document=str(found.id))
     wake()
     return found
+
+
+@transaction.atomic
+def documents_retry(*, actor: Actor, slug: str) -> int:
+    """Try again all documents of a base that have failed; how many these are. Raises permission_denied, not_found."""
+    base = base_for(actor, slug, write=True)
+    failed = base.documents.filter(state=Document.State.FAILED)
+    queued = {"state": Document.State.QUEUED, "progress": 0, "step": "", "error": "", "updated_at": Now()}
+    count = failed.update(**queued, user_id=actor.user_id, key_id=actor.key_id, lease=None, leased_until=None)
+    if count:
+        audit.record("documents.retried", actor=actor.label, target=slug, count=count)
+        wake()
+    return count
 
 
 @transaction.atomic
@@ -254,6 +277,9 @@ def _row(actor: Actor, base: KnowledgeBase, one: Source, kind: str, stored: list
     made.user_id, made.key_id = actor.user_id, actor.key_id
     if one.content is not None:
         made.checksum = checksum(one.content)
+    if one.key:
+        made.key = one.key
+    elif one.content is not None:
         stored.append(default_storage.save(str(uuid7()), File(one.content)))
         made.key = stored[-1]
     return made

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 
 from core import clock, metrics
-from knowledge import counts, generations
+from knowledge import counts, generations, uploads
 from knowledge import ingest as ingesting
 from knowledge.models import Document
 from tenants import scope
@@ -41,3 +41,13 @@ def _resume() -> int:
     metrics.DOCUMENTS_AGE.set(max((clock.now() - min(oldest)).total_seconds(), 0) if oldest else 0)
     metrics.DOCUMENTS_READ.set(time.time())
     return waiting
+
+
+@every("35 * * * *", "knowledge.forget_uploads")
+async def forget_uploads() -> int:
+    """Delete what has stopped arriving; every hour. Returns how many."""
+    return await scope.run_patiently(_forget)
+
+
+def _forget() -> int:
+    return sum(uploads.uploads_forget() for _ in scope.each_tenant())

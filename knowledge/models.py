@@ -164,6 +164,7 @@ class Chunk(models.Model):
         ]
         indexes = [
             models.Index(fields=["base"], name="knowledge_chunk_base"),
+            models.Index(fields=["base", "digest"], name="knowledge_chunk_digest"),
         ]
 
     def __str__(self) -> str:
@@ -186,3 +187,35 @@ class PageText(models.Model):
 
     def __str__(self) -> str:
         return f"{self.document_id} page {self.page}"
+
+
+class Upload(models.Model):
+    """A file that is arriving in pieces. Make and change it with knowledge.uploads.
+
+    key: what is there of it, the first `offset` of its `size` bytes. sha256: of the whole file, in hex; "" where the
+    sender could not say. replaces: the document that it is the next version of; None: it becomes a new one. document:
+    what it has become; the file is that document's then, and the row stays for a while for a sender who missed it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    # No constraint: the release before this table deletes bases without knowing of it.
+    base = models.ForeignKey(KnowledgeBase, on_delete=models.CASCADE, related_name="uploads", db_constraint=False)
+    name = models.CharField(max_length=200)
+    size = models.BigIntegerField()
+    offset = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    key = models.CharField(max_length=120, blank=True, default="")
+    tags = models.JSONField(default=list, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    replaces = models.UUIDField(null=True)
+    document = models.UUIDField(null=True)
+    user_id = models.UUIDField(null=True)
+    key_id = models.UUIDField(null=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name

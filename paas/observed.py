@@ -24,6 +24,7 @@ ROUTES = (
     (re.compile(r"/v1/"), "openai", "/v1/{what}"),
     (re.compile(r"/api/v1/runs"), "runs", "/api/v1/runs/{id}"),
     (re.compile(r"/api/v1/approvals"), "approvals", "/api/v1/approvals/{id}"),
+    (re.compile(r"/api/v1/knowledge/[^/]+/events$"), "knowledge", "/api/v1/knowledge/{slug}/events"),
     (re.compile(r"/mcp$"), "mcp", "/mcp"),
     (re.compile(r"/api/"), "api", ""),
     (re.compile(r"/static/"), "static", "/static/{file}"),

@@ -32,6 +32,7 @@ from chat import feedback_api as feedback
 from chat import file_api as files
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from knowledge import api as knowledge
+from knowledge import upload_api as uploads
 from llm.api import ProviderDetail as ModelProvider
 from llm.api import ProviderKinds, ProviderModels, ProviderTest
 from llm.api import ProviderList as ModelProviders
@@ -51,6 +52,9 @@ from portal import (
     impersonation,
     invitations,
     keys,
+    knowledge_documents,
+    knowledge_reader,
+    knowledge_trial,
     limits,
     login_code,
     mcp_callback,
@@ -69,6 +73,7 @@ from portal import (
     views,
     workspace,
 )
+from portal import knowledge as knowledge_pages
 from usage.api import InvoiceDetail, InvoiceList, StatementDetail
 from usage.key_api import KeyDetail, KeyList, KeyRotation
 
@@ -121,6 +126,8 @@ api = [
     path("knowledge/<str:slug>/documents/<uuid:document_id>/refetch", knowledge.DocumentRefetch.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/cancel", knowledge.DocumentCancel.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/chunks", knowledge.DocumentChunks.as_view()),
+    path("knowledge/<str:slug>/uploads", uploads.UploadList.as_view()),
+    path("knowledge/<str:slug>/uploads/<uuid:upload_id>", uploads.UploadDetail.as_view()),
     # MCP servers
     path("mcp-servers", McpServerList.as_view()),
     path("mcp-servers/<uuid:server_id>", McpServerDetail.as_view()),
@@ -258,6 +265,22 @@ urlpatterns = [
     path("settings/agents/<str:slug>/feedback/", agent_feedback.index),
     path("settings/agents/<str:slug>/archive/", agents.archive),
     path("settings/agents/<str:slug>/restore/", agents.restore),
+    # knowledge; no base is called "new" (knowledge/bases.py)
+    path("settings/knowledge/", knowledge_pages.index, name="knowledge"),
+    path("settings/knowledge/new/", knowledge_pages.new),
+    path("settings/knowledge/<str:slug>/", knowledge_documents.index),
+    path("settings/knowledge/<str:slug>/add/", knowledge_documents.add),
+    path("settings/knowledge/<str:slug>/try/", knowledge_trial.attempt),
+    path("settings/knowledge/<str:slug>/settings/", knowledge_pages.settings),
+    path("settings/knowledge/<str:slug>/delete/", knowledge_pages.delete),
+    path("settings/knowledge/<str:slug>/retry/", knowledge_documents.retry_failed),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/", knowledge_documents.one),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/retry/", knowledge_documents.retry),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/cancel/", knowledge_documents.cancel),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/delete/", knowledge_documents.delete),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/fetch/", knowledge_documents.fetch),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/", knowledge_reader.read),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/file/", knowledge_reader.download),
     # tools and MCP servers
     path("settings/tools/", tools.index, name="tools"),
     path("settings/tools/named/<str:name>/", tools.settings),

@@ -68,6 +68,7 @@ SENTENCES: dict[str, str | Promise] = {
     "document.replaced": _("%(actor)s replaced a document of the knowledge base %(target)s"),
     "document.changed": _("%(actor)s changed title, tags or metadata of a document of the knowledge base %(target)s"),
     "document.retried": _("%(actor)s had a document of the knowledge base %(target)s read again"),
+    "documents.retried": _("%(actor)s had %(count)s documents of the knowledge base %(target)s read again"),
     "document.cancelled": _("%(actor)s cancelled a document of the knowledge base %(target)s"),
     "document.deleted": _("%(actor)s deleted a document of the knowledge base %(target)s"),
     "approval.approved": _("%(actor)s approved a call of %(tool)s with the arguments %(arguments_hash)s: %(note)s"),

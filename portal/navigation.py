@@ -31,6 +31,7 @@ class Item:
 
 WORKSPACE = (
     Item("agents", _("Agents"), "/settings/agents/", policies.AGENTS_MANAGE),
+    Item("knowledge", _("Knowledge"), "/settings/knowledge/", policies.KNOWLEDGE_WRITE),
     Item("tools", _("Tools"), "/settings/tools/", policies.ADMIN_SETTINGS),
     Item("mcp", _("MCP servers"), "/settings/mcp/", policies.ADMIN_SETTINGS),
     Item("providers", _("Model providers"), "/settings/providers/", policies.ADMIN_SETTINGS),

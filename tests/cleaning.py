@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _TENANT_TABLES = (
     "knowledge_chunk",
     "knowledge_pagetext",
+    "knowledge_upload",
     "knowledge_document",
     "knowledge_knowledgebase",
     "agents_tool",

@@ -53,6 +53,7 @@ DOORS: dict[str, Access] = {
     "/api/v1/approvals/<approval>": api(GET=CHAT_READ, POST=f"{CHAT_READ} {CHAT_WRITE} {PERSON}"),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
     # MCP: what a message asks for says who may send it; the query only tells the lines apart
+    "/api/v1/knowledge/<knowledge>/events": api(GET=KNOWLEDGE_READ),
     "/mcp": api(POST=f"{CHAT_WRITE} {AGENTS_EXECUTE}"),
     "/mcp?search": api(POST=KNOWLEDGE_READ),
     "/mcp?read": api(POST=KNOWLEDGE_READ),
@@ -180,6 +181,7 @@ JOBS: dict[str, str] = {
     "chat.end_abandoned_runs": "every",
     "chat.forget_idempotency_keys": "every",
     "chat.run_schedules": "every",
+    "knowledge.forget_uploads": "every",
     "knowledge.ingest": "job",
     "knowledge.resume": "every",
     "mail.send": "platform_job",

@@ -47,6 +47,7 @@ DOORS: dict[str, Declared] = {
     "/api/v1/approvals": Declared("own"),
     "/api/v1/approvals/<approval>": Declared("by_id", ("GET", "POST"), {"approval": "approval"}, of_tenant=True),
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
+    "/api/v1/knowledge/<knowledge>/events": Declared("by_id", ids={"knowledge": "knowledge"}, of_tenant=True),
     # MCP
     "/mcp": Declared("own", ("POST",)),
     "/mcp?search": Declared("own", ("POST",)),
@@ -67,6 +68,7 @@ DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/api/v1/approvals", "/mcp"},
     "chat/transports/mcp.py": set(),
     "chat/mcp_knowledge.py": set(),
+    "chat/transports/knowledge.py": {"/api/v1/knowledge/([^/]+)/events"},
     "chat/transports/approvals.py": {"/api/v1/approvals", "/api/v1/approvals/([0-9a-fA-F-]{36})"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/responses.py": {

@@ -264,6 +264,8 @@ def _csrf(client: aiohttp.ClientSession, site: Site, slug: str) -> dict[str, str
 async def call(client: aiohttp.ClientSession, method: str, path: str, body: Any, **headers: str) -> tuple[int, str]:
     options: dict[str, Any] = {} if method == "GET" else {"json": body}
     async with client.request(method, path, headers=headers, allow_redirects=False, **options) as answer:
+        if answer.content_type == "text/event-stream":  # not all of these end
+            return answer.status, (await answer.content.readany()).decode()
         return answer.status, await answer.text()
 
 
