@@ -36,7 +36,7 @@ class KnowledgeList(APIView):
     """`GET, POST /api/v1/knowledge`"""
 
     def get(self, request: Request) -> Response:
-        found = list(access.bases_for(_actor(request, KNOWLEDGE_READ)).select_related("provider"))
+        found = list(access.bases_for(_actor(request, KNOWLEDGE_READ)).select_related("provider", "reranker"))
         counts = bases.counts_of([one.id for one in found])
         return Response({"knowledge": [bases.base_view(one, counts.get(one.id)) for one in found]})
 
@@ -198,6 +198,7 @@ class KnowledgeSearch(APIView):
         tags = serializers.ListField(child=serializers.CharField(max_length=60), max_length=20, default=list)
         metadata = serializers.DictField(default=dict)
         neighbours = serializers.BooleanField(default=False)
+        rerank = serializers.BooleanField(default=True)
 
     def post(self, request: Request, slug: str) -> Response:
         actor = _actor(request, KNOWLEDGE_READ)

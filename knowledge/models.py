@@ -20,8 +20,10 @@ class KnowledgeBase(models.Model):
     """Documents that are searched together. Make and change it with knowledge.bases.
 
     provider None: the hashing embedder (knowledge/hashing.py). model and dimension never change, for vectors of
-    different models cannot be compared. access: who finds anything in it; roles and people (ids of users and keys) are
-    those of "restricted". Whoever may change knowledge finds all of it. chunk_size and chunk_overlap are tokens.
+    different models cannot be compared. reranker, rerank_model: the account and its model that put found passages in
+    order, if any. neighbours: agents are shown what stands around a passage too. access: who finds anything in it;
+    roles and people (ids of users and keys) are those of "restricted". Whoever may change knowledge finds all of it.
+    chunk_size and chunk_overlap are tokens.
     """
 
     class Access(models.TextChoices):
@@ -44,6 +46,9 @@ class KnowledgeBase(models.Model):
     provider = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     model = models.CharField(max_length=120, default="hashing")
     dimension = models.PositiveIntegerField(default=256)
+    reranker = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    rerank_model = models.CharField(max_length=120, blank=True, default="", db_default="")
+    neighbours = models.BooleanField(default=False, db_default=False)
     access = models.CharField(max_length=10, choices=Access.choices, default=Access.EVERYBODY)
     roles = models.JSONField(default=list, blank=True)
     people = models.JSONField(default=list, blank=True)
