@@ -116,9 +116,9 @@ def _found(
 
 
 def _call(
-    actor: Actor, group: list[KnowledgeBase], question: Question, vector: list[float] | None
+    actor: Actor, group: list[KnowledgeBase], question: Question, vector: list[float] | None, *, explain: bool = False
 ) -> QuerySet[KnowledgeBase, Any]:
-    """The statement."""
+    """The statement. explain: its plan instead of passages, for bench/knowledge."""
     base = group[0]
     near, words = _weights(base, question)
     top_k = _top(group, question)
@@ -135,6 +135,7 @@ def _call(
         "metadata": question.metadata,
         "neighbours": question.neighbours,
     }
+    asked |= {"explain": True} if explain else {}
     asked_vector = Value(None if vector is None else as_text(vector), TextField())
     ids = Value([str(one.id) for one in group], ArrayField(UUIDField()))
     call = Func(ids, Value(asked, JSONField()), asked_vector, function="knowledge_find", output_field=JSONField())

@@ -62,7 +62,9 @@ def _english(word: str) -> Term:
     if len(stem) >= LONG_STEM:
         return Term(word, (stem,), prefix=True)
     one = _PLURAL.sub("", word)
-    return Term(word, (one, one + ("es" if one.endswith(_HISSED) else "s")))  # too many words begin with a short one: car, carpet
+    return Term(
+        word, (one, one + ("es" if one.endswith(_HISSED) else "s"))
+    )  # too many words begin with a short one: car, carpet
 
 
 def _stem(word: str) -> str:

@@ -7,7 +7,7 @@ SQL = (Path(__file__).parent / "0002_find.sql").read_text()
 UNDO = """
 DROP FUNCTION knowledge_find(uuid[], jsonb, text);
 DROP FUNCTION knowledge_words(jsonb);
-ALTER TABLE knowledge_chunk RESET (toast_tuple_target);
+ALTER TABLE knowledge_chunk ALTER COLUMN tsv SET STORAGE EXTENDED;
 DROP INDEX knowledge_document_metadata;
 DROP INDEX knowledge_document_tags;
 """

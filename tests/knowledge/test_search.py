@@ -66,7 +66,9 @@ async def test_common_words_are_known_by_the_statistics(
     owner = actor("owner")
     make(owner, chunk_size=50, chunk_overlap=0)
     # A heading begins a passage: sixty of them, of which one has the rare word.
-    lines = (f"# Part {number}\n\nMotor {number} runs{' past a badger' if number == 7 else ''}.\n" for number in range(60))
+    lines = (
+        f"# Part {number}\n\nMotor {number} runs{' past a badger' if number == 7 else ''}.\n" for number in range(60)
+    )
     put(owner, "docs", ("motors.md", "\n".join(lines).encode()))
     await ingested(owner)
     ledger.rows(f'ANALYZE "{owner.tenant.schema}".knowledge_chunk')  # as autovacuum does
