@@ -23,6 +23,8 @@ from tenants import scope
 MOST_QUERY = 2000
 MOST_RESULTS = 50
 FEW = 1500  # so many passages are compared one by one: about 10 us each for a vector of 1,024 numbers
+READ = 1500  # passages that are read because of their words, about: 8 us each
+OF_WORD = 1000  # of these for one word, however common it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ def _call(
         "keyword_weight": words,
         "top_k": top_k,
         "few": FEW,
+        "read": READ,
+        "of_word": OF_WORD,
         "tags": list(question.tags),
         "metadata": question.metadata,
         "neighbours": question.neighbours,

@@ -44,8 +44,8 @@ CREATE FUNCTION knowledge_find(p_bases uuid[], p jsonb, p_vector text) RETURNS j
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     few CONSTANT integer := (p ->> 'few')::integer;  -- passages that are compared one by one
-    budget CONSTANT float8 := 1500;  -- passages that are read because of their words, about: 8 us each
-    most CONSTANT integer := 1000;   -- of one word
+    budget CONSTANT float8 := (p ->> 'read')::float8;  -- passages that are read because of their words, about
+    most CONSTANT integer := (p ->> 'of_word')::integer;
     filtered CONSTANT boolean := p -> 'tags' <> '[]' OR p -> 'metadata' <> '{}';
     top CONSTANT integer := (p ->> 'top_k')::integer;
     documents uuid[];

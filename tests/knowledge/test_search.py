@@ -12,7 +12,6 @@ from core.errors import PaasError
 from knowledge import reranking, search
 from knowledge.neighbours import joined_text
 from knowledge.search import Question
-from llm.rerank import RerankRequest, parsed
 from tests.chat.ledger import Ledger
 from tests.knowledge.conftest import bound, ingested, make, put
 
@@ -76,6 +75,13 @@ async def test_common_words_are_known_by_the_statistics(
     assert "badger" in best[0]["text"]
     assert best[0]["why"]["keyword"]["words"] == ["badger", "motors"], "the rarest first"
     assert len(asked(owner, "motor", vector_weight=0, top_k=3)) == 3
+    # Common words only, of which not all passages are read: those with all of them are.
+    monkeypatch.setattr(search, "OF_WORD", 5)
+    best = asked(owner, "motors and parts running 59", vector_weight=0, top_k=1)
+    assert "Motor 59 runs" in best[0]["text"]
+    together = asked(owner, "motor runs", vector_weight=0, top_k=50)
+    assert len(together) == 5
+    assert all(one["why"]["keyword"]["words"] == ["motor", "runs"] for one in together)
 
 
 async def test_neighbours_are_joined(host: Any, actor: Any) -> None:
@@ -148,21 +154,3 @@ async def test_a_reranker_puts_in_order_and_is_billed(
         assert [one["chunk_id"] for one in kept_order] == [one["chunk_id"] for one in plain[:2]]
         assert {one["why"]["rerank"]["failed"].startswith(code) for one in kept_order} == {True}
     assert ledger.value("SELECT count(*) FROM usage_usagerecord") == 2
-
-
-def test_answers_of_rerankers() -> None:
-    request = RerankRequest("m", "a b", ["x", "y"])
-
-    def read(body: bytes) -> Any:
-        return parsed(body, request)
-
-    rows = b'{"results": [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": -2}]'
-    assert read(rows + b', "usage": {"total_tokens": 7}}') == parsed(rows + b', "usage": {"total_tokens": 7}}', request)
-    assert (read(rows + b"}").scores, read(rows + b"}").input_tokens) == ([-2, 0.5], None)
-    assert read(rows + b', "meta": {"tokens": {"input_tokens": 9}}}').input_tokens == 9, "as Cohere says it"
-    for body in (b"<html>", b"[]", b"{}", b'{"results": []}', b'{"results": [{"index": 0, "relevance_score": "x"}]}'):
-        with pytest.raises(PaasError) as refused:
-            read(body)
-        assert refused.value.code == "provider_bad_response"
-    with pytest.raises(PaasError):
-        read(b'{"error": {"message": "no such model", "type": "invalid_request_error"}}')
