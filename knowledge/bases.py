@@ -157,13 +157,11 @@ def _reranker(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str
         return {}
     name = str(fields.get("reranker", base.reranker.name if base.reranker else "") or "")
     model = str(fields.get("rerank_model", base.rerank_model) or "")
+    if not name and fields.get("rerank_model"):
+        return {"reranker": ["Say whose model this is: the name of a model provider of this workspace."]}
     if not name:
         base.reranker, base.rerank_model = None, ""
-        return (
-            {"reranker": ["Say whose model this is: the name of a model provider."]}
-            if fields.get("rerank_model")
-            else {}
-        )
+        return {}
     account = provider_named(name)
     if account is None or not account.enabled:
         return {"reranker": [f"There is no model provider {name[:60]!r} in this workspace that is switched on."]}
