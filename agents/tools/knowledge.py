@@ -91,8 +91,8 @@ SEARCH_KNOWLEDGE = ToolSpec(
         "properties": {
             "query": {
                 "type": "string",
-                "description": "What to look for, in whole words, in the documents' language. It is all that the search "
-                "knows: name what the conversation is about, instead of it, they or there",
+                "description": "What to look for, in whole words, in the documents' language. The search knows no "
+                "more than this: name what the conversation is about, instead of it, they or there",
                 "minLength": 1,
                 "maxLength": MOST_QUERY,
             },
