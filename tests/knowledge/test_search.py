@@ -107,6 +107,7 @@ async def test_a_reranker_puts_in_order_and_is_billed(
 ) -> None:
     from llm.services import provider_create
 
+    monkeypatch.setattr(reranking, "SECONDS", 30.0)  # machines that run tests are slow at times
     owner = actor("owner")
     price = {"rerank": True, "embedding_price": "1", "currency": "USD"}
     names = ("rerank-last", "rerank-silent", "rerank-short", "fault-500", "fault-hang")
@@ -143,12 +144,12 @@ async def test_a_reranker_puts_in_order_and_is_billed(
     assert "score" in (await found())[0]["why"]["rerank"]
     assert ledger.value("SELECT count(*) FROM usage_usagerecord WHERE cost > 0") == 2, "what nobody reports is counted"
     # Without its answer the order of the search stands, and says so; agents find as before.
-    monkeypatch.setattr(reranking, "SECONDS", 0.3)
     for model, code in (
         ("rerank-short", "provider_bad_response"),
         ("fault-500", "provider_"),
         ("fault-hang", "provider_"),
     ):
+        monkeypatch.setattr(reranking, "SECONDS", 0.1 if model == "fault-hang" else 30.0)
         set_model(model)
         kept_order = await search.search_bases(owner, ["docs"], Question("pump", top_k=2))
         assert [one["chunk_id"] for one in kept_order] == [one["chunk_id"] for one in plain[:2]]
