@@ -36,7 +36,7 @@ class KnowledgeList(APIView):
     """`GET, POST /api/v1/knowledge`"""
 
     def get(self, request: Request) -> Response:
-        found = list(access.bases_for(actor_of(request, KNOWLEDGE_READ)).select_related("provider"))
+        found = list(access.bases_for(actor_of(request, KNOWLEDGE_READ)).select_related("provider", "reranker"))
         counts = bases.counts_of([one.id for one in found])
         return Response({"knowledge": [bases.base_view(one, counts.get(one.id)) for one in found]})
 
@@ -75,9 +75,9 @@ class KnowledgeReindex(APIView):
         dimension = serializers.IntegerField(required=False)
 
     def post(self, request: Request, slug: str) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         access.base_for(actor, slug, write=True)
-        model = _valid(self.Body(data=_object(request)))
+        model = valid(self.Body(data=object_of(request)))
         count = generations.base_reindex(actor=actor, slug=slug, model=model)
         return Response({"documents": count}, status=202)
 
@@ -186,7 +186,7 @@ class DocumentRefetch(APIView):
     """`POST /api/v1/knowledge/{slug}/documents/{id}/refetch`: its address once more"""
 
     def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         found = documents.document_refetch(actor=actor, slug=slug, document_id=document_id)
         return Response(documents.document_view(found), status=202)
 
@@ -224,6 +224,7 @@ class KnowledgeSearch(APIView):
         tags = serializers.ListField(child=serializers.CharField(max_length=60), max_length=20, default=list)
         metadata = serializers.DictField(default=dict)
         neighbours = serializers.BooleanField(default=False)
+        rerank = serializers.BooleanField(default=True)
 
     def post(self, request: Request, slug: str) -> Response:
         actor = actor_of(request, KNOWLEDGE_READ)

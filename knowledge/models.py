@@ -21,7 +21,9 @@ class KnowledgeBase(models.Model):
 
     provider None: the hashing embedder (knowledge/hashing.py). model and dimension change for all documents together
     (knowledge/generations.py), for vectors of different models cannot be compared; next_model and what is beside it:
-    the one that they are being made for, "" for none. access: who finds anything in it; roles and people (ids of users
+    the one that they are being made for, "" for none. reranker, rerank_model: the
+    account and its model that put found passages in order, if any. neighbours: agents are shown what stands around a
+    passage too. access: who finds anything in it; roles and people (ids of users
     and keys) are those of "restricted". Whoever may change knowledge finds all of it. chunk_size and chunk_overlap are
     tokens. ocr: whether pictures are read: of a PDF pages that have fewer than ocr_chars characters, all, or none.
     """
@@ -58,6 +60,9 @@ class KnowledgeBase(models.Model):
     )
     next_model = models.CharField(max_length=120, blank=True, default="", db_default="")
     next_dimension = models.PositiveIntegerField(default=0, db_default=0)
+    reranker = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    rerank_model = models.CharField(max_length=120, blank=True, default="", db_default="")
+    neighbours = models.BooleanField(default=False, db_default=False)
     access = models.CharField(max_length=10, choices=Access.choices, default=Access.EVERYBODY)
     roles = models.JSONField(default=list, blank=True)
     people = models.JSONField(default=list, blank=True)

@@ -22,7 +22,7 @@ from agents.tools.settings import ToolLine
 from agents.tools.spec import RunLimits
 from chat.timing import timezones
 from core.errors import PaasError
-from llm.catalog import known_models
+from llm.catalog import answers, known_models
 from llm.models import ProviderAccount
 from portal.access import sentence
 from portal.agent_templates import TEMPLATES
@@ -47,7 +47,7 @@ def suggestions(accounts: Iterable[ProviderAccount]) -> list[Models]:
     """For each account the models that are known of it and that it allows."""
     found = []
     for one in accounts:
-        own = [name for name, entry in one.models.items() if not entry.get("embeddings")]
+        own = [name for name, entry in one.models.items() if answers(entry)]
         names = sorted({*known_models(one.kind), *own, *one.allowed_models})
         found.append(Models(one, [name for name in names if one.allows(name)]))
     return found

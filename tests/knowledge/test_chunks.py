@@ -15,7 +15,7 @@ from core.documents.blocks import Block
 from core.documents.kinds import whole_kind_of
 from knowledge.chunks import passages
 from knowledge.hashing import vector_of
-from knowledge.words import query_of, words_of
+from knowledge.words import terms_of, words_of
 from llm.tokens import estimate_tokens
 
 
@@ -58,8 +58,16 @@ def test_passages_are_small_enough_and_lose_nothing() -> None:
 def test_words_and_vectors() -> None:
     assert {"北京", "大学"} <= set(words_of("我在北京大学 the Badger_2"))
     assert words_of("The Badger") == ["badger"]
-    assert query_of("'); DROP TABLE x; -- ! & |:* \\") == "'drop' | 'table' | 'x'"
-    assert query_of("the 的 ?!") == ""
+    asked = [(one.word, one.query) for one in terms_of("'); DROP TABLES x9; -- ! & |:* \\ 北京 drops")]
+    assert asked == [
+        ("drop", "'drop' | 'drops'"), ("tables", "'table' | 'tables'"), ("x9", "'x9'"), ("北京", "'北京'"),
+    ]  # fmt: skip
+    assert [one.query for one in terms_of("batteries delivered cancelling")] == [
+        "'batter':*",
+        "'deliver':*",
+        "'cancel':*",
+    ]
+    assert terms_of("the 的 ?!") == []
     one, same, near, far = map(vector_of, ("The old badger", "the OLD badger", "badgers of old", "数据库的备份"))
     assert one == same
     assert math.isclose(sum(number * number for number in one), 1)
