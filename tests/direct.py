@@ -20,7 +20,7 @@ STREAM = "text/event-stream"
 
 @dataclass(frozen=True)
 class Answer:
-    """headers: by name in lower case; of several with one name, the last. body: of a stream that was left, nothing."""
+    """headers: by name in lower case; of several with one name, the last. body: of a stream that was left, a part."""
 
     status: int
     headers: dict[str, str]

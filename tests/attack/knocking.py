@@ -146,9 +146,9 @@ def sample(route: str, people: list[Identity]) -> list[Identity]:
     keys = [one for one in rest if one.actions is not None and not one.browser]
     nobody = [one for one in rest if one.actions is None]
     turn = crc32(route.encode())
-    return always + [
-        kind[(turn + step) % len(kind)] for kind, count in ((roles, 1), (keys, 2), (nobody, 2)) for step in range(count)
-    ]
+    for kind, count in ((roles, 1), (keys, 2), (nobody, 2)):
+        always += [kind[(turn + step) % len(kind)] for step in range(count) if kind]
+    return always
 
 
 def lines(wrong: Iterable[Any]) -> str:

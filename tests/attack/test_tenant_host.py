@@ -71,7 +71,7 @@ def some_attempts(people: list[Identity]) -> list[Attempt]:
     """Of them, at every route those of a few of each kind; of the methods that are not declared one, as the owner."""
     found = []
     for route, declared in EVERYTHING.items():
-        tried = attempts_at(route, sample(route, people))
+        tried = attempts_at(route, sample(route, [one for one in people if attempts_at(route, [one])]))
         found += [one for one in tried if one.method in declared.needs]
         found += [one for one in tried if one.method not in declared.needs and one.who.name == "owner"][:1]
     return found
