@@ -2,7 +2,7 @@
 # Variables may be given before or after: `PORT=8001 make run` and `make run PORT=8001` are the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format reset clean lock frontend bench chaos
+.PHONY: help run test attack check format reset clean lock frontend bench chaos
 
 # The first Python that is 3.11 or newer; the one in .venv starts quickest.
 PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -10,6 +10,9 @@ PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 p
 	done; echo python3)
 WITH = $(PYTHON) -m launch.bootstrap
 LOCK = $(WITH) --uv pip compile --quiet --generate-hashes --no-annotate --no-header --universal --python-version 3.11
+
+PYTEST = -m pytest -n 4 --dist worksteal
+SECURITY = tests/attack tests/tenants/test_tenancy_contract.py tests/tenants/test_leak_fuzz.py
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -19,7 +22,10 @@ run: ## Start everything; Ctrl-C stops it (PORT=8000, VAR_DIR=var)
 	@exec $(WITH) requirements.txt -- -m launch run
 
 test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
-	@exec $(WITH) requirements-dev.txt -- -m pytest -n 4 --dist worksteal $(ARGS)
+	@exec $(WITH) requirements-dev.txt -- $(PYTEST) -m "not exhaustive" $(ARGS)
+
+attack: ## Run the security suite, with the whole of its matrices
+	@exec $(WITH) requirements-dev.txt -- $(PYTEST) $(SECURITY) $(ARGS)
 
 check: ## Format, lint, types, import rules, migrations
 	@$(WITH) requirements-dev.txt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -14,7 +13,7 @@ from django.utils import translation
 from django.utils.translation import gettext
 
 from accounts.actors import Actor
-from accounts.selectors import actor_of_user
+from accounts.selectors import actor_of_member
 from core.errors import ERRORS, PaasError
 from tenants import scope
 
@@ -35,7 +34,7 @@ def page(action: str | None = None, *, enrolling: bool = False) -> Callable[[Vie
         @wraps(view)
         def inside(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
             user = request.user
-            actor = actor_of_user(uuid.UUID(str(user.pk))) if user.is_authenticated else None
+            actor = actor_of_member(user) if user.is_authenticated else None
             if actor is None:
                 return redirect_to_login(request.get_full_path())
             request.actor = actor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import policies
 from accounts.actors import Actor
-from accounts.selectors import actor_of_user
+from accounts.selectors import actor_of_member
 from portal.approvals import waiting_count
 from portal.limit_words import banner
 from tenants import resolve
@@ -66,7 +65,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
 def _entries(request: Any) -> dict[str, list[Item]]:
     actor = getattr(request, "actor", None)
     if actor is None and getattr(request, "tenant", None) and request.user.is_authenticated:
-        actor = actor_of_user(uuid.UUID(str(request.user.pk)))
+        actor = actor_of_member(request.user)
     if actor is None:
         return {"workspace": [], "person": []}
     return {

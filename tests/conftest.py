@@ -308,6 +308,18 @@ async def site(db: Platform) -> AsyncIterator[Any]:
         yield running
 
 
+@pytest.fixture
+def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process remembers for a second or two, it remembers for the whole test: for a matrix that asks a thousand
+    times and takes nobody's rights away. (That they end in time is said by tests of keys, sessions and tenants.)"""
+    from accounts import keys, sessions, tokens
+    from tenants import resolve
+
+    for known in (keys._known, tokens._known, resolve._hosts):
+        monkeypatch.setattr(known, "seconds", 600.0)
+    monkeypatch.setattr(sessions, "CACHED_SECONDS", 600)
+
+
 # What writes an audit row that tells of nothing else in the database, or of what the framework stores on its own:
 # reading (exports), a proof that was refused, a session, which the middleware stores behind the view.
 ROWS_ALONE = frozenset(
