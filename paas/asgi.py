@@ -27,7 +27,7 @@ from chat.http import HttpRequest
 from chat.transports import approvals, mcp, openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
-from paas import health, telemetry
+from paas import certificates, health, telemetry
 from paas.bodies import BoundedBodies
 from paas.gate import Gate
 from paas.headers import SecureHeaders
@@ -75,9 +75,11 @@ bound = serve_static(TenantBinding(inside))
 
 
 async def served(scope: Any, receive: Any, send: Any) -> None:
-    """What is asked for: health, or something of a host's."""
+    """What is asked for: health, what a proxy may get a certificate for, or something of a host's."""
     if scope["type"] == "http" and scope["path"] in health.PATHS:
         await health.answer(scope, send)
+    elif scope["type"] == "http" and scope["path"] == certificates.PATH:
+        await certificates.answer(scope, receive, send)
     else:
         await bound(scope, receive, send)
 

@@ -1,6 +1,8 @@
 """`/healthz`: the process lives. `/readyz`: it can serve: migrated, PostgreSQL, Redis and the model answer.
 
-`/health` is Phase 1's.
+`/readyz/process`: requests may be sent to this process, for a balancer, which should leave it only for what another
+process does better: it has been told to stop, or the shared tables are not migrated for it yet. What all processes
+share may be away meanwhile. `/health` is Phase 1's.
 """
 
 from __future__ import annotations
@@ -24,10 +26,35 @@ from tenants import scope
 from tenants.db import aio
 from tenants.migrate import wanted_migrations
 
-PATHS = ("/health", "/healthz", "/readyz")
+PATHS = ("/health", "/healthz", "/readyz", "/readyz/process")
 CHECK_SECONDS = 2.5
 STARTED = time.monotonic()
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+_stopping = False
+_migrated = False
+
+
+def announce_stop() -> None:
+    """From now on it is not ready: this process has been told to stop, and nothing more should be sent to it."""
+    global _stopping
+    _stopping = True
+
+
+async def _serving() -> None:
+    if _stopping:
+        raise NotReady("stopping")
+
+
+async def _of_process() -> dict[str, str]:
+    """Once the tables were found migrated they stay so; that PostgreSQL is away is no reason to leave this process."""
+    global _migrated
+    checks = {"process": await _outcome(_serving)}
+    if not _migrated:
+        checks["migrations"] = await _outcome(_migrations)
+        _migrated = checks["migrations"] == "ok"
+    return checks
 
 
 async def answer(connection: Any, send: Any) -> None:
@@ -38,7 +65,7 @@ async def answer(connection: Any, send: Any) -> None:
     elif connection["path"] == "/health":
         status, body = await _health()
     else:
-        checks = await readiness()
+        checks = await (readiness() if connection["path"] == "/readyz" else _of_process())
         ready = all(outcome == "ok" for outcome in checks.values())
         status, body = (200 if ready else 503), {"status": "ready" if ready else "unready", "checks": checks}
     encoded = orjson.dumps(body)
@@ -68,6 +95,7 @@ def version() -> str:
 async def readiness() -> dict[str, str]:
     """What each part says: "ok", or in a word what is wrong."""
     probes: dict[str, Callable[[], Awaitable[None]]] = {
+        "process": _serving,
         "postgresql": _postgresql,
         "migrations": _migrations,
         "redis": _redis,
