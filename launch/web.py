@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _give_notice(self) -> None:
-        import_from_string("paas.health:announce_stop")()
+        import_from_string("paas.asgi:announce_stop")()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._notice_seconds):
                 await self._hurry.wait()

@@ -95,6 +95,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await observed(scope, receive, send)
 
 
+announce_stop = health.announce_stop  # called when the process is to stop, before anything of it does
+
+
 async def drain(seconds: float, hurry: asyncio.Event) -> None:
     """Called when the process is to stop, while its connections still stand: see chat.host.Host.drain."""
     here = host.current()
