@@ -89,8 +89,8 @@ async def test_a_limit_holds_across_processes(cluster: Installation) -> None:
             return len(found) and text_of(found).count("t")
 
         used = sum(tokens + 10 for tokens in await asyncio.gather(*map(turn, range(24))) if tokens)
-    assert 0 < used <= 400
-    assert used > 200, "the limit is used, not only kept"
+    # The stand-in counts more input than was estimated; of the last turn, that is above what was left (T7).
+    assert 200 < used <= 400 + 10
 
 
 async def test_a_web_process_that_stops_loses_no_stream(cluster: Installation) -> None:
