@@ -22,8 +22,6 @@ from launch.settings import CLOSE_SECONDS, DRAIN_SECONDS
 
 # A frame above this closes the websocket with 1009.
 WEBSOCKET_FRAME_BYTES = 256 * 1024
-
-
 _BACKLOG = 2048
 _STOPPING = (("DRAIN_SECONDS", DRAIN_SECONDS), ("STOP_NOTICE_SECONDS", 0))
 
@@ -31,8 +29,8 @@ _STOPPING = (("DRAIN_SECONDS", DRAIN_SECONDS), ("STOP_NOTICE_SECONDS", 0))
 class Server(uvicorn.Server):
     """uvicorn, but told to stop it lets runs end before it closes connections; told again, it waits no longer.
 
-    notice_seconds: for so long it says at /readyz/process that it is stopping and serves all the same, so that whoever sends
-    it requests has time to send them elsewhere.
+    notice_seconds: for so long it says at /readyz/process that it is stopping, and serves all the same, so that whoever
+    sends it requests has time to send them elsewhere.
     """
 
     def __init__(self, config: uvicorn.Config, drain_seconds: int, notice_seconds: float = 0) -> None:

@@ -173,7 +173,9 @@ def look_at(tenant: TenantRef) -> None:
 
 def tenant_models() -> list[type[Model]]:
     """Those whose tables each tenant has."""
-    return [model for label in sorted(_labels(settings.TENANT_APPS)) for model in apps.get_app_config(label).get_models()]
+    return [
+        model for label in sorted(_labels(settings.TENANT_APPS)) for model in apps.get_app_config(label).get_models()
+    ]
 
 
 def _migrate_tenants(schemas: Sequence[str], say: Callable[[str], None]) -> int:

@@ -52,18 +52,21 @@ _TAKING = (
     operations.RenameModel,
     operations.AlterModelTable,
 )
+_LOCKING = (operations.AddIndex, operations.AddConstraint)
 _BODY = re.compile(r"\$(\w*)\$.*?\$\1\$|--[^\n]*", re.DOTALL)
 _TABLE = r"(?:public\.)?\"?(\w+)\"?"
+_BARE = r"(?![^,;]*\b(?:DEFAULT|GENERATED)\b)[^,;]*"  # of a column that the rows there are get no value for
 _SQL: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("takes away", re.compile(rf"DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?{_TABLE}", re.I)),
     ("takes away", re.compile(rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?{_TABLE}[^;]*?\b(?:DROP\s+COLUMN|RENAME\s)", re.I)),
     ("narrows", re.compile(rf"ALTER\s+TABLE\s+{_TABLE}[^;]*?\b(?:SET\s+NOT\s+NULL|\sTYPE\s)", re.I)),
-    ("needs a default", re.compile(
-        rf"ALTER\s+TABLE\s+{_TABLE}[^;]*?ADD\s+COLUMN\s+(?![^,;]*\bDEFAULT\b)(?![^,;]*\bGENERATED\b)[^,;]*\bNOT\s+NULL", re.I)),
-)  # fmt: skip
+    ("needs a default", re.compile(rf"ALTER\s+TABLE\s+{_TABLE}[^;]*?ADD\s+COLUMN\s+{_BARE}\bNOT\s+NULL", re.I)),
+)
 _LOCKING_SQL = (
     re.compile(rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?!CONCURRENTLY)[^;]*?\bON\s+(?:ONLY\s+)?{_TABLE}", re.I),
-    re.compile(rf"ALTER\s+TABLE\s+{_TABLE}[^;]*?ADD\s+CONSTRAINT\s(?![^;]*\bNOT\s+VALID\b)(?![^;]*USING\s+INDEX)", re.I),
+    re.compile(
+        rf"ALTER\s+TABLE\s+{_TABLE}[^;]*?ADD\s+CONSTRAINT\s(?![^;]*\bNOT\s+VALID\b)(?![^;]*USING\s+INDEX)", re.I
+    ),
     re.compile(rf"\bUPDATE\s+(?:ONLY\s+)?{_TABLE}\s+SET\b", re.I),
     re.compile(rf"\bDELETE\s+FROM\s+(?:ONLY\s+)?{_TABLE}", re.I),
 )
@@ -73,7 +76,7 @@ ADVICE = {
     "takes away": "the release before still uses it: stop using it now, take it away two releases later",
     "narrows": "the release before may still write what no longer fits: add a column, or a check that is NOT VALID",
     "needs a default": "the release before inserts rows without it: null=True, or db_default",
-    "locks": "it holds a lock while it reads or writes a growing table: CONCURRENTLY, NOT VALID and VALIDATE, or batches",
+    "locks": "it holds a lock while it reads or writes a growing table: CONCURRENTLY, NOT VALID, or batches",
 }
 
 
@@ -157,9 +160,8 @@ def _of_operation(operation: Any, app: str, state: ProjectState) -> Iterator[tup
         yield from _of_new_field(operation.field, table, name)
     elif isinstance(operation, operations.AlterField) and before is not None:
         yield from _of_changed_field(before.fields[name], operation.field, table, name)
-    elif isinstance(operation, operations.AddIndex | operations.AddConstraint):
-        if table in GROWING and not isinstance(operation, AddIndexConcurrently):
-            yield "locks", table
+    elif isinstance(operation, _LOCKING) and table in GROWING and not isinstance(operation, AddIndexConcurrently):
+        yield "locks", table
 
 
 def _of_new_field(field: Any, table: str, name: str) -> Iterator[tuple[str, str]]:
@@ -185,7 +187,7 @@ def _of_changed_field(old: Any, new: Any, table: str, name: str) -> Iterator[tup
 def sql_findings(text: str, made: set[str]) -> Iterator[tuple[str, str]]:
     """(rule, table) for each statement outside of functions' bodies; tables of `made` are new in the migration."""
     outside = _BODY.sub(" ", text)
-    new = made | {name for name in re.findall(rf"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_TABLE}", outside, re.I)}
+    new = made | set(re.findall(rf"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_TABLE}", outside, re.I))
     for rule, pattern in _SQL:
         yield from ((rule, table) for table in pattern.findall(outside) if table not in new)
     for pattern in _LOCKING_SQL:

@@ -84,11 +84,11 @@ class Installation:
         """Everything that the supervisor has printed."""
         return self.supervisor.log.read_text(errors="replace")
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, **more: str) -> str:
         """What a `manage.py` in another shell prints."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
-            command, cwd=ROOT, env=environment(VAR_DIR=str(self.var)), capture_output=True, text=True, check=False
+            command, cwd=ROOT, env=self.environment | more, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

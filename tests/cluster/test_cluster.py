@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -186,9 +187,9 @@ async def test_the_proxy_shows_nothing_of_the_inside(cluster: Installation) -> N
             async with client.get(path) as answer:
                 assert answer.status == 404, path
                 assert await answer.read() == b""
-        async with client.post("/api/v1/runs", data=b"x" * (6 * 1024 * 1024)) as answer:
+        async with client.post("/api/v1/runs", data=io.BytesIO(b"x" * (6 * 1024 * 1024))) as answer:
             assert answer.status == 413
-    async with (await _direct(cluster)) as inside, inside.get("/internal/certificate?domain=acme.localhost") as answer:
+    async with await _direct(cluster) as inside, inside.get("/internal/certificate?domain=acme.localhost") as answer:
         assert answer.status == 200
 
 

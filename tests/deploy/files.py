@@ -12,7 +12,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-READERS = ("paas/settings/base.py", "paas/settings/prod.py", "paas/sign_in_providers.py", "paas/env.py", "launch/web.py")
+READERS = (
+    "paas/settings/base.py",
+    "paas/settings/prod.py",
+    "paas/sign_in_providers.py",
+    "paas/env.py",
+    "launch/web.py",
+)
 COMMANDS = ("paas/management/commands/prepare.py", "paas/management/commands/init_database.py")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 

@@ -89,7 +89,11 @@ def test_the_metric_to_scale_by_is_one_of_ours() -> None:
     component = yaml.safe_load((FOLDER / "runs" / "kustomization.yaml").read_text())
     patch = yaml.safe_load(component["patches"][0]["patch"])[0]
     asked = patch["value"]["pods"]["metric"]["name"]
-    assert asked in Path(metrics.__file__).read_text() + (Path(metrics.__file__).parents[1] / "paas" / "telemetry.py").read_text()
+    assert (
+        asked
+        in Path(metrics.__file__).read_text()
+        + (Path(metrics.__file__).parents[1] / "paas" / "telemetry.py").read_text()
+    )
     assert asked in (FOLDER / "runs" / "adapter-rules.yaml").read_text()
 
 

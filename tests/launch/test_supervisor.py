@@ -91,7 +91,11 @@ def test_a_killed_child_comes_back(whole: Platform, name: str, title: str) -> No
 def test_web_process_and_worker_are_replaced_and_nothing_else(whole: Platform) -> None:
     before = whole.children()
     told = subprocess.run(
-        [sys.executable, "-m", "launch", "replace"], cwd=whole.project, env=plain_environment(), capture_output=True, check=False
+        [sys.executable, "-m", "launch", "replace"],
+        cwd=whole.project,
+        env=plain_environment(),
+        capture_output=True,
+        check=False,
     )
     assert told.returncode == 0, told.stdout
     whole.wait_for("web, worker have been replaced")

@@ -87,7 +87,9 @@ def test_what_is_not(operations: list[Any]) -> None:
 
 
 def test_what_a_function_does_when_it_is_called_is_no_migration() -> None:
-    body = "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ UPDATE chat_run SET name = ''; $$; -- DROP TABLE chat_run"
+    body = (
+        "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ UPDATE chat_run SET name = ''; $$; -- DROP TABLE chat_run"
+    )
     assert list(sql_findings(body, set())) == []
 
 

@@ -41,7 +41,5 @@ class Command(BaseCommand):
         call_command("sync_prices", stdout=self.stdout)
 
     def _rest(self, first: list[str]) -> str:
-        behind = migrate.schemas_behind(
-            migrate.tenant_schemas(), migrate.wanted_migrations(migrate.TEMPLATE_SCHEMA)
-        )
+        behind = migrate.schemas_behind(migrate.tenant_schemas(), migrate.wanted_migrations(migrate.TEMPLATE_SCHEMA))
         return f"; {len(behind)} tenants are behind" if behind else ""

@@ -7,14 +7,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from procrastinate import PsycopgConnector
 from procrastinate.contrib.django import app
-from psycopg.conninfo import make_conninfo
 
 from chat import host
 from chat import worker as chat_worker
 from core import cancelling
 from paas import telemetry
 from tenants import scope
-from tenants.scope import PLATFORM
+from tenants.db import session
 
 JOB_SECONDS = 20  # for jobs at hand when the worker is to stop; its runs have DRAIN_SECONDS
 
@@ -29,9 +28,7 @@ class Command(BaseCommand):
         asyncio.run(self._work(options["concurrency"]))
 
     async def _work(self, concurrency: int) -> None:
-        options = f"-c role={PLATFORM.role} -c search_path={PLATFORM.search_path} -c timezone=UTC"
-        connector = PsycopgConnector(conninfo=make_conninfo(settings.DATABASE_URL, options=options))
-        worker = app.with_connector(connector)
+        worker = app.with_connector(PsycopgConnector(conninfo=settings.DATABASE_URL, configure=session.as_platform))
         # procrastinate defers periodic jobs through Django's connection; a job binds its own tenant inside.
         with scope.platform():
             await self._run(worker, concurrency)
