@@ -1,7 +1,7 @@
 """`/healthz`: the process lives. `/readyz`: it can serve: migrated, PostgreSQL, Redis and the model answer.
 
 `/readyz/process`: requests may be sent to this process, for a balancer, which should leave it only for what another
-process does better: it has been told to stop, or the shared tables are not migrated for it yet. What all processes
+process does better: it has been told to stop, or not everything is migrated for it yet. What all processes
 share may be away meanwhile. `/health` is Phase 1's.
 """
 
@@ -22,9 +22,9 @@ from django.conf import settings
 from agents import registry
 from chat import host
 from core.errors import PaasError
-from tenants import scope
+from tenants import migrate, scope
 from tenants.db import aio
-from tenants.migrate import wanted_migrations
+from tenants.scope import TEMPLATE_SCHEMA
 
 PATHS = ("/health", "/healthz", "/readyz", "/readyz/process")
 CHECK_SECONDS = 2.5
@@ -131,15 +131,17 @@ async def _postgresql() -> None:
 
 
 @cache
-def _wanted() -> frozenset[tuple[str, str]]:
-    return frozenset(wanted_migrations("public"))
+def _wanted(schema: str) -> frozenset[str]:
+    return frozenset(migrate.names_of(migrate.wanted_migrations(schema)))
 
 
 async def missing_migrations() -> int:
-    """How many of the shared tables' migrations are to do."""
-    rows = await aio.database().fetch_platform("SELECT app, name FROM public.django_migrations", [])
+    """How many migrations are to do: of the shared tables, and of those that every tenant needs."""
+    shared = await aio.database().fetch_platform("SELECT app || '.' || name FROM public.django_migrations", [])
+    ((tenants,),) = await aio.database().fetch_platform(migrate.ALL_HAVE_SQL, [])
     with scope.platform():
-        return len(_wanted() - {(app, name) for app, name in rows})
+        missing = _wanted("public") - {name for (name,) in shared}
+        return len(missing) + len(_wanted(TEMPLATE_SCHEMA) - set(tenants.split()))
 
 
 async def _migrations() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import LiteralString
 
 import psycopg
 from django.apps import apps
@@ -29,6 +30,11 @@ from tenants.scope import TEMPLATE_SCHEMA, TenantRef
 MIGRATING_LOCK = 7_205_003
 SCHEMAS_A_QUERY = 200  # each is a table in the query, and a lock that it holds
 LOCK_TRIES = 5
+
+# The tenants' migrations that every tenant has, as `app.name`, separated by spaces. Anybody may read it.
+ALL_HAVE_SQL: LiteralString = (
+    f"SELECT coalesce(obj_description(to_regnamespace('{TEMPLATE_SCHEMA}'), 'pg_namespace'), '')"
+)
 
 Wanted = set[tuple[str, str]]
 
@@ -102,7 +108,7 @@ def missing_migrations(schema: str, wanted: Wanted) -> list[str]:
             table = sql.Identifier(schema, "django_migrations")
             cursor.execute(sql.SQL("SELECT app, name FROM {}").format(table))
             known = set(cursor.fetchall())
-    return sorted(f"{app}.{name}" for app, name in wanted - known)
+    return sorted(names_of(wanted - known))
 
 
 def _behind(schemas: Sequence[str], wanted: Wanted) -> set[str]:
@@ -148,7 +154,28 @@ def migrate_all(say: Callable[[str], None], *, first: Sequence[str] = (), only: 
             say(f"{tenant.slug} ({tenant.schema}) is up to date and can be read")
         if not only:
             changed += _migrate_template(say) + _migrate_tenants(tenant_schemas(), say)
+            _note_what_all_have()
     return changed
+
+
+def _note_what_all_have() -> None:
+    """As the template's comment: what processes of a release wait for, who may not look into tenants' schemas.
+
+    What a newer release has noted stays: its migrations are there, whatever an older one wants.
+    """
+    wanted = names_of(wanted_migrations(TEMPLATE_SCHEMA))
+    with scope.owner(), connection.cursor() as cursor:
+        cursor.execute(ALL_HAVE_SQL)
+        noted = set(cursor.fetchone()[0].split())
+        if not wanted <= noted:
+            comment = sql.SQL("COMMENT ON SCHEMA {} IS {}")
+            text = " ".join(sorted(noted | wanted))
+            cursor.execute(comment.format(sql.Identifier(TEMPLATE_SCHEMA), sql.Literal(text)))
+
+
+def names_of(migrations: Wanted) -> set[str]:
+    """As `app.name`."""
+    return {f"{app}.{name}" for app, name in migrations}
 
 
 def tenant_named(slug: str) -> TenantRef:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from paas import health
+from tenants.migrate import migrate_all
 from tests.chat.doors import OpenAIDoor, SocketDoor, SseDoor
+from tests.conftest import in_thread
 
 ADDITIVE = """
 ALTER TABLE chat_message ADD COLUMN later text NOT NULL DEFAULT '';
@@ -44,6 +46,22 @@ async def test_this_code_on_the_next_schema(newer_schema: None, site: Any, api_k
     assert (await health.readiness())["migrations"] == "ok"
     assert ledger.value("SELECT count(*)::int FROM usage_usagerecord") == 3
     assert not ledger.left_behind()
+
+
+async def test_this_code_while_tenants_are_migrated(site: Any, ledger: Any) -> None:
+    """A76: the shared tables are done, not all tenants: nothing is sent to it, and it is told when they are."""
+    noted = ledger.value("SELECT obj_description('t_template'::regnamespace, 'pg_namespace')")
+    before = " ".join(name for name in noted.split() if name != "chat.0015_trace_counts")
+    ledger.rows(f"COMMENT ON SCHEMA t_template IS '{before}'")
+    try:
+        assert (await health.readiness())["migrations"].startswith("1 to do")
+        assert (await health.readiness())["process"] == "ok"
+    finally:
+        in_thread(lambda: migrate_all(lambda line: None))
+    assert set(ledger.value("SELECT obj_description('t_template'::regnamespace, 'pg_namespace')").split()) == set(
+        noted.split()
+    )
+    assert (await health.readiness())["migrations"] == "ok"
 
 
 async def test_this_code_on_the_schema_before(site: Any, ledger: Any) -> None:

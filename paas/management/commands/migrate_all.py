@@ -6,6 +6,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import migrate
+from tenants.scope import TEMPLATE_SCHEMA
 
 
 class Command(BaseCommand):
@@ -41,5 +42,5 @@ class Command(BaseCommand):
         call_command("sync_prices", stdout=self.stdout)
 
     def _rest(self, first: list[str]) -> str:
-        behind = migrate.schemas_behind(migrate.tenant_schemas(), migrate.wanted_migrations(migrate.TEMPLATE_SCHEMA))
+        behind = migrate.schemas_behind(migrate.tenant_schemas(), migrate.wanted_migrations(TEMPLATE_SCHEMA))
         return f"; {len(behind)} tenants are behind" if behind else ""

@@ -11,10 +11,11 @@ from procrastinate.contrib.django import app
 from chat import host
 from chat import worker as chat_worker
 from core import cancelling
-from paas import telemetry
+from paas import health, telemetry
 from tenants import scope
 from tenants.db import session
 
+MIGRATED_SECONDS = 2.0  # between two looks whether the migration is done
 JOB_SECONDS = 20  # for jobs at hand when the worker is to stop; its runs have DRAIN_SECONDS
 
 
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             telemetry.opened("worker"),
             worker.open_async(),
         ):
+            await self._migrated()
             taking = asyncio.create_task(chat_worker.work(here))
             self.stdout.write("the worker is ready")
             try:
@@ -47,3 +49,12 @@ class Command(BaseCommand):
                 )
             finally:
                 await cancelling.ended([taking])
+
+    async def _migrated(self) -> None:
+        """Wait until every tenant's tables are this release's; workers of the release before go on meanwhile."""
+        said = False
+        while missing := await health.missing_migrations():
+            if not said:
+                self.stdout.write(f"the worker waits for `manage.py migrate_all`: {missing} migrations to do")
+            said = True
+            await asyncio.sleep(MIGRATED_SECONDS)
