@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.cluster.installation import MEMBER, Installation, events, terminate, text_of, until
+from tests.cluster.installation import MEMBER, ROOT, Installation, events, terminate, text_of, until
 
 TURN = {"message": "hi"}
 STREAM = {"Accept": "text/event-stream"}
@@ -166,9 +167,7 @@ async def test_half_requests_are_closed_and_slow_readers_hold_nobody_up(cluster:
     half = [await asyncio.open_connection("127.0.0.1", cluster.port) for _ in range(100)]
     for _, writer in half:
         writer.write(HALF)
-    slow = [await asyncio.open_connection("127.0.0.1", cluster.port, limit=1) for _ in range(20)]
-    for _, writer in slow:
-        writer.write(b"GET /static/portal/portal.css HTTP/1.1\r\nHost: acme.localhost\r\n\r\n")
+    slow = [slow_reader(cluster.port) for _ in range(40)]
     async with cluster.client() as client:
         async with client.get("/api/v1/agents") as answer:
             assert answer.status == 200
@@ -177,8 +176,20 @@ async def test_half_requests_are_closed_and_slow_readers_hold_nobody_up(cluster:
         assert {head[:12] for head in heads} <= {b"", b"HTTP/1.1 408", b"HTTP/1.1 400"}
         async with ask(client, "quick") as answer:
             assert (await events(answer))[-1]["type"] == "run.completed"
-    for _, writer in half + slow:
+    for one in slow:
+        one.close()
+    for _, writer in half:
         writer.close()
+
+
+def slow_reader(port: int) -> socket.socket:
+    """Asks for the largest file that there is, with a buffer of a few pages, and takes nothing."""
+    largest = max((ROOT / "static").rglob("*.js"), key=lambda path: path.stat().st_size).relative_to(ROOT)
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect(("127.0.0.1", port))
+    made.sendall(f"GET /{largest} HTTP/1.1\r\nHost: acme.localhost\r\n\r\n".encode())
+    return made
 
 
 async def test_the_proxy_shows_nothing_of_the_inside(cluster: Installation) -> None:
