@@ -57,7 +57,8 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()  # new connections go to the processes that share the sockets, or are refused
         for connection in list(self.server_state.connections):
-            if isinstance(connection, ReceiptProtocol):  # a proxy would send its next request on it; sockets drain
+            # A proxy would send its next request on it. On a new one the first may be on its way; websockets drain.
+            if isinstance(connection, ReceiptProtocol) and connection.cycle is not None:
                 connection.shutdown()
         if self._drain is not None:
             await self._drain(self._drain_seconds, self._hurry)
