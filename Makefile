@@ -2,7 +2,7 @@
 # Variables may be given before or after: `PORT=8001 make run` and `make run PORT=8001` are the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test attack check format reset clean lock frontend bench chaos
+.PHONY: help run cluster replace test attack check format reset clean lock frontend bench chaos
 
 # The first Python that is 3.11 or newer; the one in .venv starts quickest.
 PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -20,6 +20,12 @@ help: ## This list
 
 run: ## Start everything; Ctrl-C stops it (PORT=8000, VAR_DIR=var)
 	@exec $(WITH) requirements.txt -- -m launch run
+
+cluster: ## Start two web processes and two workers behind a proxy (needs caddy)
+	@exec $(WITH) requirements.txt -- -m launch cluster
+
+replace: ## Replace the web processes and workers of a running `make run` or `make cluster`, one after the other
+	@exec $(WITH) requirements.txt -- -m launch replace
 
 test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
 	@exec $(WITH) requirements-dev.txt -- $(PYTEST) -m "not exhaustive" $(ARGS)
@@ -43,9 +49,10 @@ clean: ## Delete .venv and caches; data stay
 	@find . -name __pycache__ -type d -not -path './frontend/node_modules/*' -prune -exec rm -rf {} +
 
 lock: ## Resolve pyproject.toml anew into requirements*.txt (needs a package index)
-	@$(LOCK) pyproject.toml -o requirements.txt
-	@$(LOCK) --group dev pyproject.toml -o requirements-dev.txt
-	@$(LOCK) --group ocr pyproject.toml -o requirements-ocr.txt
+	@$(LOCK) pyproject.toml -o requirements-server.txt
+	@$(LOCK) --group embedded pyproject.toml -o requirements.txt
+	@$(LOCK) --group embedded --group dev pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --group embedded --group ocr pyproject.toml -o requirements-ocr.txt
 
 frontend: ## Build the chat page into static/chat (needs Node 20; only after changing frontend/)
 	@cd frontend && npm ci && npm run build

@@ -28,7 +28,7 @@ from chat.http import HttpRequest
 from chat.transports import approvals, knowledge, mcp, openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
-from paas import health, telemetry
+from paas import certificates, health, telemetry
 from paas.bodies import BoundedBodies
 from paas.gate import Gate
 from paas.headers import SecureHeaders
@@ -81,9 +81,11 @@ bound = serve_static(TenantBinding(inside))
 
 
 async def served(scope: Any, receive: Any, send: Any) -> None:
-    """What is asked for: health, or something of a host's."""
+    """What is asked for: health, what a proxy may get a certificate for, or something of a host's."""
     if scope["type"] == "http" and scope["path"] in health.PATHS:
         await health.answer(scope, send)
+    elif scope["type"] == "http" and scope["path"] == certificates.PATH:
+        await certificates.answer(scope, receive, send)
     else:
         await bound(scope, receive, send)
 
@@ -97,6 +99,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await lifespan(receive, send)
     else:
         await observed(scope, receive, send)
+
+
+announce_stop = health.announce_stop  # called when the process is to stop, before anything of it does
 
 
 async def drain(seconds: float, hurry: asyncio.Event) -> None:

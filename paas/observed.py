@@ -29,7 +29,7 @@ ROUTES = (
     (re.compile(r"/api/"), "api", ""),
     (re.compile(r"/static/"), "static", "/static/{file}"),
     (re.compile(r"/admin/"), "console", ""),
-    (re.compile(r"/(health|healthz|readyz)$"), "health", "/healthz"),
+    (re.compile(r"/(health|healthz|readyz|readyz/process|internal/certificate)$"), "health", "/healthz"),
 )
 # Those whose address has no id in it are told whole.
 WHOLE = frozenset({"/v1/chat/completions", "/v1/models", "/v1/embeddings", "/v1/responses", "/api/v1/runs", "/mcp"})

@@ -103,7 +103,11 @@ class Live:
         yield from (reservations, ages, jobs, tenants)
         yield _gauge("paas_schedules_late_tenants", "Tenants with schedules that are due and were not asked.", late)
         yield _gauge("paas_schedules_late_seconds", "By how much the latest is late.", lateness)
-        yield _gauge("paas_migrations_missing", "Migrations of the shared tables to do.", self.migrations_missing)
+        yield _gauge(
+            "paas_migrations_missing",
+            "Migrations to do, of the shared tables and of tenants'.",
+            self.migrations_missing,
+        )
         yield _gauge("paas_database_read_timestamp_seconds", "When these were read last.", self.read_at)
 
 

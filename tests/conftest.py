@@ -50,7 +50,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if worker is None or config.args != config.getini("testpaths"):
         return
     files = [path.relative_to(config.rootpath) for path in sorted((config.rootpath / "tests").rglob("test_*.py"))]
-    names = [".".join(path.with_suffix("").parts) for path in files if "e2e" not in path.parts]
+    names = [".".join(path.with_suffix("").parts) for path in files if not {"e2e", "cluster"} & set(path.parts)]
     first = int(worker["workerid"].removeprefix("gw")) * len(names) // worker["workercount"]
     for name in names[first:] + names[:first]:
         importlib.import_module(name)
