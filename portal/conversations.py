@@ -37,7 +37,12 @@ FORMATS = {"json": "application/json", "md": "text/markdown; charset=utf-8"}
 class Filters(forms.Form):
     """What the page asks for; days are UTC. whose: `all` are the workspace's, which have no texts to search."""
 
-    text = forms.CharField(label=_("Search"), max_length=200, required=False, help_text=_("In titles and messages."))
+    text = forms.CharField(
+        label=_("Search"),
+        max_length=200,
+        required=False,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("In titles and messages")}),
+    )
     agent = forms.ChoiceField(label=_("Agent"), required=False)
     who = forms.ChoiceField(label=_("Who"), required=False)
     since = forms.DateField(label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"}))

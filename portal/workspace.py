@@ -214,13 +214,14 @@ class Used:
 
 def _used(tenant: Tenant) -> list[Used]:
     counted = {(one.metric, one.period): one for one in standings_of(tenant.id, [tenant.id])}
+    allowed = limits.allowances()
     sessions, tokens = counted.get(("sessions", "day")), counted.get(("tokens", "month"))
     return [
-        Used(gettext("Members"), _number(member_count()), _number(limits.max_users())),
-        Used(gettext("Agents"), _number(agent_count()), _number(limits.max_agents())),
+        Used(gettext("Members"), _number(member_count()), _number(allowed.of("users"))),
+        Used(gettext("Agents"), _number(agent_count()), _number(allowed.of("agents"))),
         Used(gettext("New conversations a day"), *_counted(sessions)),
         Used(gettext("Tokens a month"), *_counted(tokens)),
-        Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(limits.storage_bytes())),
+        Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(allowed.of("storage_bytes"))),
     ]
 
 
