@@ -28,7 +28,7 @@ class FirstSteps:
     hidden: bool
 
 
-def first_steps(asked_by: uuid.UUID | None) -> FirstSteps:
+def first_steps(asked_by: uuid.UUID) -> FirstSteps:
     """Of the bound tenant, for one of its people. One query."""
     own = {"tenant": OuterRef("pk")}
     others = Membership.objects.filter(**own).exclude(user_id=asked_by)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -175,11 +176,11 @@ def _charts(summary: Summary) -> list[Chart]:
     ]
     for currency in summary.currencies:
         values: list[tuple[date, Decimal | int]] = [(day, one.amounts.get(currency, Decimal(0))) for day, one in rows]
-        found.append(chart(f"cost-{currency}", _("Cost"), values, lambda value, of=currency: _cost(value, of)))
+        found.append(chart(f"cost-{currency}", _("Cost"), values, partial(_cost, currency)))
     return found
 
 
-def _cost(value: Decimal | int, currency: str) -> str:
+def _cost(currency: str, value: Decimal | int) -> str:
     return amount_shown(Decimal(value), currency)
 
 
@@ -241,8 +242,9 @@ def _file(actor: Actor, summary: Summary, names: dict[str, str]) -> HttpResponse
         for by, found in summary.by.items():
             for one in found:
                 counts = (one.runs, one.calls, one.input, one.output, one.unpriced)
-                for currency, amount in sorted(one.amounts.items()) or [("", None)]:
-                    cost = "" if amount is None else Decimal(money.text(amount))
+                amounts: list[tuple[str, Any]] = sorted(one.amounts.items())
+                for currency, amount in amounts or [("", "")]:
+                    cost = amount and Decimal(money.text(amount))
                     yield [by, one.key, names.get(one.key, ""), *counts, currency, cost]
 
     name = f"usage-{actor.tenant.slug}-{summary.days[0].isoformat()}-{summary.days[-1].isoformat()}.csv"

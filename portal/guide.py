@@ -37,7 +37,7 @@ class Guide:
 
 def guide_of(actor: Actor, *, wanted: bool) -> Guide | None:
     """For who sets the workspace up; None for others. wanted: they asked for it, whatever is put away or done."""
-    if ADMIN_SETTINGS not in actor.actions:
+    if ADMIN_SETTINGS not in actor.actions or actor.user_id is None:
         return None
     found = first_steps(actor.user_id)
     steps = [

@@ -42,7 +42,8 @@ class Allowances:
 
     def of(self, metric: str) -> int | None:
         """users, agents, storage_bytes, concurrent_runs or requests (a minute); None: any number."""
-        return self.own.get(metric, getattr(self.plan, IN_PLAN[metric]))
+        planned: int | None = getattr(self.plan, IN_PLAN[metric])
+        return self.own.get(metric, planned)
 
 
 # metric of a limit -> what a plan calls it

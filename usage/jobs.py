@@ -39,7 +39,7 @@ async def close_months() -> int:
     return await scope.run_patiently(invoices.months_close)
 
 
-@every("11,41 * * * *", "usage.fold")
+@every("*/10 * * * *", "usage.fold")
 async def fold() -> int:
     """Add up the days that are over, for charts."""
     return await scope.run_patiently(summaries.fold_all)

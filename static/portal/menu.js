@@ -1,4 +1,4 @@
-// The side bar's entries are behind a button on narrow screens. In the head and not deferred, so that nothing jumps.
+// The side bar: behind a button on narrow screens, and with the present page in sight. Not deferred, so nothing jumps.
 (() => {
   'use strict';
   document.documentElement.dataset.menu = 'closed';
@@ -8,5 +8,8 @@
     const open = button.getAttribute('aria-expanded') !== 'true';
     button.setAttribute('aria-expanded', String(open));
     document.documentElement.dataset.menu = open ? 'open' : 'closed';
+  });
+  document.addEventListener('DOMContentLoaded', () => {
+    document.querySelector('.side nav [aria-current]')?.scrollIntoView({ block: 'nearest' });
   });
 })();

@@ -33,6 +33,7 @@ async def faults_of(page: Any, address: str) -> list[str]:
     return [f"{address}: {one}" for one in found]
 
 
+@pytest.mark.timeout(400)  # forty pages, each looked through by axe
 @pytest.mark.parametrize(("width", "locale", "scheme"), [(1280, "en-US", "light"), (390, "zh-CN", "dark")])
 async def test_everybody_can_use_every_page(
     visit: Callable[..., Any], db: Platform, width: int, locale: str, scheme: str

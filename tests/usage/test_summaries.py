@@ -83,7 +83,7 @@ def test_it_says_the_same_before_and_after_days_are_added_up(used: Platform) -> 
         assert summaries.fold_all() > 0
         assert summaries.fold_all() == 0, "each day once"
         assert not DailyUse.objects.filter(day=today).exists(), "today is not over"
-        assert DailyUse.objects.filter(tenant_id=used.acme.id).count() == 6
+        assert DailyUse.objects.filter(tenant_id=used.acme.id).count() == 5
     after = read(used.acme)
     assert after.by == before.by
     assert read(used.acme, 90).total.amounts["USD"] == Decimal("102.75")
