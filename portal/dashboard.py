@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -128,7 +129,10 @@ def _asked(request: HttpRequest, actor: Actor) -> tuple[dict[str, str], dict[str
 
 
 def _is_id(text: str) -> bool:
-    return len(text) == 36 and all(one in "0123456789abcdef-" for one in text) and text.count("-") == 4
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _without(asked: dict[str, str], name: str, days: int) -> str:

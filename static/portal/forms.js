@@ -14,6 +14,8 @@
     said.setAttribute('role', 'alert');
     said.dataset.own = '';
     said.textContent = field.validationMessage;
+    said.id = `${field.id || field.name}_problem`;
+    field.setAttribute('aria-errormessage', said.id);
     field.setAttribute('aria-invalid', 'true');
     (field.closest('.field') ?? field.parentElement).append(said);
   };

@@ -69,7 +69,14 @@ async def test_what_was_used_and_how_it_went(site: Any, ids: dict[str, Any]) -> 
     assert ("0.50 USD" in page, "1.25 USD" in page, "Agent: other" in page) == (True, False, True)
     _, page = await admin.get(f"{PLACE}?days=7&who=user:{ids['owner']}")
     assert ("1.25 USD" in page, "Who: owner@acme.test" in page) == (True, True)
-    for nonsense in ("days=31", "who=user:x", "who=key:" + "-" * 36, "agent=nobody", "model=x"):
+    for nonsense in (
+        "days=31",
+        "who=user:x",
+        "who=key:" + "-" * 36,
+        "who=user:" + "a-" * 4 + "a" * 28,
+        "agent=nobody",
+        "model=x",
+    ):
         assert (await admin.get(f"{PLACE}?{nonsense}"))[0] == 200, nonsense
     assert "Nothing of this was used" in (await admin.get(f"{PLACE}?agent=nobody"))[1]
 

@@ -20,7 +20,7 @@ def run(code: str) -> None:
 
 async def asked(site: Any, command: str) -> Any:
     """What `curl` with these arguments is answered."""
-    _curl, url, *options = shlex.split(command)
+    _curl, url, *options = shlex.split(command.replace("\\\n", " "))
     given = list(zip(options[::2], options[1::2], strict=True))
     headers = dict(value.split(": ", 1) for name, value in given if name == "-H")
     data = next((value for name, value in given if name == "-d"), None)

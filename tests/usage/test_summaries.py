@@ -30,7 +30,7 @@ def used(db: Platform) -> Platform:
         (1, {"user_id": PERSON, **free("2")}),
         (1, {"user_id": PERSON, "call": 2, **free("0.25")}),
         (1, {"key_id": KEY, "agent": "other", "model": "n", **free("7"), "currency": "CNY"}),
-        (3, {"user_id": PERSON, **free(None)}),
+        (3, {"user_id": PERSON, **free(None), "input_tokens": 0, "output_tokens": 1_000_000}),
         (40, {"user_id": PERSON, **free("100")}),
     ):  # fmt: skip
         entry(db.acme, at=today - timedelta(days=days), **fields)
