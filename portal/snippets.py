@@ -38,13 +38,13 @@ def snippets(slug: str, agent: str, token: str = PLACEHOLDER) -> list[Snippet]:
 
 def who_am_i(slug: str, token: str) -> Snippet:
     """For a key that may not talk to agents: what it may do."""
-    code = f'curl {origin_for_programs(slug)}/api/v1/me \\\n  -H "Authorization: Bearer {token}"'
+    code = f'curl {resolve.tenant_url(slug)}/api/v1/me \\\n  -H "Authorization: Bearer {token}"'
     return Snippet("curl", "curl", "", code)
 
 
 def origin_for_programs(slug: str) -> str:
-    """Where programs reach the workspace. On one's own machine the platform's host, which goes by the key: browsers
-    find `<slug>.localhost`, other programs may not."""
+    """Where programs reach `/v1` of the workspace. On one's own machine the platform's host, which goes by the key:
+    browsers and curl find `<slug>.localhost`, other programs may not."""
     return resolve.platform_url() if settings.BASE_DOMAIN == "localhost" else resolve.tenant_url(slug)
 
 
