@@ -61,7 +61,10 @@ def came_from(request: HttpRequest) -> str:
     """The page on which somebody is: what was asked for, or what had the form that was sent."""
     if request.method in ("GET", "HEAD"):
         return request.get_full_path()
-    page_of_form = urlsplit(request.headers.get("Referer", ""))
+    try:
+        page_of_form = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:  # no address at all
+        return START
     if page_of_form.netloc != request.get_host():
         return START
     return page_of_form._replace(scheme="", netloc="", fragment="").geturl() or START
