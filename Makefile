@@ -2,7 +2,7 @@
 # Variables may be given before or after: `PORT=8001 make run` and `make run PORT=8001` are the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster replace test attack check format reset clean lock frontend bench chaos
+.PHONY: help run cluster replace test attack check format reset clean lock frontend bench chaos screenshots
 
 # The first Python that is 3.11 or newer; the one in .venv starts quickest.
 PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -62,3 +62,6 @@ bench: ## Measure speed and memory under load (ARGS="--help" for what)
 
 chaos: ## Hurt every part of a loaded installation and audit its books (ARGS="--minutes 10 --seed 7")
 	@exec $(WITH) requirements-dev.txt -- -m bench.chaos $(ARGS)
+
+screenshots: ## Take the documents' pictures of the portal anew (needs chromium)
+	@exec $(WITH) requirements-dev.txt -- -m bench.gallery

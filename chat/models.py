@@ -84,6 +84,9 @@ class Run(models.Model):
     message_id = models.UUIDField(null=True, help_text="The answer that it wrote; while it runs: that it continues.")
     created_at = models.DateTimeField(default=clock.now, editable=False)
     finished_at = models.DateTimeField(null=True)
+    first_ms = models.IntegerField(
+        null=True, help_text="Milliseconds from the turn's start to its first token; null: none, or not seen."
+    )
 
     class Meta:
         constraints = [

@@ -56,7 +56,11 @@ def conversations_for(actor: Actor) -> QuerySet[Conversation]:
 
 def conversation_page(actor: Actor, cursor: str, limit: int) -> tuple[list[Conversation], str | None]:
     """One page and the cursor of the next, or None. Raises validation_failed for a cursor that is not ours."""
-    found = conversations_for(actor)
+    return one_page(conversations_for(actor), cursor, limit)
+
+
+def one_page(found: QuerySet[Conversation], cursor: str, limit: int) -> tuple[list[Conversation], str | None]:
+    """As `conversation_page`, of any conversations that are in its order."""
     if cursor:
         moment, last = _decode_cursor(cursor)
         found = found.filter(Q(updated_at__lt=moment) | Q(updated_at=moment, id__lt=last))

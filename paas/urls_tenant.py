@@ -46,6 +46,8 @@ from portal import (
     audit,
     billing,
     branding,
+    conversations,
+    dashboard,
     forgotten,
     http_tools,
     identity_pages,
@@ -192,6 +194,13 @@ urlpatterns = [
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
+    # the dashboard, and conversations
+    path("settings/", dashboard.overview, name="dashboard"),
+    path("settings/guide/", dashboard.guide),
+    path("settings/conversations/", conversations.index, name="conversations"),
+    path("settings/conversations/<uuid:conversation_id>/export/", conversations.export),
+    path("settings/conversations/<uuid:conversation_id>/delete/", conversations.delete),
+    path("settings/conversations/<uuid:conversation_id>/restore/", conversations.restore),
     # sign-in with providers
     path("login/oidc/", oidc.land),
     path("login/oidc/<str:key>/", oidc.begin),

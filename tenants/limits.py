@@ -8,6 +8,8 @@ Tokens a month and conversations a day are counted where they are used (usage/),
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.files.storage import default_storage
@@ -32,6 +34,39 @@ def own_limits(*metrics: str) -> dict[str, int]:
     tenant = scope.current_tenant().id
     found = Limit.objects.filter(tenant_id=tenant, level="tenant", subject_id=tenant, metric__in=metrics)
     return {metric: int(amount) for metric, amount in found.values_list("metric", "amount")}
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What the bound tenant may have at once. own: those of its own limits, which stand in the plan's place."""
+
+    plan: Plan
+    own: dict[str, int]
+
+    def of(self, metric: str) -> int | None:
+        """users, agents, storage_bytes, documents, pages, concurrent_runs or requests (a minute); None: any number."""
+        planned: int | None = getattr(self.plan, IN_PLAN[metric])
+        return self.own.get(metric, planned)
+
+
+# metric of a limit -> what a plan calls it
+IN_PLAN = {
+    "users": "max_users",
+    "agents": "max_agents",
+    "storage_bytes": "storage_bytes",
+    "documents": "max_documents",
+    "pages": "max_pages",
+    "concurrent_runs": "max_concurrent_runs",
+    "requests": "requests_per_minute",
+}
+
+
+def allowances(rows: Iterable[Limit] | None = None) -> Allowances:
+    """All of them. rows: the bound tenant's limits, where they are known; otherwise a query more than that of the
+    plan."""
+    if rows is None:
+        return Allowances(plan(), own_limits(*IN_PLAN))
+    return Allowances(plan(), {one.metric: int(one.amount) for one in rows if one.level == "tenant"})
 
 
 def max_users() -> int | None:

@@ -148,6 +148,9 @@ class Tenant(TenantMixin):
     require_mfa = models.BooleanField("second factor", default=False, help_text="Members must have a second factor.")
     color = models.CharField(max_length=7, blank=True, validators=[color_validator], help_text="#rrggbb")
     logo = models.CharField(max_length=120, blank=True, help_text="The stored file's name; empty: the initial.")
+    guide_hidden = models.BooleanField(
+        "first steps hidden", default=False, db_default=False, help_text="Its people put the first steps away."
+    )
 
     class Meta:
         ordering = ["slug"]

@@ -189,6 +189,7 @@ SESSION_COOKIE_DOMAIN = None  # host-only: never readable on a sibling subdomain
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_DOMAIN = None
+CSRF_FAILURE_VIEW = "portal.views.forgery_suspected"
 CSRF_COOKIE_SAMESITE = "Lax"  # not HttpOnly: the chat page's script sends it back as a header
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"

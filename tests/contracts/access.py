@@ -189,6 +189,7 @@ JOBS: dict[str, str] = {
     "tenant.erase": "platform_job",
     "tenants.resume": "every",
     "usage.invoices": "every",
+    "usage.fold": "every",
     "usage.seal": "every",
     "usage.warn": "every",
     "usage.verify": "every",

@@ -61,6 +61,12 @@ class Visitor:
         await self.page.wait_for_url(f"{self.url}/chat/")
         await self.at("composer").wait_for()
 
+    async def open_menu(self) -> None:
+        """On a narrow page of the portal: show the side bar's entries."""
+        menu = self.page.locator("button[data-menu]")
+        if await menu.is_visible():
+            await menu.click()
+
     async def ask(self, text: str) -> None:
         await self.at("composer").fill(text)
         await self.page.keyboard.press("Enter")
