@@ -20,9 +20,22 @@ export interface ThreadState {
   sending: boolean;
   stopping: boolean;
   failure: Failure | null;
+  /** The message that is to be brought into view, by its id. */
+  wanted: string | null;
   /** What to do once more about the failure; null when repeating makes no sense. */
   again: (() => Promise<unknown>) | null;
 }
+
+const BLANK: Omit<ThreadState, 'phase'> = {
+  conversation: null,
+  entries: [],
+  runId: null,
+  sending: false,
+  stopping: false,
+  failure: null,
+  wanted: null,
+  again: null,
+};
 
 export interface ThreadEvents {
   /** The first turn of a new conversation was accepted: the thread has an id now. */
@@ -70,16 +83,7 @@ export class Thread extends Observable<ThreadState> {
   #beginning: Promise<string> | null = null;
 
   constructor(id: string | null, parts: ThreadParts) {
-    super({
-      phase: id === null ? 'ready' : 'loading',
-      conversation: null,
-      entries: [],
-      runId: null,
-      sending: false,
-      stopping: false,
-      failure: null,
-      again: null,
-    });
+    super({ ...BLANK, phase: id === null ? 'ready' : 'loading' });
     this.#id = id;
     this.#parts = parts;
     this.draft = new Observable(parts.drafts.read(id));
@@ -206,6 +210,13 @@ export class Thread extends Observable<ThreadState> {
     } catch (error) {
       this.#refuse(Failure.from(error), () => this.show(messageId));
     }
+  }
+
+  /** Shows one of its messages, and the branch that it is in. */
+  async find(messageId: string): Promise<void> {
+    if (this.get().phase !== 'ready') await this.load();
+    if (!this.get().entries.some((entry) => entry.id === messageId)) await this.show(messageId);
+    this.patch({ wanted: messageId });
   }
 
   /** A turn that goes on elsewhere than at the end; what is shown stays until it is accepted. */
