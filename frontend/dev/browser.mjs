@@ -106,7 +106,7 @@ check('drafts: kept per conversation and over a reload', async (page) => {
   await page.reload();
   await page.getByTestId('composer').waitFor();
   assert.equal(await page.getByTestId('composer').inputValue(), 'another');
-  await page.keyboard.press('Control+k');
+  await page.keyboard.press('Control+Shift+O');
   await page.getByTestId('empty-state').waitFor();
   assert.equal(await page.getByTestId('composer').inputValue(), 'half a thought');
 });

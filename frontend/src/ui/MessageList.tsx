@@ -16,10 +16,18 @@ const AROUND_PX = 72;
 /** How long a message that was searched for is marked. */
 const FOUND_MS = 2_500;
 
+const GUESSES = new WeakMap<Entry, number>();
+
+/** Asked for every message at each step of scrolling, so it is worked out once. */
 function guessHeight(entry: Entry | undefined): number {
   if (!entry) return AROUND_PX + LINE_PX;
-  const lines = entry.content.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / LINE_CHARS)), 0);
-  return AROUND_PX + lines * LINE_PX;
+  let guess = GUESSES.get(entry);
+  if (guess === undefined) {
+    const lines = entry.content.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / LINE_CHARS)), 0);
+    guess = AROUND_PX + lines * LINE_PX;
+    GUESSES.set(entry, guess);
+  }
+  return guess;
 }
 
 /** The messages of a conversation, those in view drawn. It changes when messages come and go, never with a token. */

@@ -103,7 +103,7 @@ function Result({ found, text, onOpen }: { found: FoundConversation; text: strin
         </span>
         {match && (
           <span className="found-text">
-            <Marked text={match.text} wanted={text} />
+            <Marked text={match.text.replace(/\*\*|`|(^|\s)#+\s/g, "$1")} wanted={text} />
           </span>
         )}
       </a>

@@ -7,8 +7,8 @@ const ALL = 40;
 /** How far beyond the view rows are drawn, in pixels. */
 const BEYOND = 900;
 /** What new rows of one frame may cost, in milliseconds, and how many there are at most. */
-const FRAME_MS = 12;
-const MOST_ROWS = 6;
+const FRAME_MS = 8;
+const MOST_ROWS = 5;
 /** A row that is asked for is not at its place before those above it have been measured. */
 const SETTLE_FRAMES = 12;
 
