@@ -343,6 +343,33 @@ check('files are dropped, pasted and taken back', async (page) => {
   assert.deepEqual(await page.getByTestId('file').allInnerTexts(), ['paste.csv']);
 });
 
+check('a file that did not arrive is sent again', async (page) => {
+  const files = [{ name: 'flaky.csv', mimeType: 'text/csv', buffer: Buffer.from('a,b') }];
+  await page.getByTestId('attach-files').setInputFiles(files);
+  await page.getByTestId('attachment-retry').click();
+  await page.locator('[data-testid=attachment][data-state=ready]').waitFor();
+});
+
+check('a long conversation: few rows are drawn, the end is kept, a search leads into its middle', async (page) => {
+  await page.getByTestId('conversation-search').fill('Answer 101');
+  await page.getByTestId('search-result').filter({ hasText: 'A long conversation' }).click();
+  await page.locator('[data-found=true]').getByText('Answer 101').waitFor();
+  assert.ok(await page.locator('[data-row]').count() < 60);
+  await page.getByTestId('jump-latest').click();
+  await page.getByText('Question number 298').waitFor();
+  await page.waitForTimeout(300);
+  const left = await page.getByTestId('messages').evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight);
+  assert.ok(left < 40, `${left} px from the end`);
+});
+
+check('a new conversation is with whom one chose, also after a reload', async (page) => {
+  await page.getByTestId('agent-select').click();
+  await page.keyboard.type('review');
+  await page.keyboard.press('Enter');
+  await page.reload();
+  await page.locator('[data-testid=agent-select][data-agent=coder]').waitFor();
+});
+
 const wanted = process.argv[2] ?? '';
 const browser = await launch();
 let failed = 0;

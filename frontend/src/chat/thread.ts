@@ -7,7 +7,7 @@ import { Observable } from '../store/observable';
 import { newRef } from '../transport/turns';
 import { Attachments } from './attachments';
 import type { Drafts } from './drafts';
-import { continuedEntry, type Entry, finishedEntry, liveEntry, sentEntry, storedEntry } from './entry';
+import { continuedEntry, type Entry, finishedEntry, keepUnchanged, liveEntry, sentEntry, storedEntry } from './entry';
 import { findLostTurn, type LostTurn, sameText } from './lost';
 
 export interface ThreadState {
@@ -334,7 +334,7 @@ export class Thread extends Observable<ThreadState> {
     this.patch({
       phase: 'ready',
       conversation: page.conversation,
-      entries: this.#keepUnchanged(active === null ? stored : withLive(stored, active, continued)),
+      entries: keepUnchanged(this.get().entries, active === null ? stored : withLive(stored, active, continued)),
       runId: active,
       stopping: active !== null && active === runId ? this.get().stopping : false,
       // What went wrong with a send stays said; that the messages could not be read is over.
@@ -345,18 +345,6 @@ export class Thread extends Observable<ThreadState> {
       this.#parts.runs.drop(runId);
       this.#parts.events.ended(this, this.get().entries.at(-1)?.status ?? 'complete');
     }
-  }
-
-  /** Entries that say the same keep their identity, so that a silent reload renders nothing again. */
-  #keepUnchanged(entries: Entry[]): Entry[] {
-    const before = new Map(this.get().entries.map((entry) => [entry.key, entry]));
-    return entries.map((entry) => {
-      const old = before.get(entry.key);
-      const same = old && old.content === entry.content && old.status === entry.status && !old.error === !entry.error;
-      const placed = old?.id === entry.id && String(old?.siblings) === String(entry.siblings);
-      const said = old?.feedback?.rating === entry.feedback?.rating && old?.feedback?.comment === entry.feedback?.comment;
-      return same && placed && said ? old : entry;
-    });
   }
 
   /** A message that was on its way when the page was left: it arrived, or it goes back into the draft. */

@@ -48,13 +48,17 @@ function Chip({ source }: { source: Source }) {
     clearTimeout(leaving.current);
     leaving.current = setTimeout(() => setAt(null), LEAVE_MS);
   };
-  // What it hangs on moves away below it.
+  const shown = at !== null;
+  // It stays beside its number while the text moves, and goes with it.
   useEffect(() => {
-    if (!at) return;
-    const close = (): void => setAt(null);
-    document.addEventListener('scroll', close, { capture: true, passive: true, once: true });
-    return () => document.removeEventListener('scroll', close, { capture: true });
-  }, [at]);
+    if (!shown) return;
+    const follow = (): void => {
+      const { top = -1, bottom = 0 } = box.current?.getBoundingClientRect() ?? {};
+      setAt(box.current && bottom > 0 && top < window.innerHeight ? placeOf(box.current) : null);
+    };
+    document.addEventListener('scroll', follow, { capture: true, passive: true });
+    return () => document.removeEventListener('scroll', follow, { capture: true });
+  }, [shown]);
   useEffect(() => () => clearTimeout(leaving.current), []);
   return (
     <span
@@ -64,7 +68,7 @@ function Chip({ source }: { source: Source }) {
       onPointerLeave={(event) => event.pointerType === 'mouse' && leave()}
       onBlur={(event) => !event.currentTarget.contains(event.relatedTarget) && setAt(null)}
       onKeyDown={(event) => {
-        if (event.key !== 'Escape' || !at) return;
+        if (event.key !== 'Escape' || !shown) return;
         event.preventDefault();
         setAt(null);
         box.current?.querySelector('button')?.focus();
@@ -74,10 +78,10 @@ function Chip({ source }: { source: Source }) {
         type="button"
         className="cite"
         data-testid="cite"
-        aria-expanded={at !== null}
-        aria-controls={at ? card : undefined}
+        aria-expanded={shown}
+        aria-controls={shown ? card : undefined}
         aria-label={t('source.open', { n: source.n, title: source.title })}
-        onClick={() => (at ? setAt(null) : open())}
+        onClick={() => (shown ? setAt(null) : open())}
       >
         {source.n}
       </button>

@@ -66,7 +66,8 @@ export function MessageList({ thread }: { thread: Thread }) {
         tabIndex={0}
       >
         <div ref={content} className="column pt-4 pb-8">
-          {rows.drawn.map((index) => {
+          {/* One flat list: a row keeps its element while those around it come and go. */}
+          {rows.drawn.flatMap((index) => {
             const entry = entries[index]!;
             return [
               space(drawnTo, index),

@@ -41,7 +41,7 @@ export function Preferences({ onHelp }: { onHelp: () => void }) {
           type="button"
           className="text-button"
           data-testid="language-switch"
-          aria-label={t('language.switch')}
+          title={t('language.switch')}
           onClick={() => {
             const other = language.get() === 'en' ? 'zh-hans' : 'en';
             language.set(other);
