@@ -77,9 +77,10 @@ def _shown(n: int, one: dict[str, Any], room: int) -> str:
 
 
 def _source(n: int, one: dict[str, Any]) -> dict[str, Any]:
-    names = ("document_id", "title", "url", "page", "heading", "chunk_id", "score")
+    names = ("document_id", "title", "url", "page", "heading", "chunk_id", "score", "ordinal")
     quote = " ".join(one["text"][: QUOTE_CHARS + 1].split())[:QUOTE_CHARS]
-    return {"n": n, "knowledge": one["base"], "quote": quote} | {name: one[name] for name in names}
+    ranks = {f"{list_}_rank": (one["why"].get(list_) or {}).get("rank") for list_ in ("vector", "keyword")}
+    return {"n": n, "knowledge": one["base"], "quote": quote} | {name: one[name] for name in names} | ranks
 
 
 SEARCH_KNOWLEDGE = ToolSpec(

@@ -49,6 +49,7 @@ DOORS: dict[str, Access] = {
     "/api/v1/runs/<run>": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/events": api(GET=CHAT_READ),
     "/api/v1/runs/<run>/trace": api(GET=CHAT_READ),
+    "/api/v1/runs/<run>/sources": api(GET=CHAT_READ),
     "/api/v1/approvals": api(GET=CHAT_READ),
     "/api/v1/approvals/<approval>": api(GET=CHAT_READ, POST=f"{CHAT_READ} {CHAT_WRITE} {PERSON}"),
     "/api/v1/runs/<run>/cancel": api(POST=f"{CHAT_WRITE} {CHAT_READ}"),
