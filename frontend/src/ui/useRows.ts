@@ -105,7 +105,8 @@ export function useRows({ keys, scroller, stuck, guess }: Options): Rows {
       const box = scroller.current;
       const { keys: rows } = now.current;
       const index = rows.indexOf(key);
-      if (!box || index < 0) return;
+      // The reader has gone to the end meanwhile.
+      if (!box || index < 0 || stuck.current) return;
       const row = box.querySelector(`[data-row="${CSS.escape(key)}"]`);
       if (row) row.scrollIntoView({ block: 'center' });
       else box.scrollTop = heights.sum(rows, 0, index);
