@@ -49,6 +49,8 @@ export default defineConfig(({ command }) => ({
     emptyOutDir: true,
     // Not the default `.vite/manifest.json`: Django's collectstatic skips names that start with a dot.
     manifest: 'manifest.json',
+    // What is bundled may be handed on only with its authors' notices.
+    license: { fileName: 'licenses.md' },
     sourcemap: false,
     target: 'es2022',
     assetsInlineLimit: 0,

@@ -1,4 +1,7 @@
-"""Pictures and scanned pages, read by the models themselves in the confined process; needs requirements-ocr.txt."""
+"""Pictures and scanned pages, read by the models themselves in the confined process.
+
+Needs requirements-ocr.txt, and a font with Chinese characters (Debian: fonts-noto-cjk).
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ from core.documents.asked import Asked, Unreadable
 from core.documents.blocks import Block
 
 
+FONT = "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"
+
+
 def picture(*lines: str) -> Image.Image:
+    font = ImageFont.truetype(FONT, 32)
     shown = Image.new("RGB", (900, 120 + 60 * len(lines)), "white")
     for number, line in enumerate(lines):
-        ImageDraw.Draw(shown).text((60, 60 + 60 * number), line, fill="black", font=ImageFont.load_default(32))
+        ImageDraw.Draw(shown).text((60, 60 + 60 * number), line, fill="black", font=font)
     return shown
 
 
@@ -36,7 +43,7 @@ async def blocks(data: bytes, kind: str, pages: str = "") -> list[Block]:
 
 
 async def test_what_is_seen_is_read_and_a_hostile_picture_is_not() -> None:
-    lines = ("The badger pays 4711 euros.", "It is due in March.")
+    lines = ("The badger pays 4711 euros.", "It is due in March.", "员工每年有三十天假期")
     (found,) = await blocks(saved(picture(*lines), "PNG"), "ocr:image")
     assert (found.text.splitlines(), found.page) == (list(lines), 1)
     scan = saved(picture(*lines), "PDF")
