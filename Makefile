@@ -49,10 +49,10 @@ clean: ## Delete .venv and caches; data stay
 	@find . -name __pycache__ -type d -not -path './frontend/node_modules/*' -prune -exec rm -rf {} +
 
 lock: ## Resolve pyproject.toml anew into requirements*.txt (needs a package index)
-	@$(LOCK) pyproject.toml -o requirements-server.txt
 	@$(LOCK) --group embedded pyproject.toml -o requirements.txt
+	@$(LOCK) --constraint requirements.txt pyproject.toml -o requirements-server.txt
 	@$(LOCK) --group embedded --group dev pyproject.toml -o requirements-dev.txt
-	@$(LOCK) --group embedded --group ocr pyproject.toml -o requirements-ocr.txt
+	@$(LOCK) --constraint requirements.txt --group embedded --group ocr pyproject.toml -o requirements-ocr.txt
 
 frontend: ## Build the chat page into static/chat (needs Node 20; only after changing frontend/)
 	@cd frontend && npm ci && npm run build
