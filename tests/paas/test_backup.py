@@ -1,0 +1,217 @@
+"""The drill: what was backed up is there again, whole, under the same protection, or it is said what is not (T25)."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from accounts import audit, keys
+from accounts.models import AuditEvent, Membership, User
+from llm.models import ProviderAccount
+from llm.services import provider_create
+from tenants import isolation, scope
+from tenants.models import Plan, Tenant
+from tests.conftest import Platform
+from tests.paas.restoring import contents, second_database, turned_to
+from tests.services import Services
+from tests.tenants import life
+from tests.usage.entries import entry, seal
+from usage.models import Seal, UsageRecord
+
+SECRET = "sk-0123456789-of-a-vendor"
+
+
+@pytest.fixture(autouse=True)
+def _clean(db: Platform, services: Services) -> Iterator[None]:
+    files = settings.VAR_DIR / "files"
+    with life.cleaned(services):
+        yield
+    shutil.rmtree(files, ignore_errors=True)
+    connections.close_all()
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Backups are encrypted."""
+    made = Fernet.generate_key().decode()
+    monkeypatch.setenv("BACKUP_KEY", made)
+    return made
+
+
+def furnish(tenant: Any) -> str:
+    """A sealed secret, a file, a key, sealed ledger entries and audit rows; returns the file's name."""
+    for _ in range(3):
+        entry(tenant)
+    seal()
+    entry(tenant)  # waits for its seal
+    with scope.bind(tenant):
+        provider_create(actor="test", name="vendor", kind="openai", api_key=SECRET)
+        keys.key_create(name="k", scopes=["*"], actor="test")
+        audit.record("test.happened", actor="test", text="one\ttwo\nthree\\")
+        return str(default_storage.save("notes.txt", ContentFile(b"what was uploaded " * 9000)))
+
+
+def back_up(folder: Path, **options: Any) -> Path:
+    call_command("backup", str(folder), verbosity=0, stdout=io.StringIO(), **options)
+    (made,) = folder.glob("*.zip")
+    return made
+
+
+def restore(path: Path, **options: Any) -> str:
+    said = io.StringIO()
+    call_command("restore", str(path), stdout=said, **options)
+    return said.getvalue()
+
+
+def read(tenant: Any, name: str) -> tuple[str, bytes]:
+    """The secret and the file that `furnish` left."""
+    with scope.bind(tenant), default_storage.open(name) as file:
+        return ProviderAccount.objects.get(name="vendor").api_key, file.read()
+
+
+def test_everything_comes_back_into_an_empty_database(
+    db: Platform, services: Services, tmp_path: Path, key: str
+) -> None:
+    name = furnish(db.acme)
+    before, (secret, uploaded) = contents(services, "paas"), read(db.acme, name)
+    backup = back_up(tmp_path)
+    assert backup.stat().st_mode & 0o077 == 0
+    raw = backup.read_bytes()
+    assert all(
+        text.encode() not in raw
+        for text in (settings.FIELD_KEYS[0], settings.SECRET_KEY, SECRET, "acme.test", "uploaded")
+    )
+    shutil.rmtree(settings.VAR_DIR / "files")
+    with second_database(services) as empty, turned_to(empty):
+        assert "nothing stands in the way" in restore(backup, dry_run=True)
+        assert "chains, counters, secrets and files are as they were" in restore(backup)
+        assert contents(services, empty) == before
+        assert read(db.acme, name) == (secret, uploaded)
+        assert secret == SECRET
+        with psycopg.connect(settings.HOT_DATABASE_CONNINFO, autocommit=True) as login:
+            assert isolation.gaps(login) == []
+        with scope.bind(db.acme):
+            audit.record("test.later", actor="test")  # the chain goes on
+        with pytest.raises(CommandError, match="restore into an empty database"):
+            restore(backup)
+        call_command("verify_audit", stdout=io.StringIO())
+
+
+def test_one_tenant_comes_into_another_installation(db: Platform, services: Services, tmp_path: Path) -> None:
+    """Out of a backup of everything; people are found by address, and nobody becomes an operator."""
+    name = furnish(db.acme)
+    with scope.platform():
+        User.objects.filter(email="admin@acme.test").update(is_staff=True, is_superuser=True)
+    backup = back_up(tmp_path)
+    shutil.rmtree(settings.VAR_DIR / "files")
+    with second_database(services) as other, turned_to(other):
+        with pytest.raises(CommandError, match="no plan 'pro' here"):
+            restore(backup, tenant="acme")
+        with scope.platform():
+            Plan.objects.create(slug="pro", name="Pro")
+            known = User.objects.create_user("Member@acme.test".lower())
+            other_tenant = Tenant(slug="acme", name="Another", plan_id="pro")
+            other_tenant.save(force_insert=True)
+        with pytest.raises(CommandError, match="'acme' cannot be had"):
+            restore(backup, tenant="acme")
+        said = restore(backup, tenant="acme", to="acme-again", dry_run=True)
+        assert "would be restored: 1 people are known, 3 are new" in said
+        assert "1 files" in said
+        assert not (settings.VAR_DIR / "files").exists() or not any((settings.VAR_DIR / "files").iterdir())
+        assert "are as they were backed up" in restore(backup, tenant="acme", to="acme-again")
+        assert read(db.acme, name)[0] == SECRET
+        with scope.platform():
+            assert Membership.objects.get(tenant_id=db.acme.id, role="member").user_id == known.id
+            assert not User.objects.filter(is_staff=True).exists()
+            assert set(AuditEvent.objects.filter(action="tenant.restored").values_list("tenant_id", flat=True)) == {
+                db.acme.id, None
+            }  # fmt: skip
+            assert UsageRecord.objects.count() == 4
+            assert Seal.objects.count() == 3
+        with pytest.raises(CommandError, match="is here and active: restoring would overwrite it"):
+            restore(backup, tenant="acme")
+
+
+def test_a_tenant_that_was_erased_comes_back_to_its_tombstone(db: Platform, services: Services, tmp_path: Path) -> None:
+    tenant = life.made("leaving")
+    name = furnish(tenant.ref())
+    backup = back_up(tmp_path, tenant="leaving")
+    entry(tenant.ref())  # the ledger goes on after the backup
+    with scope.platform():
+        Tenant.objects.filter(pk=tenant.pk).update(status="deleted", step="access")
+        life.erase(tenant.pk)
+    assert life.about(services, tenant) == ["deleted"]
+    said = restore(backup, tenant="leaving")
+    assert "back at its tombstone" in said
+    assert life.about(services, tenant) == ["role", "schema", "active"]
+    assert read(life.fresh(tenant).ref(), name)[0] == SECRET
+    with scope.platform():
+        assert UsageRecord.objects.filter(tenant=tenant).count() == 5  # 4 of the backup, 1 since
+
+
+def test_what_is_damaged_is_not_restored(db: Platform, services: Services, tmp_path: Path, key: str) -> None:
+    furnish(db.acme)
+    backup = back_up(tmp_path, tenant="acme")
+    with zipfile.ZipFile(backup) as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    file = next(part for part in parts if part.startswith("files/"))
+    damages = {
+        "changed": {file: parts[file][:-1] + bytes([parts[file][-1] ^ 1])},
+        "cut off": {file: parts[file][:-20]},
+        "exchanged": {file: parts["tables/public/accounts_user.copy"]},
+    }
+    for damage, changed in damages.items():
+        bad = tmp_path / f"{damage}.zip"
+        with zipfile.ZipFile(bad, "w") as archive:
+            for part, data in (parts | changed).items():
+                archive.writestr(part, data)
+        with pytest.raises(CommandError, match="does not open"):
+            restore(bad, tenant="acme", dry_run=True)
+
+
+def test_who_has_not_the_key_reads_nothing(
+    db: Platform, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = back_up(tmp_path, tenant="acme")
+    monkeypatch.setenv("BACKUP_KEY", Fernet.generate_key().decode())
+    with pytest.raises(CommandError, match="does not open"):
+        restore(backup, tenant="acme", dry_run=True)
+    monkeypatch.setenv("BACKUP_KEY", "")
+    with pytest.raises(CommandError, match=r"is encrypted\. Set BACKUP_KEY"):
+        restore(backup, tenant="acme", dry_run=True)
+    monkeypatch.setenv("BACKUP_KEY", settings.FIELD_KEYS[0])
+    with pytest.raises(CommandError, match="Use a key of its own"):
+        back_up(tmp_path)
+    monkeypatch.setenv("BACKUP_KEY", "short")
+    with pytest.raises(CommandError, match="BACKUP_KEY cannot be used"):
+        back_up(tmp_path)
+
+
+def test_half_a_backup_has_no_name(db: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tenants.backup import take
+
+    def fails(*args: Any) -> Any:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(take, "_schema", fails)
+    with pytest.raises(CommandError, match="There is no backup: the disk is full"):
+        call_command("backup", str(tmp_path), verbosity=0)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "taken.zip").write_text("of somebody")
+    with pytest.raises(CommandError, match="exists already"):
+        call_command("backup", str(tmp_path / "taken.zip"), verbosity=0)
+    with pytest.raises(CommandError, match="There is no tenant 'nobody'"):
+        call_command("backup", str(tmp_path), tenant="nobody", verbosity=0)
