@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, LiteralString
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.utils.timesince import timesince
 
 from accounts import audit, audit_chain
 from accounts.models import AuditEvent
@@ -27,6 +30,7 @@ from usage.models import Seal
 
 Say = Callable[[str], None]
 MAKER, ACTOR = "command:backup", "command:restore"
+LATE_AFTER = timedelta(hours=26)  # a backup a day, and the time it takes
 MADE, MADE_OF_ONE = "backup.made", "backup.made_of_tenant"  # actions of the platform's audit log
 _LEDGER: LiteralString = """
     SELECT DISTINCT ON (tenant_id) tenant_id, seq, digest FROM public.usage_seal ORDER BY tenant_id, seq DESC
@@ -35,6 +39,22 @@ _AUDIT: LiteralString = """
     SELECT DISTINCT ON (tenant_id) tenant_id, seq, digest FROM public.accounts_auditevent
     WHERE seq IS NOT NULL ORDER BY tenant_id, seq DESC
 """
+
+
+def last_made() -> AuditEvent | None:
+    """The audit row of the last backup of everything. Runs bound to the platform."""
+    return AuditEvent.objects.filter(action=MADE).order_by("-id").first()
+
+
+def standing(request: HttpRequest) -> list[str] | None:
+    """How old the last backup is, for the head of the console's pages: a text and a colour; to operators only."""
+    if not getattr(request.user, "is_staff", False):
+        return None
+    last = last_made()
+    if last is None:
+        return ["Never backed up", "warning"]
+    age = clock.now() - last.at
+    return [f"Backup {timesince(last.at)} ago", "success" if age <= LATE_AFTER else "danger"]
 
 
 def key() -> bytes | None:

@@ -9,9 +9,8 @@ from django.db.models import Count
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
 
 from accounts import audit_chain
-from accounts.models import AuditEvent
 from core import clock
-from paas.backup import MADE
+from paas import backup
 from paas.doctor.finding import ERROR, NOTE, WARNING, Finding
 from tenants import scope
 from tenants.models import Alarm, Tenant
@@ -21,7 +20,6 @@ from usage.models import Reservation
 LEASE_OVER = timedelta(minutes=2)  # a worker ends what is abandoned within about twenty seconds
 HEARTBEAT = timedelta(minutes=1)  # procrastinate's own is ten seconds
 WAITS = timedelta(minutes=5)
-BACKUP_AGE = timedelta(hours=26)
 # Who has a run that no process holds: nobody has taken it yet, or a person is to decide.
 NOBODYS = ("worker", "resume", "approval")
 
@@ -107,12 +105,12 @@ def tenants() -> Iterator[Finding]:
 def backups() -> Iterator[Finding]:
     """When the last backup of everything was made."""
     with scope.platform():
-        last = AuditEvent.objects.filter(action=MADE, tenant=None).order_by("-id").first()
+        last = backup.last_made()
     if last is None:
         yield Finding(
             WARNING, "backup.age", "No backup of everything was ever made here.", "manage.py backup DIRECTORY"
         )
-    elif clock.now() - last.at > BACKUP_AGE:
+    elif clock.now() - last.at > backup.LATE_AFTER:
         yield Finding(
             WARNING, "backup.age", f"The last backup is of {last.at:%Y-%m-%d %H:%M} UTC.", "manage.py backup DIRECTORY"
         )

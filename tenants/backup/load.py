@@ -73,6 +73,12 @@ def without_triggers(cursor: Any, tables: Sequence[Table]) -> Iterator[None]:
         cursor.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(table))
 
 
+def take_time(cursor: Any) -> None:
+    """Until the transaction ends it may take as long as rows and files take; waiting for locks stays bounded."""
+    cursor.execute("SET LOCAL statement_timeout = 0")
+    cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 def load_schema(archive: Reader, cursor: Any, schema: str, people: Mapping[uuid.UUID, uuid.UUID]) -> None:
     """The tables of a tenant, into a schema that was just made. people: whom the target knows under another id."""
     facts = facts_of(archive, schema)

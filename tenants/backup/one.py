@@ -28,6 +28,7 @@ from tenants.backup.load import (
     rename_people,
     stage,
     table_of,
+    take_time,
     without_triggers,
     write_files,
 )
@@ -70,6 +71,7 @@ def restore_one(
     tenant_id = _id_of(archive, slug)
     try:
         with transaction.atomic(), scope.owner(), connection.cursor() as cursor:
+            take_time(cursor)
             report = _restore(archive, cursor, tenant_id, to)
             with scope.platform():
                 finished(report)

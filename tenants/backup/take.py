@@ -80,7 +80,8 @@ def _snapshot() -> Iterator[tuple[Connection, str]]:
 
 def connect() -> Connection:
     """A connection of its own, without the bounds on time that are meant for requests."""
-    return psycopg.connect(make_conninfo(settings.HOT_DATABASE_CONNINFO, options="-c timezone=UTC"), autocommit=True)
+    options = "-c timezone=UTC -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+    return psycopg.connect(make_conninfo(settings.HOT_DATABASE_CONNINFO, options=options), autocommit=True)
 
 
 def _tenants(keeper: Connection, slug: str | None) -> list[Owner]:

@@ -15,7 +15,16 @@ from psycopg import sql
 
 from tenants import provisioning, scope
 from tenants.backup.archive import BackupError, Reader
-from tenants.backup.load import facts_of, folder_of, load_schema, stage, table_of, without_triggers, write_files
+from tenants.backup.load import (
+    facts_of,
+    folder_of,
+    load_schema,
+    stage,
+    table_of,
+    take_time,
+    without_triggers,
+    write_files,
+)
 from tenants.backup.tables import OWN_OF_A_DATABASE, Table, in_order, tables_of
 from tenants.scope import TEMPLATE_SCHEMA
 
@@ -67,6 +76,7 @@ def restore_all(archive: Reader, *, say: Callable[[str], None]) -> None:
         _tenant(archive, one["id"])
     say("shared rows")
     with transaction.atomic(), scope.owner(), connection.cursor() as cursor:
+        take_time(cursor)
         _shared(archive, cursor)
         for one in tenants:
             cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS NULL").format(sql.Identifier(_schema_of(one["id"]))))
@@ -93,6 +103,7 @@ def _tenant(archive: Reader, tenant_id: str) -> None:
         # Files of a run that was killed before its rows were in: they come again.
         written = folder_of(tenant_id)
         with transaction.atomic():
+            take_time(cursor)
             provisioning.create_schema(schema)
             load_schema(archive, cursor, schema, {})
             if not written.exists() or not any(written.iterdir()):

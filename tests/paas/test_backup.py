@@ -23,8 +23,9 @@ from accounts.models import AuditEvent, Membership, User
 from llm.models import ProviderAccount
 from llm.services import provider_create
 from tenants import isolation, scope
+from tenants.backup.archive import Reader
 from tenants.models import Plan, Tenant
-from tests.conftest import Platform
+from tests.conftest import Platform, in_thread
 from tests.paas.restoring import contents, second_database, turned_to
 from tests.services import Services
 from tests.tenants import life
@@ -200,6 +201,27 @@ def test_who_has_not_the_key_reads_nothing(
         back_up(tmp_path)
 
 
+def test_what_is_written_meanwhile_is_not_half_in_it(
+    db: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tables are of one moment, though each tenant's are read by a connection of their own."""
+    from tenants.backup import take
+
+    copy = take._schema
+
+    def late(*args: Any) -> Any:
+        with scope.bind(db.acme):
+            provider_create(actor="test", name="late", kind="scripted")
+        monkeypatch.setattr(take, "_schema", copy)
+        return copy(*args)
+
+    monkeypatch.setattr(take, "_schema", late)
+    with Reader(back_up(tmp_path), None) as archive:
+        rows = {fact["part"]: fact["rows"] for fact in archive.manifest["tables"]}
+    assert rows[f"tables/{db.acme.schema}/llm_provideraccount.copy"] == 1
+    assert rows["tables/public/accounts_auditevent.copy"] == 0
+
+
 def test_half_a_backup_has_no_name(db: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tenants.backup import take
 
@@ -215,3 +237,22 @@ def test_half_a_backup_has_no_name(db: Platform, tmp_path: Path, monkeypatch: py
         call_command("backup", str(tmp_path / "taken.zip"), verbosity=0)
     with pytest.raises(CommandError, match="There is no tenant 'nobody'"):
         call_command("backup", str(tmp_path), tenant="nobody", verbosity=0)
+
+
+async def test_the_console_says_how_old_the_last_backup_is(site: Any, db: Platform) -> None:
+    def operator() -> None:
+        with scope.platform():
+            User.objects.filter(email="owner@acme.test").update(is_staff=True, is_superuser=True)
+
+    def made() -> None:
+        with scope.platform():
+            audit.record("backup.made", actor="test", target="x.zip")
+
+    in_thread(operator)
+    client = await site.signed_in_on_platform("owner@acme.test")
+    for before, said in ((lambda: None, "Never backed up"), (made, "Backup 0")):
+        in_thread(before)
+        async with client.get("/admin/tenants/plan/") as answer:
+            assert said in (await answer.text()).replace("\xa0", " ")
+    async with site.client().get("/admin/login/") as answer:
+        assert "ackup" not in await answer.text()
