@@ -32,6 +32,7 @@ Say = Callable[[str], None]
 MAKER, ACTOR = "command:backup", "command:restore"
 LATE_AFTER = timedelta(hours=26)  # a backup a day, and the time it takes
 MADE, MADE_OF_ONE = "backup.made", "backup.made_of_tenant"  # actions of the platform's audit log
+RESTORED = "tenant.restored_from_backup"  # of both
 _LEDGER: LiteralString = """
     SELECT DISTINCT ON (tenant_id) tenant_id, seq, digest FROM public.usage_seal ORDER BY tenant_id, seq DESC
 """
@@ -139,7 +140,7 @@ def restore_tenant(archive: Reader, slug: str, *, to: str, dry_run: bool) -> one
         tenant = Tenant.objects.get(pk=report.tenant_id).ref()
         for log in (scope.platform_about(tenant), scope.platform()):
             with log:
-                audit.record("tenant.restored", actor=ACTOR, target=report.slug, backup=archive.manifest["made_at"])
+                audit.record(RESTORED, actor=ACTOR, target=report.slug, backup=archive.manifest["made_at"])
 
     return one.restore_one(archive, slug, to=to, finished=finished, dry_run=dry_run)
 

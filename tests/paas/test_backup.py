@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,8 @@ from accounts.models import AuditEvent, Membership, User
 from llm.models import ProviderAccount
 from llm.services import provider_create
 from tenants import isolation, scope
-from tenants.backup.archive import Reader
+from tenants.backup import load, whole
+from tenants.backup.archive import BackupError, Reader, Writer
 from tenants.models import Plan, Tenant
 from tests.conftest import Platform, in_thread
 from tests.paas.restoring import contents, second_database, turned_to
@@ -65,6 +67,19 @@ def furnish(tenant: Any) -> str:
         return str(default_storage.save("notes.txt", ContentFile(b"what was uploaded " * 9000)))
 
 
+def shuffle_audit_log(services: Services) -> None:
+    """The newest rows lie first on the disk: whoever numbered them anew as they come would number them otherwise."""
+    with psycopg.connect(services.postgres.admin_url, dbname="paas") as admin:
+        admin.execute("SET session_replication_role = replica")
+        admin.execute("CREATE TEMP TABLE kept AS TABLE accounts_auditevent")
+        admin.execute("DELETE FROM accounts_auditevent")
+        admin.execute("INSERT INTO accounts_auditevent SELECT * FROM kept ORDER BY seq DESC")
+
+
+def interrupted(*args: Any) -> Any:
+    raise KeyboardInterrupt
+
+
 def back_up(folder: Path, **options: Any) -> Path:
     call_command("backup", str(folder), verbosity=0, stdout=io.StringIO(), **options)
     (made,) = folder.glob("*.zip")
@@ -84,9 +99,11 @@ def read(tenant: Any, name: str) -> tuple[str, bytes]:
 
 
 def test_everything_comes_back_into_an_empty_database(
-    db: Platform, services: Services, tmp_path: Path, key: str
+    db: Platform, services: Services, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also when the first attempt was killed: the second goes on."""
     name = furnish(db.acme)
+    shuffle_audit_log(services)
     before, (secret, uploaded) = contents(services, "paas"), read(db.acme, name)
     backup = back_up(tmp_path)
     assert backup.stat().st_mode & 0o077 == 0
@@ -98,6 +115,11 @@ def test_everything_comes_back_into_an_empty_database(
     shutil.rmtree(settings.VAR_DIR / "files")
     with second_database(services) as empty, turned_to(empty):
         assert "nothing stands in the way" in restore(backup, dry_run=True)
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(whole, "put", interrupted)
+            restore(backup)
+        with scope.platform():
+            assert not Tenant.objects.exists()  # until all is in, the platform knows nobody
         assert "chains, counters, secrets and files are as they were" in restore(backup)
         assert contents(services, empty) == before
         assert read(db.acme, name) == (secret, uploaded)
@@ -111,7 +133,9 @@ def test_everything_comes_back_into_an_empty_database(
         call_command("verify_audit", stdout=io.StringIO())
 
 
-def test_one_tenant_comes_into_another_installation(db: Platform, services: Services, tmp_path: Path) -> None:
+def test_one_tenant_comes_into_another_installation(
+    db: Platform, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Out of a backup of everything; people are found by address, and nobody becomes an operator."""
     name = furnish(db.acme)
     with scope.platform():
@@ -126,6 +150,9 @@ def test_one_tenant_comes_into_another_installation(db: Platform, services: Serv
             known = User.objects.create_user("Member@acme.test".lower())
             other_tenant = Tenant(slug="acme", name="Another", plan_id="pro")
             other_tenant.save(force_insert=True)
+        with monkeypatch.context() as elsewhere, pytest.raises(CommandError, match="No key of FIELD_KEYS opens"):
+            elsewhere.setattr(settings, "FIELD_KEYS", [Fernet.generate_key().decode()])
+            restore(backup, tenant="acme", to="acme-again")
         with pytest.raises(CommandError, match="'acme' cannot be had"):
             restore(backup, tenant="acme")
         said = restore(backup, tenant="acme", to="acme-again", dry_run=True)
@@ -137,7 +164,7 @@ def test_one_tenant_comes_into_another_installation(db: Platform, services: Serv
         with scope.platform():
             assert Membership.objects.get(tenant_id=db.acme.id, role="member").user_id == known.id
             assert not User.objects.filter(is_staff=True).exists()
-            assert set(AuditEvent.objects.filter(action="tenant.restored").values_list("tenant_id", flat=True)) == {
+            assert set(AuditEvent.objects.filter(action="tenant.restored_from_backup").values_list("tenant_id", flat=True)) == {
                 db.acme.id, None
             }  # fmt: skip
             assert UsageRecord.objects.count() == 4
@@ -220,6 +247,18 @@ def test_what_is_written_meanwhile_is_not_half_in_it(
         rows = {fact["part"]: fact["rows"] for fact in archive.manifest["tables"]}
     assert rows[f"tables/{db.acme.schema}/llm_provideraccount.copy"] == 1
     assert rows["tables/public/accounts_auditevent.copy"] == 0
+
+
+def test_a_file_stays_in_its_tenants_folder(db: Platform, tmp_path: Path) -> None:
+    tenant = str(uuid.uuid4())
+    part = f"files/{tenant}/../../escaped"
+    with Writer(tmp_path / "bad.zip", None) as archive:
+        with archive.entry(part) as entry_:
+            entry_.write(b"x")
+        archive.finish({"files": [{"part": part, "tenant": tenant} | entry_.facts()], "tables": []})
+    with Reader(tmp_path / "bad.zip", None) as archive, pytest.raises(BackupError, match="is no place for a file"):
+        load.write_files(archive, tenant)
+    assert not (settings.VAR_DIR / "escaped").exists()
 
 
 def test_half_a_backup_has_no_name(db: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
