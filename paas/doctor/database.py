@@ -38,7 +38,7 @@ def reachable() -> Iterator[Finding]:
                 ).fetchone()
         except psycopg.OperationalError as error:
             yield Finding(
-                ERROR, "postgresql.login", f"{name} does not open the database: {str(error).strip()}",
+                ERROR, "postgresql.login", f"{name} does not open the database: {str(error).strip().splitlines()[0]}",
                 "Start PostgreSQL, or correct the URL; `manage.py init_database` makes the logins.",
             )  # fmt: skip
             continue
