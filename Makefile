@@ -2,7 +2,7 @@
 # Variables may be given before or after: `PORT=8001 make run` and `make run PORT=8001` are the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format reset clean lock frontend bench chaos
+.PHONY: help run cluster replace test attack check format reset clean lock frontend bench chaos screenshots
 
 # The first Python that is 3.11 or newer; the one in .venv starts quickest.
 PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -11,6 +11,9 @@ PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 p
 WITH = $(PYTHON) -m launch.bootstrap
 LOCK = $(WITH) --uv pip compile --quiet --generate-hashes --no-annotate --no-header --universal --python-version 3.11
 
+PYTEST = -m pytest -n 4 --dist worksteal
+SECURITY = tests/attack tests/tenants/test_tenancy_contract.py tests/tenants/test_leak_fuzz.py
+
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -18,8 +21,17 @@ help: ## This list
 run: ## Start everything; Ctrl-C stops it (PORT=8000, VAR_DIR=var)
 	@exec $(WITH) requirements.txt -- -m launch run
 
+cluster: ## Start two web processes and two workers behind a proxy (needs caddy)
+	@exec $(WITH) requirements.txt -- -m launch cluster
+
+replace: ## Replace the web processes and workers of a running `make run` or `make cluster`, one after the other
+	@exec $(WITH) requirements.txt -- -m launch replace
+
 test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
-	@exec $(WITH) requirements-dev.txt -- -m pytest -n 4 --dist worksteal $(ARGS)
+	@exec $(WITH) requirements-dev.txt -- $(PYTEST) -m "not exhaustive" $(ARGS)
+
+attack: ## Run the security suite, with the whole of its matrices
+	@exec $(WITH) requirements-dev.txt -- $(PYTEST) $(SECURITY) $(ARGS)
 
 check: ## Format, lint, types, import rules, migrations
 	@$(WITH) requirements-dev.txt
@@ -37,8 +49,10 @@ clean: ## Delete .venv and caches; data stay
 	@find . -name __pycache__ -type d -not -path './frontend/node_modules/*' -prune -exec rm -rf {} +
 
 lock: ## Resolve pyproject.toml anew into requirements*.txt (needs a package index)
-	@$(LOCK) pyproject.toml -o requirements.txt
-	@$(LOCK) --group dev pyproject.toml -o requirements-dev.txt
+	@$(LOCK) pyproject.toml -o requirements-server.txt
+	@$(LOCK) --group embedded pyproject.toml -o requirements.txt
+	@$(LOCK) --group embedded --group dev pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --group embedded --group ocr pyproject.toml -o requirements-ocr.txt
 
 frontend: ## Build the chat page into static/chat (needs Node 20; only after changing frontend/)
 	@cd frontend && npm ci && npm run build
@@ -48,3 +62,6 @@ bench: ## Measure speed and memory under load (ARGS="--help" for what)
 
 chaos: ## Hurt every part of a loaded installation and audit its books (ARGS="--minutes 10 --seed 7")
 	@exec $(WITH) requirements-dev.txt -- -m bench.chaos $(ARGS)
+
+screenshots: ## Take the documents' pictures of the portal anew (needs chromium)
+	@exec $(WITH) requirements-dev.txt -- -m bench.gallery

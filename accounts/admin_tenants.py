@@ -58,14 +58,14 @@ class PlanAdmin(ModelAdmin):
             {
                 "description": "Empty: not limited.",
                 "fields": ("max_concurrent_runs", "max_concurrent_runs_per_user", "max_concurrent_runs_per_key",
-                           "requests_per_minute", "sessions_per_day"),
+                           "requests_per_minute", "sessions_per_day", "ingest_weight"),
             },
         ),
         (
             "How many",
             {
                 "description": "Empty: not limited.",
-                "fields": ("max_users", "max_agents", "max_schedules", "storage_bytes"),
+                "fields": ("max_users", "max_agents", "max_schedules", "storage_bytes", "max_documents", "max_pages"),
             },
         ),
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -68,7 +67,7 @@ def _actor_of_cookie(header: str) -> Actor | None:
     if not user.is_authenticated:
         return None
     with acting.serving(impersonation.of_session(store)):
-        return selectors.actor_of_user(user.pk)
+        return selectors.actor_of_member(user)
 
 
 class _SessionOnly:
@@ -91,7 +90,7 @@ class ActorAuthentication(BaseAuthentication):
         if binding.tenant is None or SESSION_KEY not in request._request.session:
             return None
         user = request._request.user
-        found = selectors.actor_of_user(uuid.UUID(str(user.pk))) if user.is_authenticated else None
+        found = selectors.actor_of_member(user) if user.is_authenticated else None
         if found is None:
             return None
         self._enforce_csrf(request)

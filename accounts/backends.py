@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.hashers import make_password
 
+from accounts import selectors
 from accounts.models import User
 from tenants import scope
 
@@ -34,8 +35,10 @@ class EmailBackend(ModelBackend):
         return user if user.check_password(password) and self.may_enter(user) else None
 
     def get_user(self, user_id: Any) -> User | None:
-        user = User.objects.filter(pk=user_id).first()
-        return user if user and self.may_enter(user) else None
+        """Who has a session on this host; on a tenant's with their standing, which their Actor is made of."""
+        if scope.current_binding().tenant is not None:
+            return selectors.member_of(user_id)
+        return User.objects.filter(pk=user_id, is_active=True).first()
 
     def may_enter(self, user: User) -> bool:
         """Whether an active user belongs on this host."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -32,6 +35,18 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=(username or "").strip().lower())
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a person is in a tenant, as it was read together with them.
+
+    own_rate: how many requests a minute their own limit allows; None without one.
+    """
+
+    tenant_id: uuid.UUID
+    role: str
+    own_rate: Decimal | None
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """A person, once for the whole platform; what they may do in a tenant is their Membership."""
 
@@ -48,6 +63,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     token_version = models.IntegerField(
         default=0, editable=False, help_text="Raising it ends every session and token of this person."
     )
+
+    standing: Standing | None = None  # in the tenant that was bound when selectors.member_of read them
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from accounts import acting, second_factor
 from accounts.actors import Actor
-from accounts.models import Membership
+from accounts.models import Membership, Standing, User
 from accounts.policies import READS, actions_of_role
 from tenants import limits, resolve, scope
 from tenants.models import Tenant
@@ -20,26 +20,41 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
     Where the tenant asks for a second factor, who has none may do nothing yet (`must_enrol`): whatever door they came
     through, it ends here.
     """
-    tenant = scope.current_tenant()
-    found = Membership.objects.select_related("user").filter(user_id=user_id, tenant_id=tenant.id)
+    user = member_of(user_id)
+    return None if user is None else actor_of_member(user)
+
+
+def member_of(user_id: uuid.UUID) -> User | None:
+    """An active member of the bound tenant with their `standing` there, in one query; or None."""
+    found = Membership.objects.select_related("user").filter(user_id=user_id, tenant_id=scope.current_tenant().id)
     membership = found.annotate(own_rate=limits.rate_of("user", "tenant_id", "user_id")).first()
     if membership is None or not membership.user.is_active:
         return None
-    user, operator = membership.user, acting.current()
+    user = membership.user
+    user.standing = Standing(membership.tenant_id, membership.role, membership.own_rate)
+    return user
+
+
+def actor_of_member(user: User) -> Actor | None:
+    """As `actor_of_user`, from what was read with the person (`request.user` on a tenant's host): no query more."""
+    tenant, standing = scope.current_tenant(), user.standing
+    if standing is None or standing.tenant_id != tenant.id:
+        return actor_of_user(user.pk)
+    operator = acting.current()
     must_enrol = tenant.require_mfa and operator is None and not second_factor.is_enrolled(user)
-    actions = frozenset() if must_enrol else actions_of_role(membership.role)
+    actions = frozenset() if must_enrol else actions_of_role(standing.role)
     return Actor(
         tenant=tenant,
         user_id=user.id,
         key_id=None,
-        role=membership.role,
+        role=standing.role,
         actions=actions & READS if operator else actions,
         email=user.email,
         name=user.name,
         impersonator=operator.operator_id if operator else None,
         must_enrol=must_enrol,
         token_version=user.token_version,
-        rates=() if membership.own_rate is None else ((f"user:{user.id}", int(membership.own_rate)),),
+        rates=() if standing.own_rate is None else ((f"user:{user.id}", int(standing.own_rate)),),
     )
 
 

@@ -126,7 +126,10 @@ def _set_status(tenant: Tenant, status: str, action: str, actor: str) -> bool:
 
 
 def tenant_update(*, tenant: Tenant, actor: str, **fields: Any) -> list[str]:
-    """Change name, plan (its slug), color or require_mfa; returns the names of what differs. Raises ValidationError."""
+    """Change name, plan (its slug), color, require_mfa or guide_hidden; returns the names of what differs.
+
+    Raises ValidationError.
+    """
     with scope.platform(), transaction.atomic():
         fresh = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         if "plan" in fields:

@@ -49,7 +49,8 @@ MOST_LINES = 2000  # of a text whose lines are compared: the time grows with the
 
 def content_of(version: AgentVersion) -> Content:
     """What a version says."""
-    return {name: getattr(version, name) for name in FIELDS} | {"provider": _text(version.provider_id)}
+    # By its id: the account itself would be a query more for each version.
+    return {name: _text(version.provider_id) if name == "provider" else getattr(version, name) for name in FIELDS}
 
 
 def empty_content() -> Content:

@@ -1,4 +1,5 @@
 """Embeddings models: a tenant has those that its provider accounts declare (`embeddings: true`), and no agent for them.
+So for rerankers (`rerank: true`), which only knowledge bases use.
 
 A model's id is `<account>/<model>`. A key may be limited to models by name; one that is limited to agents, and to no
 models, has none of these.
@@ -15,7 +16,7 @@ from accounts.policies import AGENTS_EXECUTE
 from agents.charges import charged_info
 from core.errors import PaasError
 from core.remembered import Remembered
-from llm.catalog import ModelInfo
+from llm.catalog import ModelInfo, answers
 from llm.registry import ProviderRef
 from llm.selectors import provider_ref, providers
 from tenants import scope
@@ -26,7 +27,7 @@ TTL_SECONDS = 2.0  # as agents.access
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSpec:
-    """An embeddings model, with everything needed to call it."""
+    """An embeddings model, or a reranker, with everything needed to call it."""
 
     model: str
     provider: ProviderRef
@@ -47,7 +48,7 @@ async def embedding_models_for(actor: Actor) -> list[EmbeddingSpec]:
     """The models that the actor may use, by id."""
     tenant = actor.tenant
     found = await _known.get(tenant.id, lambda: scope.run_in_tenant(tenant, _declared))
-    return [spec for spec in found if _may_use(actor, spec.model)]
+    return [spec for spec in found if spec.info.embeddings and _may_use(actor, spec.model)]
 
 
 async def embedding_model_for(actor: Actor, name: str) -> EmbeddingSpec:
@@ -67,9 +68,7 @@ async def embedding_model_of(tenant: TenantRef, account: str, model: str) -> Emb
     for spec in found:
         if (spec.provider_name, spec.model) == (account, model):
             return spec
-    raise PaasError(
-        "model_not_found", f"The provider {account} has no embeddings model {model} any more, or is switched off."
-    )
+    raise PaasError("model_not_found", f"The provider {account} has no model {model} any more, or is switched off.")
 
 
 def forget_all() -> None:
@@ -85,7 +84,7 @@ def _declared() -> tuple[EmbeddingSpec, ...]:
     found = []
     for account in providers().filter(enabled=True):
         for model in sorted(account.models or {}):
-            if not account.models[model].get("embeddings") or not account.allows(model):
+            if answers(account.models[model]) or not account.allows(model):
                 continue
             try:
                 provider = provider_ref(account, model)

@@ -1,4 +1,5 @@
-"""Which agents name a tool or ask a provider, in what is published or in their draft; bound to the tenant."""
+"""Which agents name a tool or a knowledge base, or ask a provider, in what is published or in their draft; bound to
+the tenant."""
 
 from __future__ import annotations
 
@@ -32,6 +33,16 @@ def agents_with_tools() -> dict[str, list[Mention]]:
         named = [{one["name"] for one in said["tools"]} if said else set() for said in (published, drafted)]
         for name in named[0] | named[1]:
             found.setdefault(name, []).append(Mention(agent, name in named[0]))
+    return found
+
+
+def agents_with_knowledge(slug: str) -> list[Mention]:
+    """Those that answer from the knowledge base of this name."""
+    found = []
+    for agent, published, drafted in _agents():
+        named = [said is not None and slug in said["knowledge"] for said in (published, drafted)]
+        if any(named):
+            found.append(Mention(agent, named[0]))
     return found
 
 

@@ -16,7 +16,9 @@ from agents.models import Agent
 from agents.selectors import agent_count
 from core import clock
 from core.errors import PaasError
+from knowledge.counts import document_count, page_count
 from tenants import limits, ratelimit, scope
+from tenants.limits import Allowances
 from tenants.models import Limit
 from tenants.ratelimit import Room
 from usage.limits import Place
@@ -46,10 +48,12 @@ class Line:
 def lines() -> list[Line]:
     """Every limit of the bound tenant: the workspace's own first, then people's, keys' and agents'."""
     tenant = scope.current_tenant().id
-    found = [*standings_of(tenant), *_uncounted(tenant), *_runs(tenant), *_requests(tenant)]
-    names = _names({one.subject_id for one in found})
+    rows = list(Limit.objects.filter(tenant_id=tenant))
+    allowed = limits.allowances(rows)
+    found = [*standings_of(tenant), *_uncounted(tenant, allowed), *_runs(rows), *_requests(rows, allowed)]
+    names = _names(found)
     order = {"tenant": 0, "user": 1, "key": 2, "agent": 3}
-    ids = _ids(tenant)
+    ids = {(one.level, one.subject_id, one.metric, one.period, one.currency): one.pk for one in rows}
     shown = [Line(one, names.get(one.subject_id, ""), ids.get(_place(one))) for one in found]
     return sorted(shown, key=lambda one: (order[one.standing.level], one.name.lower(), str(one.standing.subject_id)))
 
@@ -70,13 +74,16 @@ def lines_for(actor: Actor, *, rooms: bool = False) -> list[Line]:
     agents = {
         one.pk for one in Agent.objects.filter(archived_at=None) if actor.agents is None or one.slug in actor.agents
     }
+    rows = list(Limit.objects.filter(tenant_id=tenant))
+    allowed = limits.allowances(rows)
     found = standings_of(tenant, mine | agents)
-    runs = [one for one in _runs(tenant) if one.subject_id in mine]
-    runs += _runs_of_plan(actor, {one.subject_id for one in runs})
-    found += [*_uncounted(tenant), *runs, *(one for one in _requests(tenant) if one.subject_id in mine | agents)]
+    runs = [one for one in _runs(rows) if one.subject_id in mine]
+    runs += _runs_of_plan(actor, allowed, {one.subject_id for one in runs})
+    requests = [one for one in _requests(rows, allowed) if one.subject_id in mine | agents]
+    found += [*_uncounted(tenant, allowed), *runs, *requests]
     if rooms:
         found = [_with_room(one) if one.metric == "requests" else one for one in found]
-    names = _names({one.subject_id for one in found})
+    names = _names(found)
     return [Line(one, names.get(one.subject_id, "")) for one in found]
 
 
@@ -133,27 +140,29 @@ def _place(one: Standing) -> tuple[Any, ...]:
     return one.level, one.subject_id, one.metric, one.period, one.currency
 
 
-def _ids(tenant: uuid.UUID) -> dict[tuple[Any, ...], uuid.UUID]:
-    rows = Limit.objects.filter(tenant_id=tenant)
-    return {(one.level, one.subject_id, one.metric, one.period, one.currency): one.pk for one in rows}
-
-
-def _names(ids: set[uuid.UUID]) -> dict[uuid.UUID, str]:
+def _names(found: list[Standing]) -> dict[uuid.UUID, str]:
+    """What those are called whom these limits are for. A query for each kind of them that there is."""
     tenant = scope.current_tenant().id
-    found = {user_id: name for user_id, name in member_names().items() if user_id in ids}
-    found |= dict(ApiKey.objects.filter(tenant_id=tenant, pk__in=ids).values_list("pk", "name"))
-    found |= dict(Agent.objects.filter(pk__in=ids).values_list("pk", "name"))
-    return found
+    ids = {level: {one.subject_id for one in found if one.level == level} for level in ("user", "key", "agent")}
+    names: dict[uuid.UUID, str] = {}
+    if ids["user"]:
+        names |= {user_id: name for user_id, name in member_names().items() if user_id in ids["user"]}
+    if ids["key"]:
+        names |= dict(ApiKey.objects.filter(tenant_id=tenant, pk__in=ids["key"]).values_list("pk", "name"))
+    if ids["agent"]:
+        names |= dict(Agent.objects.filter(pk__in=ids["agent"]).values_list("pk", "name"))
+    return names
 
 
-def _uncounted(tenant: uuid.UUID) -> list[Standing]:
-    """What is not counted over time: people, agents, files, and runs at once."""
-    own = limits.own_limits("users", "agents", "storage_bytes", "concurrent_runs")
+def _uncounted(tenant: uuid.UUID, allowed: Allowances) -> list[Standing]:
+    """What is not counted over time: people, agents, files, documents and their pages, and runs at once."""
     wanted = (
-        ("users", limits.max_users(), member_count),
-        ("agents", limits.max_agents(), agent_count),
-        ("storage_bytes", limits.storage_bytes(), limits.stored_bytes),
-        ("concurrent_runs", limits.concurrent_runs(), lambda: _running(tenant)),
+        ("users", member_count),
+        ("agents", agent_count),
+        ("storage_bytes", limits.stored_bytes),
+        ("documents", document_count),
+        ("pages", page_count),
+        ("concurrent_runs", lambda: _running(tenant)),
     )
     return [
         Standing(
@@ -162,12 +171,12 @@ def _uncounted(tenant: uuid.UUID) -> list[Standing]:
             metric,
             "",
             "",
-            Decimal(allowed),
+            Decimal(most),
             Decimal(count()),
-            source="limit" if metric in own else "plan",
+            source="limit" if metric in allowed.own else "plan",
         )
-        for metric, allowed, count in wanted
-        if allowed is not None
+        for metric, count in wanted
+        if (most := allowed.of(metric)) is not None
     ]
 
 
@@ -177,18 +186,18 @@ def _running(subject: uuid.UUID) -> int:
     return held.filter(subjects__contains=[subject]).count()
 
 
-def _runs(tenant: uuid.UUID) -> list[Standing]:
+def _runs(rows: list[Limit]) -> list[Standing]:
     """Limits of people, keys and agents on runs at once."""
-    rows = Limit.objects.filter(tenant_id=tenant, metric="concurrent_runs").exclude(level="tenant")
     return [
         Standing(one.level, one.subject_id, "concurrent_runs", "", "", one.amount, Decimal(_running(one.subject_id)))
         for one in rows
+        if one.metric == "concurrent_runs" and one.level != "tenant"
     ]
 
 
-def _runs_of_plan(actor: Actor, known: set[uuid.UUID]) -> list[Standing]:
+def _runs_of_plan(actor: Actor, allowed: Allowances, known: set[uuid.UUID]) -> list[Standing]:
     """What the plan says of each person or key, for who has no limit of their own."""
-    plan, subject = limits.plan(), actor.user_id or actor.key_id
+    plan, subject = allowed.plan, actor.user_id or actor.key_id
     most = plan.max_concurrent_runs_per_user if actor.user_id else plan.max_concurrent_runs_per_key
     if most is None or subject is None or subject in known:
         return []
@@ -196,10 +205,10 @@ def _runs_of_plan(actor: Actor, known: set[uuid.UUID]) -> list[Standing]:
     return [Standing(level, subject, "concurrent_runs", "", "", Decimal(most), used, source="plan")]
 
 
-def _requests(tenant: uuid.UUID) -> list[Standing]:
-    rows = Limit.objects.filter(tenant_id=tenant, metric="requests")
-    found = [Standing(one.level, one.subject_id, "requests", "minute", "", one.amount, None) for one in rows]
-    whole = limits.plan().requests_per_minute
+def _requests(rows: list[Limit], allowed: Allowances) -> list[Standing]:
+    own = [one for one in rows if one.metric == "requests"]
+    found = [Standing(one.level, one.subject_id, "requests", "minute", "", one.amount, None) for one in own]
+    tenant, whole = scope.current_tenant().id, allowed.plan.requests_per_minute
     if whole is not None and not any(one.level == "tenant" for one in found):
         found.insert(0, Standing("tenant", tenant, "requests", "minute", "", Decimal(whole), None, source="plan"))
     return found

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import httptools
 import orjson
 
+from bench import embeddings, reranks
 from bench import messages as anthropic
 from bench.answers import UNAUTHORIZED, Answer, Ending, Refusal, answer_for, error_body, last_asked, unknown_model
 from bench.chunks import ID_SLOT, STREAM_HEAD, Dialect, Script, document, response, script
-from bench.embeddings import document_of
 from bench.stats import ASKED_CHARACTERS, Record
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ CHAT_PATHS = {
     b"/anthropic/v1/messages": "messages",
 }
 """The chat paths, and where that vendor reports usage (chunks.Dialect); "messages": it speaks Anthropic's wire."""
-EMBEDDING_PATHS = frozenset({b"/v1/embeddings", b"/api/paas/v4/embeddings"})
+DOCUMENT_PATHS = {
+    base + path: document_of
+    for base in (b"/v1", b"/api/paas/v4")
+    for path, document_of in ((b"/embeddings", embeddings.document_of), (b"/rerank", reranks.document_of))
+}
+"""The paths of models that give no text, and what gives their answer's document."""
 _NOT_A_CHAT = Refusal(400, error_body("The body must hold model and messages.", "invalid_request_error", None))
 _SERVER_ERROR = Refusal(500, error_body("The server had an error.", "server_error", None))
 
@@ -236,8 +241,8 @@ class Connection(asyncio.Protocol):
         request = self._waiting.popleft()
         if request.path in CHAT_PATHS and request.method == b"POST":
             self._chat(request)
-        elif request.path in EMBEDDING_PATHS and request.method == b"POST":
-            self._embeddings(request)
+        elif request.path in DOCUMENT_PATHS and request.method == b"POST":
+            self._numbers(request)
         else:
             self.write(self._vendor.page(request.method, request.path, self._vendor.admits(request.headers)))
             self.answered()
@@ -270,7 +275,7 @@ class Connection(asyncio.Protocol):
             return self._dribble(answer, dialect, 0)
         return self._answer(record, answer, dialect)
 
-    def _embeddings(self, request: _Request) -> None:
+    def _numbers(self, request: _Request) -> None:
         self._speaks = ""
         try:
             asked = orjson.loads(request.body)
@@ -280,7 +285,7 @@ class Connection(asyncio.Protocol):
         vendor = self._vendor
         record = self._record = Record(vendor.new_id(), model, False, "")
         vendor.stats.opened(record, asked)
-        document = document_of(asked)
+        document = DOCUMENT_PATHS[request.path](asked)
         answer = answer_for(model, [], None)
         refusal = UNAUTHORIZED if not vendor.admits(request.headers) else None
         if refusal is None and document is None:

@@ -77,6 +77,14 @@ class Visitor:
         if answer.status not in (302, 303):
             raise ProcessFailed(f"Signing in as {EMAIL} gave status {answer.status}.")
 
+    def page(self, path: str) -> str:
+        """The page at `path`. Raises ProcessFailed for any other answer than 200."""
+        answer = self._ask("GET", path, "", "text/html")
+        content = answer.read().decode()
+        if answer.status != 200:
+            raise ProcessFailed(f"GET {path} gave {answer.status}.")
+        return content
+
     def first_token(self) -> str:
         """Ask the demo's first agent and wait for the first text. Raises ProcessFailed."""
         body = orjson.dumps({"message": "Say hello."}).decode()

@@ -15,7 +15,7 @@ from accounts import tickets
 from accounts.actors import Actor
 from accounts.credentials import token_of
 from accounts.policies import AGENTS_EXECUTE, CHAT_WRITE
-from chat import feedback, selectors, services
+from chat import feedback, search, selectors, services
 from chat.beginnings import conversation_begin
 from chat.models import Conversation
 from core.errors import PaasError
@@ -28,7 +28,8 @@ def actor_of(request: Request) -> Actor:
 
 
 class ConversationList(APIView):
-    """`GET, POST /api/v1/conversations`; POST begins one in which nothing is said yet, so that files can be put in"""
+    """`GET, POST /api/v1/conversations`; GET with `q` searches; POST begins one in which nothing is said yet, so that
+    files can be put in"""
 
     class New(serializers.Serializer[Any]):
         agent = serializers.CharField(max_length=60, default="", allow_blank=True)
@@ -37,12 +38,18 @@ class ConversationList(APIView):
     class Query(serializers.Serializer[Any]):
         limit = serializers.IntegerField(min_value=1, max_value=100, default=30)
         cursor = serializers.CharField(max_length=200, default="", allow_blank=True)
+        pinned = serializers.BooleanField(default=False)
+        q = serializers.CharField(max_length=200, default="", allow_blank=True)
 
     def get(self, request: Request) -> Response:
         query = self.Query(data=request.query_params)
         query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        if asked["q"]:
+            found = search.conversations_found(actor_of(request), asked["q"], asked["limit"])
+            return Response({"conversations": found, "next_cursor": None})
         page, following = selectors.conversation_page(
-            actor_of(request), query.validated_data["cursor"], query.validated_data["limit"]
+            actor_of(request), asked["cursor"], asked["limit"], pinned=asked["pinned"]
         )
         return Response({"conversations": [selectors.conversation_view(one) for one in page], "next_cursor": following})
 
@@ -61,7 +68,13 @@ class ConversationDetail(APIView):
     """`GET, PATCH, DELETE /api/v1/conversations/{id}`"""
 
     class Patch(serializers.Serializer[Any]):
-        title = serializers.CharField(max_length=200, trim_whitespace=True)
+        title = serializers.CharField(max_length=200, trim_whitespace=True, required=False)
+        pinned = serializers.BooleanField(required=False)
+
+        def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+            if not attrs:
+                raise serializers.ValidationError("Say what to change: title or pinned.")
+            return attrs
 
     def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
         found = selectors.conversation_for(actor_of(request), conversation_id)
@@ -70,8 +83,8 @@ class ConversationDetail(APIView):
     def patch(self, request: Request, conversation_id: uuid.UUID) -> Response:
         patch = self.Patch(data=request.data)
         patch.is_valid(raise_exception=True)
-        found = services.conversation_rename(
-            actor=actor_of(request), conversation_id=conversation_id, title=patch.validated_data["title"]
+        found = services.conversation_update(
+            actor=actor_of(request), conversation_id=conversation_id, **patch.validated_data
         )
         return Response(selectors.conversation_view(found))
 

@@ -8,7 +8,8 @@ class ChatConfig(AppConfig):
         from agents.tools import registry
         from chat import embeddings, host
         from chat.file_tool import READ_FILE
-        from knowledge import embedding
+        from knowledge import embedding, reranking
 
         registry.add_builtin(READ_FILE)
         embedding.use(embeddings.embed_for_base, host.run_from_thread)
+        reranking.use(embeddings.rerank_for_base)

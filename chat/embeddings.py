@@ -1,4 +1,5 @@
-"""Embeddings: a model call without a conversation, a run or a log, and with the same money.
+"""Embeddings and reranking: a model call without a conversation, a run or a log, and with the same money. (Both are
+billed by what is put in, as `embeddings`.)
 
 Tokens are held before the vendor is asked and settled afterwards, exactly once. The call goes on when the client
 leaves: the vendor bills it whether anybody reads the answer or not. A process that dies in the middle leaves a lease
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 import structlog
@@ -28,13 +31,16 @@ from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from llm.breaker import breaker_for, guarded
 from llm.embeddings import EmbeddingRequest, Embeddings
-from llm.registry import client_for
+from llm.registry import ModelClient, client_for
+from llm.rerank import Reranked, RerankRequest
 from tenants.db import aio
 from tenants.scope import TenantRef
 from usage.money import Rates, embeddings_cost
 from usage.standings import Standing, refusal, standing_of
 
 log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer", Embeddings, Reranked)
 
 CALL_SECONDS = 40.0
 LEASE_SECONDS = 60  # longer than any call takes, for nothing renews it
@@ -54,7 +60,8 @@ async def embed(
     server_stopping.
     """
     actor.require(CHAT_WRITE)
-    return await _bought(actor, await embedding_model_for(actor, model), request)
+    spec = await embedding_model_for(actor, model)
+    return spec, *await _embedded(actor, spec, request)
 
 
 async def embed_for_base(actor: Actor, account: str, request: EmbeddingRequest) -> Embeddings:
@@ -63,50 +70,71 @@ async def embed_for_base(actor: Actor, account: str, request: EmbeddingRequest) 
     account: the provider account's name. Raises as `embed`, but for permission_denied.
     """
     spec = await embedding_model_of(actor.tenant, account, request.model)
-    return (await _bought(actor, spec, request))[1]
+    return (await _embedded(actor, spec, request))[0]
 
 
-async def _bought(
-    actor: Actor, spec: EmbeddingSpec, request: EmbeddingRequest
-) -> tuple[EmbeddingSpec, Embeddings, Standing | None]:
+async def rerank_for_base(actor: Actor, account: str, request: RerankRequest) -> Reranked:
+    """Scores of a knowledge base's passages; as `embed_for_base`."""
+    spec = await embedding_model_of(actor.tenant, account, request.model)
+    call = _Call("rerank", spec, request.estimate, lambda client: client.rerank(request))
+    return (await _bought(actor, call))[0]
+
+
+async def _embedded(actor: Actor, spec: EmbeddingSpec, request: EmbeddingRequest) -> tuple[Embeddings, Standing | None]:
+    request = EmbeddingRequest(spec.model, request.inputs, request.dimensions, request.base64)
+    return await _bought(actor, _Call("embeddings", spec, request.estimate, lambda client: client.embed(request)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[Answer]):
+    """What is asked of a model. name: of the operation, for traces. estimate: its tokens, about."""
+
+    name: str
+    spec: EmbeddingSpec
+    estimate: int
+    ask: Callable[[ModelClient], Awaitable[Answer]]
+
+
+async def _bought(actor: Actor, call: _Call[Answer]) -> tuple[Answer, Standing | None]:
+    spec = call.spec
     host.current().check_capacity()
     if wait := breaker_for(spec.provider, spec.model).wait:  # before anything is held, for nothing could answer
         raise PaasError("provider_unavailable", retry_after=wait)
-    request = EmbeddingRequest(spec.model, request.inputs, request.dimensions, request.base64)
     call_id = uuid7()
-    tightest = await _hold(actor, spec, call_id, request.estimate)
+    tightest = await _hold(actor, spec, call_id, call.estimate)
     error: PaasError | None = PaasError("run_interrupted")
-    found: Embeddings | None = None
+    found: Answer | None = None
     try:
-        found = await _vectors(spec, request)
+        found = await _answer(call)
         error = None
     except Exception as problem:
         error = from_exception(problem)
         if error.code == "internal_error":
-            log.exception("embeddings failed")
+            log.exception("a model call failed", operation=call.name)
     finally:
-        usage = _usage(actor, spec, request, found)
+        usage = _usage(actor, call, found)
         count_usage(actor.tenant.id, spec.provider.kind, spec.model, usage)
         await asyncio.shield(_settle(actor.tenant, call_id, 1, error, usage))
     if found is None:
         raise error or PaasError("internal_error")
-    return spec, found, tightest
+    return found, tightest
 
 
-async def _vectors(spec: EmbeddingSpec, request: EmbeddingRequest) -> Embeddings:
+async def _answer(call: _Call[Answer]) -> Answer:
+    spec = call.spec
     values = {
-        "gen_ai.operation.name": "embeddings",
+        "gen_ai.operation.name": call.name,
         "gen_ai.provider.name": provider_of(spec.provider.kind),
         "gen_ai.request.model": spec.model,
     }
-    span = tracing.child(f"embeddings {spec.model}", values, "client")
-    with span, guarded(spec.provider, spec.model) as call:
+    span = tracing.child(f"{call.name} {spec.model}", values, "client")
+    with span, guarded(spec.provider, spec.model) as guard:
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                found = await client_for(spec.provider).embed(request)
+                found = await call.ask(client_for(spec.provider))
         except TimeoutError:
             raise PaasError("provider_timeout") from None
-        call.begun()
+        guard.begun()
         span.set({"gen_ai.usage.input_tokens": found.input_tokens})
         return found
 
@@ -138,13 +166,13 @@ async def _hold(actor: Actor, spec: EmbeddingSpec, call_id: uuid.UUID, tokens: i
     return standing_of(held["limit"]) if held.get("limit") else None
 
 
-def _usage(actor: Actor, spec: EmbeddingSpec, request: EmbeddingRequest, found: Embeddings | None) -> dict[str, Any]:
+def _usage(actor: Actor, call: _Call[Any], found: Embeddings | Reranked | None) -> dict[str, Any]:
     """As public.usage_settle takes it: what the vendor reported, else what was counted. No answer: nothing."""
     if found is None:
         return {}
-    tokens = found.input_tokens
+    spec, tokens = call.spec, found.input_tokens
     reported = tokens is not None and tokens <= MOST_TOKENS
-    used = tokens if tokens is not None and reported else request.estimate
+    used = tokens if tokens is not None and reported else call.estimate
     rates = Rates(embeddings=spec.info.embedding_price, currency=spec.info.currency)
     return {
         "kind": "embeddings",

@@ -22,7 +22,8 @@ async def _call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         raise PaasError("tool_failed", "There are no files here.")
     found, source = await scope.run_in_tenant(context.tenant, _opened, context, conversation_id, arguments["file"])
     try:
-        asked = Asked(found.name, **{name: str(arguments[name]) for name in PARTS if arguments.get(name)})
+        parts: dict[str, Any] = {name: str(arguments[name]) for name in PARTS if arguments.get(name)}
+        asked = Asked(found.name, **parts)
         return ToolResult(await confined.read(source, found.kind, asked))
     except Unreadable as error:
         raise PaasError("tool_failed", str(error)) from None

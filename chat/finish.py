@@ -56,6 +56,7 @@ class Outcome:
     before: str = ""  # what the answer said already, where it was continued; `content` is what came to it
     trace: dict[str, Any] | None = None  # agents.runtime.trace.Trace.document
     tainted: bool = False  # something that it read came from outside
+    first_ms: int | None = None  # from the turn's start to its first token
 
     @property
     def shown_usage(self) -> dict[str, Any]:
@@ -115,6 +116,7 @@ def outcome_of(run: LiveRun, error: PaasError | None) -> Outcome:
         before=run.continued.content if run.continued else "",
         trace=trace.document() if trace else None,
         tainted=run.tainted,
+        first_ms=None if run.first_seconds is None else round(run.first_seconds * 1000),
     )
 
 
@@ -249,6 +251,7 @@ async def finish(run: RunLog, outcome: Outcome) -> bool:
             "usage": outcome.usage,
             "trace": orjson.dumps(outcome.trace).decode() if outcome.trace else None,
             "tainted": outcome.tainted,
+            "first_ms": outcome.first_ms,
             "shown_usage": outcome.shown_usage,
             "first_seq": run.stored + 1,
             "last_seq": len(run.events),

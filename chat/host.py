@@ -92,6 +92,12 @@ class LiveRun:
         known = self.gate is not None and self.gate.tainted
         return known or (self.trace is not None and any(step.tainted for step in self.trace.steps))
 
+    @property
+    def first_seconds(self) -> float | None:
+        """From its start to its first token; None without one, and of a run that has waited for a person."""
+        spoken = self.log.spoken_at
+        return None if spoken is None or self.resumed else max(0.0, spoken - self.asked_at)
+
     def stop(self, code: str) -> None:
         """Cancel the model call, or the waiting for it; the run then ends with `code`."""
         self.stop_code = self.stop_code or code

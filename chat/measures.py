@@ -91,9 +91,9 @@ def ended_here(run: LiveRun, outcome: Outcome, span: Span) -> None:
     kind = spec.provider.kind if spec.answer is None else ""
     kinds = {one.provider_name: one.provider.kind for one in spec.askable}
     count(Ended(run.log.tenant.id, run.door, kind, spec.model, outcome, kinds))
-    first = run.log.spoken_at
-    if first is not None and not run.resumed:
-        metrics.FIRST_TOKEN.labels(run.door).observe(max(0.0, first - run.asked_at))
+    first = run.first_seconds
+    if first is not None:
+        metrics.FIRST_TOKEN.labels(run.door).observe(first)
     if not run.resumed:
         metrics.RUN_SECONDS.labels(run.door).observe(max(0.0, time.perf_counter() - run.asked_at))
     counts = (usage[name] for name in TOKENS)
@@ -106,8 +106,8 @@ def ended_here(run: LiveRun, outcome: Outcome, span: Span) -> None:
         "paas.usage.cost": usage["cost"],
         "paas.usage.currency": usage["currency"] if usage["cost"] else None,
     }
-    if first is not None and not run.resumed:
-        told["gen_ai.response.time_to_first_chunk"] = max(0.0, first - run.asked_at)
+    if first is not None:
+        told["gen_ai.response.time_to_first_chunk"] = first
     span.set(told)
     if outcome.error is not None:
         span.failed(outcome.error.code)

@@ -6,6 +6,8 @@ the tenant's schema (a constraint would answer questions about rows that row-lev
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 
 from agents.models import Agent, AgentVersion
@@ -28,6 +30,7 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(default=clock.now, editable=False)
     updated_at = models.DateTimeField(default=clock.now, editable=False)
     deleted_at = models.DateTimeField(null=True)
+    pinned_at = models.DateTimeField(null=True)
     # No foreign key: conversation and message would each have to be there before the other.
     leaf_id = models.UUIDField(null=True, help_text="The last message of the path that is shown; null: not linked.")
     config = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
@@ -42,7 +45,12 @@ class Conversation(models.Model):
                 fields=["user_id", "-updated_at", "-id"],
                 condition=models.Q(deleted_at=None),
                 name="conversation_recent",
-            )
+            ),
+            models.Index(
+                fields=["user_id", "-pinned_at"],
+                condition=models.Q(pinned_at__isnull=False),
+                name="conversation_pinned",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -84,6 +92,9 @@ class Run(models.Model):
     message_id = models.UUIDField(null=True, help_text="The answer that it wrote; while it runs: that it continues.")
     created_at = models.DateTimeField(default=clock.now, editable=False)
     finished_at = models.DateTimeField(null=True)
+    first_ms = models.IntegerField(
+        null=True, help_text="Milliseconds from the turn's start to its first token; null: none, or not seen."
+    )
 
     class Meta:
         constraints = [
@@ -253,6 +264,22 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content[:40]}"
+
+
+class MessageWords(models.Model):
+    """The words of a message, for search (`words_of_message` in migrations/0017_search.sql); made when its owner first
+    searches. run_id: the message's, when they were made: an answer that is continued gets another one.
+    """
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, primary_key=True, related_name="words")
+    run_id = models.UUIDField()
+    words = SearchVectorField()
+
+    class Meta:
+        indexes = [GinIndex(fields=["words"], name="message_search")]
+
+    def __str__(self) -> str:
+        return f"words of {self.message_id}"
 
 
 class ConversationFile(models.Model):

@@ -54,9 +54,19 @@ def conversations_for(actor: Actor) -> QuerySet[Conversation]:
     )
 
 
-def conversation_page(actor: Actor, cursor: str, limit: int) -> tuple[list[Conversation], str | None]:
-    """One page and the cursor of the next, or None. Raises validation_failed for a cursor that is not ours."""
+def conversation_page(
+    actor: Actor, cursor: str, limit: int, *, pinned: bool = False
+) -> tuple[list[Conversation], str | None]:
+    """One page, of all or of the pinned ones, and the cursor of the next, or None. Raises validation_failed for a
+    cursor that is not ours."""
     found = conversations_for(actor)
+    if pinned:
+        found = found.filter(pinned_at__isnull=False)
+    return one_page(found, cursor, limit)
+
+
+def one_page(found: QuerySet[Conversation], cursor: str, limit: int) -> tuple[list[Conversation], str | None]:
+    """As `conversation_page`, of any conversations that are in its order."""
     if cursor:
         moment, last = _decode_cursor(cursor)
         found = found.filter(Q(updated_at__lt=moment) | Q(updated_at=moment, id__lt=last))
@@ -199,6 +209,7 @@ def conversation_view(conversation: Any) -> dict[str, Any]:
         "agent": {"slug": conversation.agent.slug, "name": conversation.agent.name},
         "created_at": conversation.created_at.isoformat(),
         "updated_at": conversation.updated_at.isoformat(),
+        "pinned_at": conversation.pinned_at.isoformat() if conversation.pinned_at else None,
         "active_run_id": str(active) if active else None,
         "waiting": getattr(conversation, "active_status", None) == Run.Status.WAITING,
     }

@@ -14,13 +14,30 @@ from chat.models import Conversation
 from core import clock
 from core.errors import PaasError
 
+MOST_PINNED = 50
 
-def conversation_rename(*, actor: Actor, conversation_id: uuid.UUID, title: str) -> Conversation:
-    """Give one of the actor's conversations another title. Raises not_found, permission_denied."""
+
+def conversation_update(
+    *, actor: Actor, conversation_id: uuid.UUID, title: str | None = None, pinned: bool | None = None
+) -> Conversation:
+    """Give one of the actor's conversations another title, pin it or unpin it; None leaves it as it is.
+
+    Raises not_found, permission_denied, and validation_failed when as many are pinned as may be.
+    """
     actor.require(CHAT_WRITE)
     found = selectors.conversation_for(actor, conversation_id)
-    found.title = title
-    found.save(update_fields=["title"])
+    changed = []
+    if title is not None:
+        found.title = title
+        changed.append("title")
+    if pinned is not None and pinned != (found.pinned_at is not None):
+        if pinned and selectors.conversations_for(actor).filter(pinned_at__isnull=False).count() >= MOST_PINNED:
+            sentence = f"{MOST_PINNED} conversations are pinned, and more may not be: unpin one first."
+            raise PaasError("validation_failed", sentence, details={"param": "pinned"})
+        found.pinned_at = clock.now() if pinned else None
+        changed.append("pinned_at")
+    if changed:
+        found.save(update_fields=changed)
     return found
 
 

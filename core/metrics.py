@@ -11,7 +11,7 @@ import uuid
 from functools import cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry(auto_describe=True)
@@ -23,6 +23,7 @@ MOST_MODELS = 60
 MOST_TOOLS = 30
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
 RUN_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
+INGEST_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -50,6 +51,10 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
     return Histogram(name, text, labels, buckets=buckets, registry=REGISTRY)
 
 
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=REGISTRY)
+
+
 REQUESTS = _counter("paas_http_requests_total", "Requests over HTTP.", "route_class", "status")
 REQUEST_SECONDS = _histogram(
     "paas_http_request_seconds", "Until a request's answer has ended; streams included.", REQUEST_BUCKETS, "route_class"
@@ -66,6 +71,13 @@ TENANT_RUNS = _counter("paas_tenant_runs_total", "Runs that have ended here, by 
 TENANT_TOKENS = _counter("paas_tenant_tokens_total", "Tokens that runs used, by tenant.", "tenant")
 TOOL_CALLS = _counter("paas_tool_calls_total", "Calls of agents' tools.", "tool", "outcome")
 JOBS = _counter("paas_jobs_total", "Background jobs that have ended here.", "job", "outcome")
+DOCUMENTS = _counter("paas_documents_total", "Documents that were made searchable here, or failed.", "outcome")
+INGEST_SECONDS = _histogram("paas_document_step_seconds", "How long a step of that took.", INGEST_BUCKETS, "step")
+EMBEDDING_CALLS = _counter("paas_document_embeddings_total", "Batches of passages sent to be embedded.", "outcome")
+# Of all tenants, as the worker found them that looked last, once a minute.
+DOCUMENTS_STORED = _gauge("paas_documents_stored", "Documents of all tenants by state.", "state")
+DOCUMENTS_AGE = _gauge("paas_documents_waiting_seconds", "For how long the oldest of those that wait has waited.")
+DOCUMENTS_READ = _gauge("paas_documents_read_timestamp_seconds", "When this worker counted them last; 0: never.")
 
 _tenants, _models, _currencies, _tools = Bounded(MOST_TENANTS), Bounded(MOST_MODELS), Bounded(8), Bounded(MOST_TOOLS)
 

@@ -30,7 +30,7 @@ def bases_for(actor: Actor) -> QuerySet[KnowledgeBase]:
 def base_for(actor: Actor, slug: str, *, write: bool = False) -> KnowledgeBase:
     """One of them; write: to change it or what is in it. Raises permission_denied, not_found."""
     actor.require(KNOWLEDGE_WRITE if write else KNOWLEDGE_READ)
-    usable = bases_for(actor).select_related("provider")
+    usable = bases_for(actor).select_related("provider", "reranker")
     found = usable.filter(slug=slug).first() if re.match(SLUG, slug) else None  # what is no name may be no text either
     if found is None:
         raise PaasError("not_found", "There is no such knowledge base in this workspace.")

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from accounts.actors import Actor
 from accounts.policies import KNOWLEDGE_READ, KNOWLEDGE_WRITE
 from core.errors import PaasError
-from knowledge import access, bases, documents, search
+from knowledge import access, bases, documents, generations, search
 from knowledge.documents import Labels, Source
 from knowledge.models import Document
 
@@ -36,13 +36,13 @@ class KnowledgeList(APIView):
     """`GET, POST /api/v1/knowledge`"""
 
     def get(self, request: Request) -> Response:
-        found = list(access.bases_for(_actor(request, KNOWLEDGE_READ)).select_related("provider"))
+        found = list(access.bases_for(actor_of(request, KNOWLEDGE_READ)).select_related("provider", "reranker"))
         counts = bases.counts_of([one.id for one in found])
         return Response({"knowledge": [bases.base_view(one, counts.get(one.id)) for one in found]})
 
     def post(self, request: Request) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
-        fields = _object(request)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
+        fields = object_of(request)
         slug = fields.pop("slug", None)
         if not isinstance(slug, str):
             raise PaasError("validation_failed", "slug: Name it, in small letters.", details={"param": "slug"})
@@ -53,16 +53,33 @@ class KnowledgeDetail(APIView):
     """`GET, PATCH, DELETE /api/v1/knowledge/{slug}`"""
 
     def get(self, request: Request, slug: str) -> Response:
-        base = access.base_for(_actor(request, KNOWLEDGE_READ), slug)
+        base = access.base_for(actor_of(request, KNOWLEDGE_READ), slug)
         return Response(bases.base_view(base, bases.counts_of([base.id]).get(base.id)))
 
     def patch(self, request: Request, slug: str) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
-        return Response(bases.base_view(bases.base_update(actor=actor, slug=slug, fields=_object(request))))
+        actor = actor_of(request, KNOWLEDGE_WRITE)
+        return Response(bases.base_view(bases.base_update(actor=actor, slug=slug, fields=object_of(request))))
 
     def delete(self, request: Request, slug: str) -> Response:
-        bases.base_delete(actor=_actor(request, KNOWLEDGE_WRITE), slug=slug)
+        bases.base_delete(actor=actor_of(request, KNOWLEDGE_WRITE), slug=slug)
         return Response(status=204)
+
+
+class KnowledgeReindex(APIView):
+    """`POST /api/v1/knowledge/{slug}/reindex`: reads all its documents anew, as its settings are now, or for another
+    embeddings model"""
+
+    class Body(Checked):
+        provider = serializers.CharField(max_length=60, required=False, allow_blank=True)
+        model = serializers.CharField(max_length=120, required=False)
+        dimension = serializers.IntegerField(required=False)
+
+    def post(self, request: Request, slug: str) -> Response:
+        actor = actor_of(request, KNOWLEDGE_WRITE)
+        access.base_for(actor, slug, write=True)
+        model = valid(self.Body(data=object_of(request)))
+        count = generations.base_reindex(actor=actor, slug=slug, model=model)
+        return Response({"documents": count}, status=202)
 
 
 class DocumentList(APIView):
@@ -81,8 +98,8 @@ class DocumentList(APIView):
         metadata = serializers.DictField(default=dict)
 
     def get(self, request: Request, slug: str) -> Response:
-        base = access.base_for(_actor(request, KNOWLEDGE_READ), slug)
-        asked = _valid(self.Query(data=request.query_params))
+        base = access.base_for(actor_of(request, KNOWLEDGE_READ), slug)
+        asked = valid(self.Query(data=request.query_params))
         found = base.documents.order_by("-id")
         found = found.filter(state=asked["state"]) if "state" in asked else found
         found = found.filter(id__lt=asked["before"]) if asked["before"] else found
@@ -92,9 +109,9 @@ class DocumentList(APIView):
         return Response(told | {"next_before": str(shown[-1].id) if more else None})
 
     def post(self, request: Request, slug: str) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         access.base_for(actor, slug, write=True)
-        given = _valid(self.Body(data=_object(request)))
+        given = valid(self.Body(data=object_of(request)))
         source = _source(given)
         labels = Labels(given["tags"], given["metadata"])
         made = documents.documents_add(actor=actor, slug=slug, sources=[source], labels=labels)
@@ -108,7 +125,7 @@ class DocumentFiles(APIView):
     parser_classes = (MultiPartParser,)
 
     def post(self, request: Request, slug: str) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         access.base_for(actor, slug, write=True)
         sources = _uploads(request)
         labels = Labels(_json(request, "tags", []), _json(request, "metadata", {}))
@@ -125,18 +142,18 @@ class DocumentDetail(APIView):
         metadata = serializers.DictField(required=False)
 
     def get(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        actor = _actor(request, KNOWLEDGE_READ)
+        actor = actor_of(request, KNOWLEDGE_READ)
         return Response(documents.document_view(access.document_for(actor, slug, document_id)))
 
     def patch(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         access.document_for(actor, slug, document_id, write=True)
-        given = _valid(self.Body(data=_object(request)))
+        given = valid(self.Body(data=object_of(request)))
         found = documents.document_label(actor=actor, slug=slug, document_id=document_id, fields=given)
         return Response(documents.document_view(found))
 
     def delete(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         documents.document_delete(actor=actor, slug=slug, document_id=document_id)
         return Response(status=204)
 
@@ -147,7 +164,7 @@ class DocumentReplace(APIView):
     parser_classes = (MultiPartParser,)
 
     def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         access.document_for(actor, slug, document_id, write=True)
         sources = _uploads(request)
         if len(sources) != 1:
@@ -160,8 +177,17 @@ class DocumentRetry(APIView):
     """`POST /api/v1/knowledge/{slug}/documents/{id}/retry`"""
 
     def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         found = documents.document_retry(actor=actor, slug=slug, document_id=document_id)
+        return Response(documents.document_view(found), status=202)
+
+
+class DocumentRefetch(APIView):
+    """`POST /api/v1/knowledge/{slug}/documents/{id}/refetch`: its address once more"""
+
+    def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
+        actor = actor_of(request, KNOWLEDGE_WRITE)
+        found = documents.document_refetch(actor=actor, slug=slug, document_id=document_id)
         return Response(documents.document_view(found), status=202)
 
 
@@ -169,7 +195,7 @@ class DocumentCancel(APIView):
     """`POST /api/v1/knowledge/{slug}/documents/{id}/cancel`"""
 
     def post(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        actor = _actor(request, KNOWLEDGE_WRITE)
+        actor = actor_of(request, KNOWLEDGE_WRITE)
         found = documents.document_cancel(actor=actor, slug=slug, document_id=document_id)
         return Response(documents.document_view(found))
 
@@ -182,8 +208,8 @@ class DocumentChunks(APIView):
         limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
 
     def get(self, request: Request, slug: str, document_id: uuid.UUID) -> Response:
-        found = access.document_for(_actor(request, KNOWLEDGE_READ), slug, document_id)
-        asked = _valid(self.Query(data=request.query_params))
+        found = access.document_for(actor_of(request, KNOWLEDGE_READ), slug, document_id)
+        asked = valid(self.Query(data=request.query_params))
         return Response({"chunks": documents.chunk_views(found, asked["after"], asked["limit"])})
 
 
@@ -198,11 +224,12 @@ class KnowledgeSearch(APIView):
         tags = serializers.ListField(child=serializers.CharField(max_length=60), max_length=20, default=list)
         metadata = serializers.DictField(default=dict)
         neighbours = serializers.BooleanField(default=False)
+        rerank = serializers.BooleanField(default=True)
 
     def post(self, request: Request, slug: str) -> Response:
-        actor = _actor(request, KNOWLEDGE_READ)
+        actor = actor_of(request, KNOWLEDGE_READ)
         access.base_for(actor, slug)
-        given = _valid(self.Body(data=_object(request)))
+        given = valid(self.Body(data=object_of(request)))
         documents.check_labels(Labels(given["tags"], given["metadata"]))
         question = search.Question(**given | {"tags": tuple(given["tags"])})
         return Response({"passages": search.search(actor, slug, question)})
@@ -234,19 +261,22 @@ def _json(request: Request, name: str, default: Any) -> Any:
         raise PaasError("validation_failed", f"{name} is to be JSON.", details={"param": name}) from None
 
 
-def _object(request: Request) -> dict[str, Any]:
+def object_of(request: Request) -> dict[str, Any]:
+    """The body. Raises validation_failed for what is no object."""
     if not isinstance(request.data, dict):
         raise PaasError("validation_failed", "The body is to be an object.")
     return dict(request.data)
 
 
-def _valid(form: Any) -> dict[str, Any]:
+def valid(form: Any) -> dict[str, Any]:
+    """What a serializer was given, checked. Raises ValidationError of DRF."""
     form.is_valid(raise_exception=True)
     found: dict[str, Any] = form.validated_data
     return found
 
 
-def _actor(request: Request, action: str) -> Actor:
+def actor_of(request: Request, action: str) -> Actor:
+    """The Actor that authentication found. Raises permission_denied."""
     assert isinstance(request.auth, Actor)
     request.auth.require(action)
     return request.auth

@@ -22,15 +22,18 @@ from llm.selectors import provider_named
 
 CHANGEABLE = (
     *("name", "description", "chunk_size", "chunk_overlap", "vector_weight", "keyword_weight", "top_k"),
-    *("access", "roles", "people"),
+    *("neighbours", "access", "roles", "people", "ocr", "ocr_chars"),
 )
+RERANK = ("reranker", "rerank_model")  # changeable too, but an account is given by its name
 FIXED = ("provider", "model", "dimension")
+RESERVED = frozenset({"new"})  # what stands in a base's place in addresses of pages
 MOST_BASES = 200
 MOST_PEOPLE = 500
 
 
 def base_create(*, actor: Actor, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
-    """A new base. fields: CHANGEABLE and FIXED; provider is an account's name, "" the hashing embedder.
+    """A new base. fields: CHANGEABLE, RERANK and FIXED; provider is an account's name, "" the hashing embedder;
+    reranker too, "" for none.
 
     Raises permission_denied, already_exists, or validation_failed with what is wrong in `details.fields`.
     """
@@ -42,7 +45,9 @@ def base_create(*, actor: Actor, slug: str, fields: dict[str, Any]) -> Knowledge
 def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
     base = KnowledgeBase(slug=slug, created_by=label, name=slug)
     faults = _given(base, {name: value for name, value in fields.items() if name not in FIXED})
-    faults |= _model(base, fields)
+    faults |= model_of(base, fields) | _reranker(base, fields)
+    if slug in RESERVED:
+        faults["slug"] = ["This name is taken by a page. Choose another one."]
     _check(base, faults)
     if KnowledgeBase.objects.filter(slug=slug).exists():
         raise PaasError("already_exists", "There is a knowledge base of this name.", details={"param": "slug"})
@@ -55,7 +60,7 @@ def _created(label: str, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
 
 @transaction.atomic
 def base_update(*, actor: Actor, slug: str, fields: dict[str, Any]) -> KnowledgeBase:
-    """Change some of CHANGEABLE. Chunk sizes count for documents that come in from now on.
+    """Change some of CHANGEABLE and RERANK. Chunk sizes and OCR count for what is read next (knowledge.generations).
 
     Raises permission_denied, not_found, validation_failed.
     """
@@ -64,9 +69,10 @@ def base_update(*, actor: Actor, slug: str, fields: dict[str, Any]) -> Knowledge
 
 def _updated(label: str, base: KnowledgeBase, fields: dict[str, Any]) -> KnowledgeBase:
     fixed = {name: ["This cannot be changed: make another knowledge base."] for name in FIXED if name in fields}
-    before = {name: getattr(base, name) for name in CHANGEABLE}
-    _check(base, fixed | _given(base, {name: value for name, value in fields.items() if name not in FIXED}))
-    changed = sorted(name for name in CHANGEABLE if getattr(base, name) != before[name])
+    before = _settings(base)
+    given = {name: value for name, value in fields.items() if name not in FIXED}
+    _check(base, fixed | _given(base, given) | _reranker(base, fields))
+    changed = sorted(name for name, value in _settings(base).items() if value != before[name])
     if changed:
         base.save(update_fields=changed)
         audit.record("knowledge.changed", actor=label, target=base.slug, fields=changed)
@@ -76,7 +82,7 @@ def _updated(label: str, base: KnowledgeBase, fields: dict[str, Any]) -> Knowled
 def base_set(*, actor: str, slug: str, fields: dict[str, Any]) -> str:
     """As the declaration says it: "created", "updated" or "unchanged". Raises PaasError as the two above."""
     with transaction.atomic():
-        base = KnowledgeBase.objects.select_related("provider").filter(slug=slug).first()
+        base = KnowledgeBase.objects.select_related("provider", "reranker").filter(slug=slug).first()
         if base is None:
             _created(actor, slug, fields)
             return "created"
@@ -87,9 +93,9 @@ def base_set(*, actor: str, slug: str, fields: dict[str, Any]) -> str:
         }
         if any(fields.get(name, now[name]) != now[name] for name in FIXED):
             raise PaasError("validation_failed", f"The model of the knowledge base {slug} cannot be changed.")
-        before = {name: getattr(base, name) for name in CHANGEABLE}
+        before = _settings(base)
         _updated(actor, base, {name: value for name, value in fields.items() if name not in FIXED})
-        return "unchanged" if all(getattr(base, name) == before[name] for name in CHANGEABLE) else "updated"
+        return "unchanged" if _settings(base) == before else "updated"
 
 
 @transaction.atomic
@@ -97,14 +103,21 @@ def base_delete(*, actor: Actor, slug: str) -> None:
     """Delete a base with all that is in it: rows, vectors and files. Raises permission_denied, not_found."""
     base = base_for(actor, slug, write=True)
     keys = list(base.documents.exclude(key="").values_list("key", flat=True))
+    keys += base.uploads.exclude(key="").values_list("key", flat=True)
     count = base.documents.count()
     base.delete()
     audit.record("knowledge.deleted", actor=actor.label, target=slug, documents=count)
     drop_after_commit(keys)
 
 
+def _settings(base: KnowledgeBase) -> dict[str, Any]:
+    """What can be changed, as it is."""
+    return {name: getattr(base, name) for name in (*CHANGEABLE, *RERANK)}
+
+
 def _given(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
-    faults = {name: ["Not a field of a knowledge base."] for name in fields if name not in CHANGEABLE}
+    known = (*CHANGEABLE, *RERANK)
+    faults = {name: ["Not a field of a knowledge base."] for name in fields if name not in known}
     for name in CHANGEABLE:
         if name in fields and not storable(fields[name]):
             faults[name] = ["This has characters that cannot be stored."]
@@ -121,8 +134,8 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) and len(one) <= 40 for one in value)
 
 
-def _model(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
-    """Put the embeddings model in; what is wrong with it."""
+def model_of(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
+    """Put an embeddings model into a base, unsaved; what is wrong with it."""
     name, model = str(fields.get("provider") or ""), str(fields.get("model") or "")
     if not name:
         if model not in ("", hashing.MODEL):
@@ -139,6 +152,27 @@ def _model(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
     if fields.get("dimension") not in DIMENSIONS:
         return {"dimension": [f"How many numbers a vector of the model has: {', '.join(map(str, DIMENSIONS))}."]}
     base.provider, base.model, base.dimension = account, model, fields["dimension"]
+    return {}
+
+
+def _reranker(base: KnowledgeBase, fields: dict[str, Any]) -> dict[str, list[str]]:
+    """Put the reranker in; what is wrong with it. A base keeps one whose account is switched off meanwhile."""
+    if not set(RERANK) & set(fields):
+        return {}
+    name = str(fields.get("reranker", base.reranker.name if base.reranker else "") or "")
+    model = str(fields.get("rerank_model", base.rerank_model) or "")
+    if not name and fields.get("rerank_model"):
+        return {"reranker": ["Say whose model this is: the name of a model provider of this workspace."]}
+    if not name:
+        base.reranker, base.rerank_model = None, ""
+        return {}
+    account = provider_named(name)
+    if account is None or not account.enabled:
+        return {"reranker": [f"There is no model provider {name[:60]!r} in this workspace that is switched on."]}
+    declared = (account.models or {}).get(model)
+    if not isinstance(declared, dict) or not declared.get("rerank") or not account.allows(model):
+        return {"rerank_model": [f"{account.name} has no reranker {model[:60]!r} (`rerank: true`)."]}
+    base.reranker, base.rerank_model = account, model
     return {}
 
 
@@ -165,7 +199,10 @@ def base_view(base: KnowledgeBase, counts: dict[str, int] | None = None) -> dict
         "provider": base.provider.name if base.provider else None,
         "model": base.model,
         "dimension": base.dimension,
+        "reranker": base.reranker.name if base.reranker else None,
+        "rerank_model": base.rerank_model,
     }
+    fixed["next_model"] = base.next_model or None
     about = {"slug": base.slug, "created_at": base.created_at.isoformat(), "documents": counts or {}}
     return about | shown | fixed
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from core.documents.blocks import Block
 from llm.tokens import estimate_tokens
 
 MOST_CHUNKS = 50_000  # of one document
-_SENTENCE = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s+|\n+")
+# After the end of a sentence, with the quotes and brackets that close behind it.
+_SENTENCE = re.compile(
+    r"(?<=[。！？；…])(?![。！？…”’」』）】])|(?<=[。！？…][”’」』）】])(?![”’」』）】])|(?<=[.!?])\s+|\n+"
+)
+_CLAUSE = "，、；：,;: \t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,60 +33,130 @@ class Passage:
         return (zlib.crc32(plain) << 31) ^ zlib.adler32(plain)
 
 
-def passages(blocks: list[Block], size: int, overlap: int) -> Iterator[Passage]:
-    """Passages of at most `size` tokens (llm/tokens.py). Neighbours share about `overlap` tokens, whole pieces only.
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    text: str
+    page: int | None
+    tokens: int
 
-    A new heading begins a new passage; so does a table, whose first row is repeated in each of its passages.
-    """
-    run: list[Block] = []
+
+def passages(blocks: Iterable[Block], size: int, overlap: int) -> Iterator[Passage]:
+    """A whole document at once; see Cutter."""
+    cutter = Cutter(size, overlap)
     for block in blocks:
-        if run and (block.heading != run[0].heading or block.head != run[0].head):
-            yield from _joined(run, size, overlap)
-            run = []
-        run.append(block)
-    if run:
-        yield from _joined(run, size, overlap)
+        yield from cutter.add(block)
+    yield from cutter.end()
 
 
-def _joined(run: list[Block], size: int, overlap: int) -> Iterator[Passage]:
-    head, heading = run[0].head, run[0].heading
-    room = max(size - (estimate_tokens(head) if head else 0), size // 4)
-    held: list[tuple[str, int | None, int]] = []  # text, page, tokens
-    total = fresh = 0
-    for text, page in _pieces(run, room):
-        tokens = estimate_tokens(text) + 1
-        if held and total + tokens > room:
-            yield _passage(held, head, heading)
-            held = _tail(held, min(overlap, room - tokens))
-            total, fresh = sum(one[2] for one in held), 0
-        held.append((text, page, tokens))
-        total, fresh = total + tokens, fresh + 1
-    if fresh:
-        yield _passage(held, head, heading)
+class Cutter:
+    """Cuts a document as its blocks come in: passages of at most `size` tokens (llm/tokens.py).
+
+    A new heading begins a new passage. A table stays whole where it fits into one: behind the text before it, else by
+    itself; a longer one begins a passage, and its first row is repeated in each. Neighbours share about `overlap`
+    tokens, whole pieces only.
+    """
+
+    def __init__(self, size: int, overlap: int) -> None:
+        self._size, self._overlap = size, overlap
+        self._heading = ""
+        self._head = ""  # of the table that all of what is held is of
+        self._held: list[_Piece] = []
+        self._fresh = 0  # pieces that no passage has yet
+        self._table: list[Block] = []  # a table that may still fit as a whole
+        self._table_tokens = 0
+        self._table_head = ""
+
+    def add(self, block: Block) -> Iterator[Passage]:
+        """The passages that are whole with this block."""
+        if block.heading != self._heading or (self._table_head and block.head != self._table_head):
+            yield from self._end_table()
+        if block.heading != self._heading:
+            yield from self._flush()
+            self._heading = block.heading
+        if block.head:
+            yield from self._row(block)
+        else:
+            yield from self._plain(block)
+
+    def end(self) -> Iterator[Passage]:
+        """The rest."""
+        yield from self._end_table()
+        yield from self._flush()
+
+    def _plain(self, block: Block) -> Iterator[Passage]:
+        for text in _pieces(block.text, self._size):
+            yield from self._hold(_Piece(text, block.page, estimate_tokens(text) + 1), self._size)
+
+    def _row(self, block: Block) -> Iterator[Passage]:
+        if not self._table_head:
+            self._table_head, self._table_tokens = block.head, estimate_tokens(block.head) + 1
+        if self._head:  # it is too long already
+            yield from self._long_row(block)
+            return
+        self._table.append(block)
+        self._table_tokens += estimate_tokens(block.text) + 1
+        if self._table_tokens > self._size:
+            yield from self._flush()
+            self._head, rows, self._table = self._table_head, self._table, []
+            for one in rows:
+                yield from self._long_row(one)
+
+    def _long_row(self, block: Block) -> Iterator[Passage]:
+        room = max(self._size - estimate_tokens(self._head) - 1, self._size // 4)
+        for text in _pieces(block.text, room):
+            yield from self._hold(_Piece(text, block.page, estimate_tokens(text) + 1), room)
+
+    def _end_table(self) -> Iterator[Passage]:
+        rows, self._table = self._table, []
+        if self._head:
+            yield from self._flush()
+        elif rows:
+            text = "\n".join([self._table_head, *(one.text for one in rows)])
+            yield from self._hold(_Piece(text, rows[0].page, self._table_tokens), self._size)
+        self._head = self._table_head = ""
+
+    def _hold(self, piece: _Piece, room: int) -> Iterator[Passage]:
+        total = sum(one.tokens for one in self._held)
+        if self._held and total + piece.tokens > room:
+            if self._fresh:
+                yield self._passage()
+            self._held = _tail(self._held, min(self._overlap, room - piece.tokens))
+            self._fresh = 0
+        self._held.append(piece)
+        self._fresh += 1
+
+    def _flush(self) -> Iterator[Passage]:
+        if self._fresh:
+            yield self._passage()
+        self._held, self._fresh = [], 0
+
+    def _passage(self) -> Passage:
+        text = "\n".join(([self._head] if self._head else []) + [one.text for one in self._held])
+        return Passage(text, self._held[0].page, self._heading)
 
 
-def _passage(held: list[tuple[str, int | None, int]], head: str, heading: str) -> Passage:
-    text = "\n".join(([head] if head else []) + [one[0] for one in held])
-    return Passage(text, held[0][1], heading)
-
-
-def _tail(held: list[tuple[str, int | None, int]], overlap: int) -> list[tuple[str, int | None, int]]:
-    kept: list[tuple[str, int | None, int]] = []
+def _tail(held: list[_Piece], overlap: int) -> list[_Piece]:
+    kept: list[_Piece] = []
     for one in reversed(held):
-        overlap -= one[2]
+        overlap -= one.tokens
         if overlap < 0:
             break
         kept.insert(0, one)
     return kept
 
 
-def _pieces(run: list[Block], room: int) -> Iterator[tuple[str, int | None]]:
-    """Paragraphs and rows; what is longer than a passage in sentences; longer ones cut where they must be."""
+def _pieces(text: str, room: int) -> Iterator[str]:
+    """A paragraph or row; what is longer than a passage in sentences; longer ones at a comma or a space, or where they
+    must be cut."""
+    if estimate_tokens(text) < room:
+        yield text
+        return
     most = max(room - 1, 1)  # a character is a token, mostly less
-    for block in run:
-        if estimate_tokens(block.text) < room:
-            yield block.text, block.page
-            continue
-        for sentence in filter(None, (one.strip() for one in _SENTENCE.split(block.text))):
-            for start in range(0, len(sentence), most):
-                yield sentence[start : start + most], block.page
+    for sentence in filter(None, (one.strip() for one in _SENTENCE.split(text))):
+        rest = sentence
+        while len(rest) > most and estimate_tokens(rest) >= room:
+            place = max(rest.rfind(sign, most // 2, most) for sign in _CLAUSE) + 1 or most
+            yield rest[:place].rstrip()
+            rest = rest[place:].lstrip()
+        if rest:
+            yield rest

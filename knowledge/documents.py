@@ -14,18 +14,20 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models.functions import Now
 from yarl import URL
 
 from accounts import audit
 from accounts.actors import Actor
-from core.documents.kinds import HEAD_BYTES, inert_name, kind_of
+from core.documents.kinds import HEAD_BYTES, inert_name, whole_kind_of
 from core.egress import check_url
 from core.errors import PaasError
 from core.ids import uuid7
 from core.storable import storable
 from knowledge.access import base_for, document_for
-from knowledge.files import drop, drop_after_commit
-from knowledge.models import Chunk, Document, KnowledgeBase
+from knowledge.counts import check_documents
+from knowledge.files import checksum, drop, drop_after_commit
+from knowledge.models import Chunk, Document, KnowledgeBase, PageText
 from tenants import jobs, limits, scope
 from tenants.egress import egress_policy
 
@@ -37,17 +39,30 @@ MOST_METADATA = 4_000  # characters as JSON
 MOST_PASSAGES = 300  # of a document that are read at once
 WAITING = (Document.State.QUEUED, Document.State.PARSING, Document.State.EMBEDDING)
 INGEST = "knowledge.ingest"
+UNSUPPORTED = (
+    "This kind of file cannot be read here. Send PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), CSV, HTML, "
+    "JSON, Markdown, plain text, or a picture (PNG, JPEG, WEBP, GIF, TIFF)."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A document as it came: a file (content: open, at its beginning), or an address to fetch it from."""
+    """A document as it came: a file (content: open, at its beginning), or an address to fetch it from.
+
+    key: the file's name in the tenant's storage, where it lies there already.
+    """
 
     title: str
     size: int = 0
     content: IO[bytes] | None = None
     url: str = ""
     source: str = Document.Source.UPLOAD
+    key: str = ""
+
+    @property
+    def room(self) -> int:
+        """How many bytes it takes that are not stored yet."""
+        return 0 if self.key else self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +83,19 @@ def documents_add(*, actor: Actor, slug: str, sources: list[Source], labels: Lab
     """Put documents into a base: all of them or none; they wait to be made searchable.
 
     Raises permission_denied, not_found, validation_failed, file_unsupported, file_too_large, storage_full,
-    egress errors for an address that is not asked.
+    plan_limit_reached, egress errors for an address that is not asked.
     """
     base = base_for(actor, slug, write=True)
     if not sources or len(sources) > MOST_AT_ONCE:
         raise PaasError("validation_failed", f"Send 1 to {MOST_AT_ONCE} documents.", details={"param": "file"})
     check_labels(labels)
-    kinds = [_kind(one) for one in sources]
+    kinds = [kind_of(one) for one in sources]
     stored: list[str] = []
     try:
         with transaction.atomic():
             limits.one_at_a_time("storage")
-            limits.check_storage(sum(one.size for one in sources))
+            limits.check_storage(sum(one.room for one in sources))
+            check_documents(len(sources))
             if base.documents.count() + len(sources) > MOST_DOCUMENTS:
                 raise PaasError("validation_failed", f"A knowledge base has at most {MOST_DOCUMENTS:,} documents.")
             made = [_row(actor, base, one, kind, stored) for one, kind in zip(sources, kinds, strict=True)]
@@ -97,16 +113,16 @@ def documents_add(*, actor: Actor, slug: str, sources: list[Source], labels: Lab
 def document_replace(*, actor: Actor, slug: str, document_id: uuid.UUID, source: Source) -> Document:
     """Another version of a document; the one before is found until the new one is ready. Raises as `documents_add`."""
     document_for(actor, slug, document_id, write=True)
-    kind = _kind(source)
+    kind = kind_of(source)
     stored: list[str] = []
     try:
         with transaction.atomic():
             limits.one_at_a_time("storage")
             found = Document.objects.select_for_update().select_related("base").get(id=document_id)
-            limits.check_storage(source.size, replaces=found.size)
+            limits.check_storage(source.room, replaces=found.size)
             fresh = _row(actor, found.base, source, kind, stored)
             before = [found.key] if found.key else []
-            for name in ("title", "source", "url", "kind", "key", "size", "user_id", "key_id"):
+            for name in ("title", "source", "url", "kind", "key", "size", "checksum", "user_id", "key_id"):
                 setattr(found, name, getattr(fresh, name))
             found.chunks.exclude(version=found.live_version).delete()
             found.version += 1
@@ -118,6 +134,16 @@ def document_replace(*, actor: Actor, slug: str, document_id: uuid.UUID, source:
         drop(stored)
         raise
     return found
+
+
+def document_refetch(*, actor: Actor, slug: str, document_id: uuid.UUID) -> Document:
+    """Fetch a document's address again, as another version of it. Raises as `document_replace`; validation_failed for
+    one that came from no address."""
+    found = document_for(actor, slug, document_id, write=True)
+    if found.source != Document.Source.URL:
+        raise PaasError("validation_failed", "Only a document that was fetched from an address is fetched again.")
+    again = Source(found.url, url=found.url, source=Document.Source.URL)
+    return document_replace(actor=actor, slug=slug, document_id=document_id, source=again)
 
 
 @transaction.atomic
@@ -147,14 +173,30 @@ def document_retry(*, actor: Actor, slug: str, document_id: uuid.UUID) -> Docume
 
 
 @transaction.atomic
+def documents_retry(*, actor: Actor, slug: str) -> int:
+    """Try again all documents of a base that have failed; how many these are. Raises permission_denied, not_found."""
+    base = base_for(actor, slug, write=True)
+    failed = base.documents.filter(state=Document.State.FAILED)
+    queued = {"state": Document.State.QUEUED, "progress": 0, "step": "", "error": "", "updated_at": Now()}
+    count = failed.update(**queued, user_id=actor.user_id, key_id=actor.key_id, lease=None, leased_until=None)
+    if count:
+        audit.record("documents.retried", actor=actor.label, target=slug, count=count)
+        wake()
+    return count
+
+
+@transaction.atomic
 def document_cancel(*, actor: Actor, slug: str, document_id: uuid.UUID) -> Document:
     """Stop working on a document. A version that is found already stays. Raises permission_denied, not_found."""
     document_for(actor, slug, document_id, write=True)
     found = Document.objects.select_for_update().get(id=document_id)
     if found.state in WAITING:
         found.chunks.exclude(version=found.live_version).delete()
-        found.state, found.step, found.lease, found.leased_until = Document.State.CANCELLED, "", None, None
-        found.save(update_fields=["state", "step", "lease", "leased_until", "updated_at"])
+        PageText.objects.filter(document=found).delete()
+        found.state, found.step, found.cut_version = Document.State.CANCELLED, "", found.live_version
+        found.lease = found.leased_until = found.not_before = None
+        changed = ("state", "step", "cut_version", "lease", "leased_until", "not_before", "updated_at")
+        found.save(update_fields=changed)
         audit.record("document.cancelled", actor=actor.label, target=slug, document=str(found.id))
     return found
 
@@ -179,7 +221,10 @@ def document_view(found: Document) -> dict[str, Any]:
     shown = ("title", "source", "url", "kind", "size", "state", "progress", "step", "error", "version", "tags")
     about = {name: getattr(found, name) for name in (*shown, "metadata")}
     times = {"created_at": found.created_at.isoformat(), "updated_at": found.updated_at.isoformat()}
-    return {"id": str(found.id)} | about | {"chunks": found.chunk_count, "searchable": found.live_version > 0} | times
+    return {"id": str(found.id)} | about | {
+        "chunks": found.chunk_count, "pages": found.pages, "checksum": found.checksum,
+        "searchable": found.live_version > 0,
+    } | times  # fmt: skip
 
 
 def chunk_views(found: Document, after: int, most: int) -> list[dict[str, Any]]:
@@ -221,7 +266,8 @@ def _unshared(before: list[str], lines: list[str]) -> list[str]:
 
 def _queued(found: Document) -> None:
     found.state, found.progress, found.step, found.error = Document.State.QUEUED, 0, "", ""
-    found.lease = found.leased_until = None
+    found.lease = found.leased_until = found.not_before = None
+    found.failures = 0
     found.save()
 
 
@@ -230,12 +276,17 @@ def _row(actor: Actor, base: KnowledgeBase, one: Source, kind: str, stored: list
     made.title = (one.url or inert_name(one.title))[:200]
     made.user_id, made.key_id = actor.user_id, actor.key_id
     if one.content is not None:
+        made.checksum = checksum(one.content)
+    if one.key:
+        made.key = one.key
+    elif one.content is not None:
         stored.append(default_storage.save(str(uuid7()), File(one.content)))
         made.key = stored[-1]
     return made
 
 
-def _kind(one: Source) -> str:
+def kind_of(one: Source) -> str:
+    """What a document is, by its bytes; "" for an address. Raises as `documents_add` for one that is not read."""
     if one.content is None:
         check_url(_url(one.url), egress_policy())
         return ""
@@ -243,20 +294,15 @@ def _kind(one: Source) -> str:
     if one.size > settings.MAX_FILE_BYTES:
         raise PaasError("file_too_large", details=param | {"limit": settings.MAX_FILE_BYTES})
     head = one.content.read(HEAD_BYTES)
+    one.content.seek(max(one.size - HEAD_BYTES, 0))
+    tail = one.content.read(HEAD_BYTES)
     one.content.seek(0)
     if not head.strip():
         raise PaasError("validation_failed", "The document is empty.", details=param)
-    kind = document_kind(one.title, head)
+    kind = whole_kind_of(one.title, head, tail)
     if kind is None:
-        raise PaasError("file_unsupported", details=param)
+        raise PaasError("file_unsupported", UNSUPPORTED, details=param)
     return kind
-
-
-def document_kind(name: str, head: bytes) -> str | None:
-    """As core.documents.kinds.kind_of; of texts also which are web pages."""
-    kind = kind_of(name, head)
-    start = head[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return "html" if kind == "text" and start.startswith((b"<!doctype html", b"<html")) else kind
 
 
 def _url(text: str) -> URL:

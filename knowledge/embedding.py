@@ -60,9 +60,14 @@ def vector(actor: Actor, base: KnowledgeBase, text: str) -> list[float]:
     """The vector of one text, from a thread. Raises as `vectors`."""
     if base.provider is None:
         return hashing.vector_of(text, base.dimension)
-    assert _used.from_thread is not None
-    found: list[list[float]] = _used.from_thread(vectors(actor, base, [text]))
+    found: list[list[float]] = waited(vectors(actor, base, [text]))
     return found[0]
+
+
+def waited(work: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine that asks vendors gives, waited for in this thread."""
+    assert _used.from_thread is not None
+    return _used.from_thread(work)
 
 
 def dimensions_asked(base: KnowledgeBase) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import IO
 
 from django.core.files.storage import default_storage
@@ -37,3 +38,13 @@ def opened(key: str) -> IO[bytes]:
     if content is None:
         raise PaasError("not_found", "The file is not there any more. Put it in again.")
     return content
+
+
+def checksum(content: IO[bytes]) -> str:
+    """The SHA-256 of a file, in hexadecimal digits; it is at its beginning before and after."""
+    digest = hashlib.sha256()
+    content.seek(0)
+    while part := content.read(1 << 20):
+        digest.update(part)
+    content.seek(0)
+    return digest.hexdigest()

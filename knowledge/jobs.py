@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from datetime import datetime
+
+from core import clock, metrics
+from knowledge import counts, generations, uploads
 from knowledge import ingest as ingesting
+from knowledge.models import Document
 from tenants import scope
 from tenants.jobs import every, job
 
@@ -15,9 +22,32 @@ async def ingest() -> None:
 
 @every("* * * * * 40", "knowledge.resume")
 async def resume() -> int:
-    """Take up what a killed worker has left; every minute. Returns in how many tenants."""
+    """Take up what a killed worker has left, and what has waited for something that passes; every minute. Counts the
+    documents on its way. Returns in how many tenants something waits."""
     return await scope.run_patiently(_resume)
 
 
 def _resume() -> int:
-    return sum(ingesting.wake_if_waiting() for _ in scope.each_tenant())
+    found: Counter[str] = Counter()
+    oldest: list[datetime] = []
+    waiting = 0
+    for _ in scope.each_tenant():
+        generations.switch_where_due()
+        waiting += ingesting.wake_if_waiting()
+        found += counts.states()
+        oldest += filter(None, [counts.waiting_since()])
+    for state in Document.State.values:
+        metrics.DOCUMENTS_STORED.labels(state).set(found[state])
+    metrics.DOCUMENTS_AGE.set(max((clock.now() - min(oldest)).total_seconds(), 0) if oldest else 0)
+    metrics.DOCUMENTS_READ.set(time.time())
+    return waiting
+
+
+@every("35 * * * *", "knowledge.forget_uploads")
+async def forget_uploads() -> int:
+    """Delete what has stopped arriving; every hour. Returns how many."""
+    return await scope.run_patiently(_forget)
+
+
+def _forget() -> int:
+    return sum(uploads.uploads_forget() for _ in scope.each_tenant())

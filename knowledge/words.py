@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import rjieba
 
@@ -17,7 +18,12 @@ STOP = frozenset(
     ).split()
 )
 MOST_ASKED = 32
+LONG_STEM = 5
 _WORD = re.compile(r"[\w]+")
+_ENGLISH = re.compile(r"[a-z]{3,}")
+_HISSED = ("s", "x", "ch", "sh")
+_PLURAL = re.compile(r"(?:(?<=x)es|(?<=[cs]h)es|(?<!s)s)\Z")
+_ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "ly", "y", "e", "s")
 
 
 def words_of(text: str) -> list[str]:
@@ -28,8 +34,41 @@ def words_of(text: str) -> list[str]:
     return found
 
 
-def query_of(text: str) -> str:
-    """A question as a tsquery in which one word suffices; "" when it has none.
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word of a question, and how it is looked for: any of `forms`, or, with prefix, what begins with the one."""
 
-    Words are letters, digits and _ only, and each is quoted all the same."""
-    return " | ".join(f"'{word}'" for word in list(dict.fromkeys(words_of(text)))[:MOST_ASKED])
+    word: str
+    forms: tuple[str, ...]
+    prefix: bool = False
+
+    @property
+    def query(self) -> str:
+        """As a tsquery. Words are letters, digits and _ only, and each is quoted all the same."""
+        return " | ".join(f"'{form}'{':*' if self.prefix else ''}" for form in self.forms)
+
+
+def terms_of(text: str) -> list[Term]:
+    """The words of a question, each once; an English one so that it is found in its other forms too."""
+    found: dict[str, Term] = {}
+    for word in words_of(text):
+        term = _english(word) if _ENGLISH.fullmatch(word) else Term(word, (word,))
+        found.setdefault(term.query, term)
+    return list(found.values())[:MOST_ASKED]
+
+
+def _english(word: str) -> Term:
+    stem = _stem(word)
+    if len(stem) >= LONG_STEM:
+        return Term(word, (stem,), prefix=True)
+    one = _PLURAL.sub("", word)
+    return Term(
+        word, (one, one + ("es" if one.endswith(_HISSED) else "s"))
+    )  # too many words begin with a short one: car, carpet
+
+
+def _stem(word: str) -> str:
+    """An English word without its ending, and without the second of two letters that are left at the end then."""
+    ending = next((one for one in _ENDINGS if word.endswith(one)), "") if not word.endswith("ss") else ""
+    stem = word.removesuffix(ending)
+    return stem[:-1] if ending and len(stem) > LONG_STEM and stem[-1] == stem[-2] else stem

@@ -20,6 +20,7 @@ check "lint" ruff check .
 check "types" python -m mypy
 check "import rules" lint-imports
 check "migrations" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py makemigrations --check --dry-run
+check "migrations can be rolled out" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py lint_migrations
 check "system checks" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py check
 check "protocol schema" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py export_protocol --check
 check "translations" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py messages --check

@@ -66,6 +66,7 @@ class Child:
         self._started.set()
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._replacing = False
         self._was_ready = False
         self._deaths = 0
         self._last_lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
@@ -87,6 +88,9 @@ class Child:
             self._ready.clear()
             if self._stopping.is_set():
                 return
+            if self._replacing:
+                self._replacing = False
+                continue
             self._deaths = self._deaths + 1 if time.monotonic() - started < _SHORT_LIFE else 1
             if self._deaths >= (_DEATHS if self._was_ready else _DEATHS_BEFORE_READY):
                 raise self._given_up(code)
@@ -175,17 +179,30 @@ class Child:
         self._stopping.set()
         started = time.monotonic()
         await self._started.wait()
-        process = self._process
-        if process is None or process.returncode is not None:
+        if not self.running:
             return 0.0
+        await self._end(self.part.stop_seconds if seconds is None else seconds)
+        return time.monotonic() - started
+
+    async def _end(self, seconds: float) -> None:
+        process = self._process
+        if process is None:
+            return
         self._send(self.part.stop_signal)
         try:
-            await asyncio.wait_for(process.wait(), self.part.stop_seconds if seconds is None else seconds)
+            await asyncio.wait_for(process.wait(), seconds)
         except TimeoutError:
             self._console.say(f"{self.part.title} did not stop in time and is killed.")
             self._send(signal.SIGKILL)
             await process.wait()
-        return time.monotonic() - started
+
+    async def replace(self) -> None:
+        """Stop it as `stop` does, start another one, and wait until that is ready; only useful beside `keep`."""
+        if not self._stopping.is_set() and self.running:
+            self._ready.clear()
+            self._replacing = True
+            await self._end(self.part.stop_seconds)
+        await self._ready.wait()
 
     async def kill(self) -> None:
         """End it at once, with everything it started."""

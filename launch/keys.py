@@ -10,19 +10,21 @@ from launch.errors import LaunchError
 from launch.settings import secret
 
 
-def _token() -> str:
+def token() -> str:
+    """A secret of 64 characters that stand in URLs and files as they are."""
     return secrets.token_urlsafe(48)
 
 
-def _fernet_key() -> str:
+def fernet_key() -> str:
+    """A key for FIELD_KEYS."""
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 # What the platform reads, and what only this room uses.
 PLATFORM_KEYS: dict[str, Callable[[], str]] = {
-    "SECRET_KEY": _token,
-    "FIELD_KEYS": _fernet_key,
-    "API_KEY_PEPPER": _token,
+    "SECRET_KEY": token,
+    "FIELD_KEYS": fernet_key,
+    "API_KEY_PEPPER": token,
 }
 _PASSWORDS = ("POSTGRES_SUPERUSER_PASSWORD", "PAAS_OWNER_PASSWORD", "PAAS_APP_PASSWORD")
 
@@ -42,7 +44,7 @@ class Keys:
         """One of the database passwords."""
         if name not in _PASSWORDS:
             raise KeyError(name)
-        return self._kept(name, _token)
+        return self._kept(name, token)
 
     def check(self, database: Path) -> None:
         """Raise LaunchError when there are data whose keys are gone: new keys could not open them."""

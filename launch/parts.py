@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -43,6 +43,7 @@ class Parts:
         self._environment = environment
         self._keys = Keys(layout.secrets, environment)
         self.layout = layout
+        self.shares_sockets = True  # the web processes serve on sockets that the supervisor opens
         self.prepared = False  # whether the logins and the database exist, see _postgres_shows
         self.cluster: Cluster | None = None
         self.redis_server: RedisServer | None = None
@@ -118,12 +119,24 @@ class Parts:
         """The web processes, on sockets that they share."""
         return [self._web(sockets, name) for name in self._settings.web_names]
 
-    def worker(self) -> Part:
+    def workers(self) -> list[Part]:
         """Background jobs."""
+        return [self._worker(name) for name in self._settings.worker_names]
+
+    def proxy(self) -> Part | None:
+        """What stands in front of the web processes; here they are asked directly."""
+        return None
+
+    @property
+    def ready_port(self) -> int:
+        """Where /readyz is asked, of a web process."""
+        return self._settings.port
+
+    def _worker(self, name: str) -> Part:
         return Part(
-            "worker",
-            "The worker",
-            lambda: self._manage(["work"], self._metrics("worker")),
+            name,
+            "The worker" if name == "worker" else f"Worker {name[6:]}",
+            lambda: self._manage(["work"], self._metrics(name)),
             settle_seconds=2.0,  # it says nothing of itself, so staying alive has to do
             stop_seconds=_WORKER_JOBS_SECONDS + self._settings.drain_seconds + CLOSE_SECONDS,
             essential=False,
@@ -157,16 +170,20 @@ class Parts:
 
     def _web(self, sockets: list[socket.socket], name: str) -> Part:
         descriptors = [listener.fileno() for listener in sockets]
+        options = [text for descriptor in descriptors for text in ("--fd", str(descriptor))]
+        return self._web_part(name, options, self._settings.port, descriptors)
+
+    def _web_part(self, name: str, options: list[str], port: int, descriptors: Sequence[int] = ()) -> Part:
         # Empty, not absent: absent would be looked up in services.env. Web processes must not be owners.
         environment = self._platform_environment() | {"DATABASE_OWNER_URL": ""} | self._metrics(name)
+        environment["STOP_NOTICE_SECONDS"] = str(self._settings.notice_seconds)
         environment.pop("DATABASE_OWNER_URL_FILE", None)
-        options = [text for descriptor in descriptors for text in ("--fd", str(descriptor))]
         return Part(
             name,
             "The web process" if name == "web" else f"Web process {name[3:]}",
             lambda: Command([sys.executable, "-m", "launch.web", *options], ROOT, environment, pass_fds=descriptors),
-            ready=_slowly(lambda: answers(self._settings.port, "/healthz")),
-            stop_seconds=self._settings.drain_seconds + CLOSE_SECONDS + 5,
+            ready=_slowly(lambda: answers(port, "/healthz")),
+            stop_seconds=self._settings.notice_seconds + self._settings.drain_seconds + CLOSE_SECONDS + 5,
         )
 
     def _metrics(self, name: str) -> dict[str, str]:

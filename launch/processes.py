@@ -138,6 +138,18 @@ class Lock:
         file.flush()
         self._file = file
 
+    def holder(self) -> int | None:
+        """The process that has it; None when nobody does."""
+        try:
+            with self._path.open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return None
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            holder = self._path.read_text().split()
+            return int(holder[0]) if holder else None
+
     def release(self) -> None:
         """Give it back; harmless when it is not held. The file stays: removing it would let two in."""
         if self._file is not None:

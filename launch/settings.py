@@ -26,7 +26,9 @@ class Settings:
     port: int = 8000
     web_processes: int = 1
     model_threads: int = 1
+    workers: int = 1
     drain_seconds: int = DRAIN_SECONDS
+    notice_seconds: int = 0
     base_domain: str = "localhost"
     demo: bool = True
     database_url: str | None = field(default=None, repr=False)
@@ -41,24 +43,31 @@ class Settings:
         """Where each process serves its metrics, by the part's name; empty where nobody does."""
         if not self.metrics_port:
             return {}
-        names = [*self.web_names, "worker"]
+        names = [*self.web_names, *self.worker_names]
         return {name: self.metrics_port + number for number, name in enumerate(names)}
 
     @property
     def web_names(self) -> list[str]:
         """What the web processes are called."""
-        count = self.web_processes
-        return ["web"] if count == 1 else [f"web{number + 1}" for number in range(count)]
+        return _names("web", self.web_processes)
+
+    @property
+    def worker_names(self) -> list[str]:
+        """What the workers are called."""
+        return _names("worker", self.workers)
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "Settings":
-        """From environment variables (README.md lists them). Raises LaunchError."""
+    def read(cls, environment: Mapping[str, str], *, cluster: bool = False) -> "Settings":
+        """From environment variables (README.md lists them); two of each in a cluster. Raises LaunchError."""
+        of_each = 2 if cluster else 1
         return cls(
             var=Path(environment.get("VAR_DIR") or ROOT / "var").expanduser().resolve(),
             port=_number(environment, "PORT", 8000, 1, 65535),
-            web_processes=_number(environment, "WEB_WORKERS", 1, 1, 64),
+            web_processes=_number(environment, "WEB_WORKERS", of_each, of_each, 64),
+            workers=_number(environment, "WORKERS", of_each, 1, 16),
             model_threads=_number(environment, "MODEL_THREADS", max(1, min(4, _cores() // 2)), 1, 64),
             drain_seconds=_number(environment, "DRAIN_SECONDS", DRAIN_SECONDS, 0, 3600),
+            notice_seconds=_number(environment, "STOP_NOTICE_SECONDS", 3 if cluster else 0, 0, 60),
             base_domain=environment.get("BASE_DOMAIN") or "localhost",
             demo=_flag(environment, "DEMO", True),
             database_url=secret(environment, "DATABASE_URL"),
@@ -66,7 +75,7 @@ class Settings:
             redis_url=secret(environment, "REDIS_URL"),
             local_model_url=secret(environment, "LOCAL_MODEL_URL"),
             local_model_name=environment.get("LOCAL_MODEL_NAME") or "",
-            metrics_port=_number(environment, "METRICS_PORT", 0, 0, 65535 - 65),
+            metrics_port=_number(environment, "METRICS_PORT", 0, 0, 65535 - 80),
         )
 
 
@@ -81,6 +90,10 @@ def secret(environment: Mapping[str, str], name: str) -> str | None:
         return Path(path).read_text().strip() or None
     except OSError as error:
         raise LaunchError(f"{name}_FILE: cannot read {path}: {error.strerror}.") from None
+
+
+def _names(kind: str, count: int) -> list[str]:
+    return [kind] if count == 1 else [f"{kind}{number + 1}" for number in range(count)]
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from launch import report
 from launch.child import Child, Part
@@ -23,6 +23,7 @@ from launch.settings import Settings
 _READY_SECONDS = 60
 _LEFTOVER_SECONDS = 20
 _DISK_SECONDS = 5
+REPLACE = signal.SIGUSR1  # what tells it to replace web processes and workers
 
 
 class Supervisor:
@@ -31,8 +32,15 @@ class Supervisor:
     Made inside a running event loop, in the main thread.
     """
 
-    def __init__(self, settings: Settings, console: Console, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        console: Console,
+        environment: Mapping[str, str],
+        make_parts: Callable[[Settings, Layout, Mapping[str, str]], Parts] = Parts,
+    ) -> None:
         self._settings = settings
+        self._make_parts = make_parts
         self._console = console
         self._environment = environment
         self._layout = Layout(settings.var)
@@ -45,12 +53,15 @@ class Supervisor:
         self._signals = 0
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._complete = False
+        self._replacing: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Everything, until a signal comes or an essential part cannot be kept up."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
                 asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        asyncio.get_running_loop().add_signal_handler(REPLACE, self._on_replace)
         code = 0
         try:
             await self._until_stopped(self._bring_up(self._take_place()))
@@ -67,6 +78,26 @@ class Supervisor:
             self._stop.set()
         else:
             self._hurry.set()
+
+    def _on_replace(self) -> None:
+        if self._replacing is None or self._replacing.done():
+            self._replacing = asyncio.create_task(self._replace_all())
+
+    async def _replace_all(self) -> None:
+        """Web processes and workers, one after the other: a new release's code, while everybody is served."""
+        names = [name for name in self._children if name.startswith(("web", "worker"))]
+        if not self._complete:
+            self._console.say("Not everything stands yet, so nothing is replaced.")
+            return
+        for name in names:
+            child, life = self._children[name], self._lives[name]
+            self._console.step(f"{child.part.title} is being replaced.")
+            replacing = asyncio.ensure_future(child.replace())
+            await asyncio.wait({replacing, life}, return_when=asyncio.FIRST_COMPLETED)
+            if life.done():  # it was given up, or everything stops
+                replacing.cancel()
+                return
+        self._console.say(f"{', '.join(names)} have been replaced.")
 
     async def _until_stopped(self, work: Coroutine[object, object, object]) -> None:
         """Do some work until its end, the failure of an essential part (raised), or the wish to stop."""
@@ -96,8 +127,11 @@ class Supervisor:
             identity.stop(signal.SIGINT if name == "postgres" else signal.SIGTERM, _LEFTOVER_SECONDS)
         self._roster.clear()
         self._layout.sweep()
+        parts = self._make_parts(self._settings, self._layout, self._environment)
         self._sockets = open_sockets(self._settings.port)
-        return Parts(self._settings, self._layout, self._environment)
+        if not parts.shares_sockets:  # it was only to be seen that the port is free
+            self._close_sockets()
+        return parts
 
     async def _bring_up(self, parts: Parts) -> None:
         self._console.step("Starting PostgreSQL, Redis and the local model.")
@@ -113,10 +147,14 @@ class Supervisor:
         seconds = await preparing.once()
         parts.prepared = True
         self._console.step(f"The database is prepared ({seconds:.1f} s).")
-        self._start(parts.worker())
-        for child in [*web, *([] if model is None else [model])]:
+        for part in parts.workers():
+            self._start(part)
+        front = parts.proxy()
+        fronts = [] if front is None else [self._start(front)]
+        for child in [*web, *fronts, *([] if model is None else [model])]:
             await self._until_ready(child)
-        trouble = await self._until_platform_is_ready()
+        trouble = await self._until_platform_is_ready(parts.ready_port)
+        self._complete = True
         self._console.say(report.ready(self._settings, self._console, trouble))
 
     def _start(self, part: Part) -> Child:
@@ -148,13 +186,13 @@ class Supervisor:
         if child.ready_seconds is not None:
             self._console.step(f"{child.part.title} is ready ({child.ready_seconds:.1f} s).")
 
-    async def _until_platform_is_ready(self) -> str:
+    async def _until_platform_is_ready(self, port: int) -> str:
         """Wait for /readyz; empty when all is well, else what is not."""
         deadline = time.monotonic() + _READY_SECONDS
         trouble = "it does not answer"
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, TimeoutError, ValueError, IndexError):
-                status, body = await asyncio.wait_for(get(self._settings.port, "/readyz"), 5)
+                status, body = await asyncio.wait_for(get(port, "/readyz"), 5)
                 if status == 200:
                     return ""
                 checks = json.loads(body).get("checks", {})
@@ -194,8 +232,9 @@ class Supervisor:
         if any(child.running for child in self._children.values()):
             again = " (Ctrl-C again stops at once)" if self._signals else ""
             self._console.say(f"\nStopping{again}.")
-        for listener in self._sockets:
-            listener.close()
+        if self._replacing is not None:
+            self._replacing.cancel()
+        self._close_sockets()
         orderly = asyncio.create_task(self._stop_in_order())
         hurried = asyncio.create_task(self._hurry.wait())
         await asyncio.wait({orderly, hurried}, return_when=asyncio.FIRST_COMPLETED)
@@ -209,9 +248,15 @@ class Supervisor:
             self._console.say(f"Everything has stopped ({time.monotonic() - started:.1f} s).")
         self._tidy()
 
+    def _close_sockets(self) -> None:
+        for listener in self._sockets:
+            listener.close()
+        self._sockets = []
+
     async def _stop_in_order(self) -> None:
         webs = [name for name in self._children if name.startswith("web")]
-        for group in (["prepare", *webs], ["worker"], ["model", "redis"], ["postgres"]):
+        workers = [name for name in self._children if name.startswith("worker")]
+        for group in (["prepare", *webs], ["proxy", *workers], ["model", "redis"], ["postgres"]):
             children = [self._children[name] for name in group if name in self._children]
             await asyncio.gather(*(child.stop() for child in children))
             # Each ends by itself now; one that is just making its database finishes that first.

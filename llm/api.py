@@ -158,6 +158,7 @@ def _model_view(account: ProviderAccount, name: str) -> dict[str, Any]:
         "max_output_tokens": info.max_output_tokens,
         "features": sorted(info.features),
         "embeddings": info.embeddings,
+        "rerank": info.rerank,
         "own": name in account.models,
         "allowed": account.allows(name),
     }

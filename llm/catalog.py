@@ -56,7 +56,8 @@ class ModelInfo:
     reasoning_price: of output tokens that are thinking; None: output_price holds for them. embedding_price: of the
     input of an embeddings model. tool_price: of one call of a tool.
     Where a vendor's price rises with the length of the input, the lowest step is given. features: words of
-    llm.features. embeddings: it gives vectors, not answers; only an account says that of a model.
+    llm.features. embeddings, rerank: it gives vectors, or scores, and no answers; only an account says that of a model,
+    and embedding_price is that of the input of both.
     """
 
     context_tokens: int | None = None
@@ -70,6 +71,7 @@ class ModelInfo:
     tool_price: Decimal | None = None
     features: frozenset[str] = ASSUMED
     embeddings: bool = False
+    rerank: bool = False
 
     @property
     def priced(self) -> bool:
@@ -113,12 +115,17 @@ def known_models(provider_kind: str) -> list[str]:
     return sorted({name for name, row in rows if ":" not in name and "embedding_price" not in row})
 
 
+def answers(entry: Mapping[str, Any]) -> bool:
+    """Whether a model that an account declares so can be talked to: it is neither for vectors nor for scores."""
+    return not (entry.get("embeddings") or entry.get("rerank"))
+
+
 def override_fields(model: str, entry: Any) -> dict[str, Any]:
     """The fields of ModelInfo that an account sets for a model.
 
     `entry` maps field names to whole tokens, prices (numbers or decimal text, 0 for free) or a currency of
     three letters; null takes a catalogued value away. `features` is a list of words of llm.features, `embeddings`
-    true or false. Raises ValueError with a sentence for people.
+    and `rerank` are true or false. Raises ValueError with a sentence for people.
     """
     if not isinstance(entry, Mapping):
         raise ValueError(f'{model}: expected an object such as {{"context_tokens": 128000}}.')
@@ -167,9 +174,9 @@ def _price(model: str, name: str, value: Any) -> Decimal | None:
 
 
 def _ability(model: str, name: str, value: Any) -> frozenset[str] | bool:
-    if name == "embeddings":
+    if name in ("embeddings", "rerank"):
         if not isinstance(value, bool):
-            raise ValueError(f"{model}: embeddings must be true or false.")
+            raise ValueError(f"{model}: {name} must be true or false.")
         return value
     if not isinstance(value, list) or not all(word in FEATURES for word in value):
         raise ValueError(f"{model}: features must be a list of these words: {', '.join(FEATURES)}.")
@@ -179,7 +186,7 @@ def _ability(model: str, name: str, value: Any) -> frozenset[str] | bool:
 _READERS: dict[str, Callable[[str, str, Any], Any]] = {
     **dict.fromkeys(_TOKENS, _tokens),
     **dict.fromkeys(_PRICES, _price),
-    **dict.fromkeys(("features", "embeddings"), _ability),
+    **dict.fromkeys(("features", "embeddings", "rerank"), _ability),
 }
 
 

@@ -10,6 +10,7 @@ from llm import wire
 from llm.deltas import OPENAI, Delta, Dialect, Endpoint, ModelRequest
 from llm.embeddings import EmbeddingRequest, Embeddings, embed
 from llm.registry import ProviderRef
+from llm.rerank import Reranked, RerankRequest, rerank
 from tenants.egress import egress_policy
 
 
@@ -39,6 +40,12 @@ class WireClient:
         if self.dialect.form is not None:
             raise PaasError("model_not_found", "This model provider has no embeddings models. Use another one.")
         return await embed(self._keyed(), request, self.dialect)
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        """As rerank.rerank. Raises model_not_found where the vendor has no such models."""
+        if self.dialect.form is not None:
+            raise PaasError("model_not_found", "This model provider has no rerankers. Use another one.")
+        return await rerank(self._keyed(), request, self.dialect)
 
     def _adapted(self, request: ModelRequest) -> ModelRequest:
         return self.adapt(request) if self.adapt else request

@@ -17,6 +17,7 @@ from typing import Protocol
 from core.errors import PaasError
 from llm.deltas import Delta, ModelRequest
 from llm.embeddings import EmbeddingRequest, Embeddings
+from llm.rerank import Reranked, RerankRequest
 
 # Kinds whose vendor has one address of its own, and so needs a key and nothing else; with their names for people.
 KEYED = {
@@ -71,6 +72,10 @@ class ModelClient(ChatClient, Protocol):
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of an embeddings model."""
+        ...
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        """The scores of a reranker."""
         ...
 
 

@@ -16,6 +16,7 @@ from django.utils.translation import gettext
 
 from accounts import audit
 from core.errors import PaasError
+from llm.catalog import answers
 from llm.models import ProviderAccount
 from llm.probe import SMALLEST, Probe, provider_probe
 from llm.selectors import provider_ref
@@ -101,7 +102,7 @@ def provider_test(
     tried.clean_fields(exclude=["id", "name"])
     tried.clean()
     _check_address(tried)
-    own = [name for name, entry in (tried.models or {}).items() if not entry.get("embeddings")]
+    own = [name for name, entry in (tried.models or {}).items() if answers(entry)]
     model = model.strip() or next(iter(own), "") or SMALLEST.get(tried.kind, "")
     if not model:
         raise ValidationError({"model": gettext("Name a model of this vendor to test with.")})

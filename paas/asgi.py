@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -24,10 +25,10 @@ from django.urls import path
 from accounts import key_use, rate_gate, sign_in_gate
 from chat import host
 from chat.http import HttpRequest
-from chat.transports import approvals, mcp, openai, phase1, responses, sse
+from chat.transports import approvals, knowledge, mcp, openai, phase1, responses, sse
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
-from paas import health, telemetry
+from paas import certificates, health, telemetry
 from paas.bodies import BoundedBodies
 from paas.gate import Gate
 from paas.headers import SecureHeaders
@@ -41,7 +42,11 @@ keep_on_the_loop()
 gate = Gate(BoundedBodies(cast(App, django_application)), settings.REQUEST_PATIENCE_MS / 1000)
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 # Our own doors that are no views of Django's, by how their addresses begin.
-NATIVE = (("/api/v1/runs", sse.serve), ("/api/v1/approvals", approvals.serve))
+NATIVE = (
+    (re.compile("/api/v1/runs"), sse.serve),
+    (re.compile("/api/v1/approvals"), approvals.serve),
+    (knowledge.EVENTS_PATH, knowledge.serve),
+)
 
 
 async def inside(scope: Any, receive: Any, send: Any) -> None:
@@ -58,7 +63,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await responses.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif path_.startswith("/v1/"):
         await openai.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
-    elif (serve := next((one for begins, one in NATIVE if path_.startswith(begins)), None)) is not None:
+    elif (serve := next((one for begins, one in NATIVE if begins.match(path_)), None)) is not None:
         await serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
     elif path_ == "/mcp":
         await mcp.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
@@ -76,9 +81,11 @@ bound = serve_static(TenantBinding(inside))
 
 
 async def served(scope: Any, receive: Any, send: Any) -> None:
-    """What is asked for: health, or something of a host's."""
+    """What is asked for: health, what a proxy may get a certificate for, or something of a host's."""
     if scope["type"] == "http" and scope["path"] in health.PATHS:
         await health.answer(scope, send)
+    elif scope["type"] == "http" and scope["path"] == certificates.PATH:
+        await certificates.answer(scope, receive, send)
     else:
         await bound(scope, receive, send)
 
@@ -92,6 +99,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await lifespan(receive, send)
     else:
         await observed(scope, receive, send)
+
+
+announce_stop = health.announce_stop  # called when the process is to stop, before anything of it does
 
 
 async def drain(seconds: float, hurry: asyncio.Event) -> None:

@@ -134,7 +134,7 @@ def unreadable() -> list[str]:
 
 def restore_tenant(archive: Reader, slug: str, *, to: str, dry_run: bool) -> one.Report:
     """One tenant into this installation; see tenants/backup/one.py. Raises BackupError."""
-    whole.same_migrations(archive)
+    whole.same_migrations(archive, slug)
 
     def finished(report: one.Report) -> None:
         tenant = Tenant.objects.get(pk=report.tenant_id).ref()

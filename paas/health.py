@@ -1,6 +1,8 @@
 """`/healthz`: the process lives. `/readyz`: it can serve: migrated, PostgreSQL, Redis and the model answer.
 
-`/health` is Phase 1's.
+`/readyz/process`: requests may be sent to this process, for a balancer, which should leave it only for what another
+process does better: it has been told to stop, or not everything is migrated for it yet. What all processes
+share may be away meanwhile. `/health` is Phase 1's.
 """
 
 from __future__ import annotations
@@ -20,14 +22,39 @@ from django.conf import settings
 from agents import registry
 from chat import host
 from core.errors import PaasError
-from tenants import scope
+from tenants import migrate, scope
 from tenants.db import aio
-from tenants.migrate import wanted_migrations
+from tenants.scope import TEMPLATE_SCHEMA
 
-PATHS = ("/health", "/healthz", "/readyz")
+PATHS = ("/health", "/healthz", "/readyz", "/readyz/process")
 CHECK_SECONDS = 2.5
 STARTED = time.monotonic()
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+_stopping = False
+_migrated = False
+
+
+def announce_stop() -> None:
+    """From now on it is not ready: this process has been told to stop, and nothing more should be sent to it."""
+    global _stopping
+    _stopping = True
+
+
+async def _serving() -> None:
+    if _stopping:
+        raise NotReady("stopping")
+
+
+async def _of_process() -> dict[str, str]:
+    """Once the tables were found migrated they stay so; that PostgreSQL is away is no reason to leave this process."""
+    global _migrated
+    checks = {"process": await _outcome(_serving)}
+    if not _migrated:
+        checks["migrations"] = await _outcome(_migrations)
+        _migrated = checks["migrations"] == "ok"
+    return checks
 
 
 async def answer(connection: Any, send: Any) -> None:
@@ -38,7 +65,7 @@ async def answer(connection: Any, send: Any) -> None:
     elif connection["path"] == "/health":
         status, body = await _health()
     else:
-        checks = await readiness()
+        checks = await (readiness() if connection["path"] == "/readyz" else _of_process())
         ready = all(outcome == "ok" for outcome in checks.values())
         status, body = (200 if ready else 503), {"status": "ready" if ready else "unready", "checks": checks}
     encoded = orjson.dumps(body)
@@ -68,6 +95,7 @@ def version() -> str:
 async def readiness() -> dict[str, str]:
     """What each part says: "ok", or in a word what is wrong."""
     probes: dict[str, Callable[[], Awaitable[None]]] = {
+        "process": _serving,
         "postgresql": _postgresql,
         "migrations": _migrations,
         "redis": _redis,
@@ -103,15 +131,17 @@ async def _postgresql() -> None:
 
 
 @cache
-def _wanted() -> frozenset[tuple[str, str]]:
-    return frozenset(wanted_migrations("public"))
+def _wanted(schema: str) -> frozenset[str]:
+    return frozenset(migrate.names_of(migrate.wanted_migrations(schema)))
 
 
 async def missing_migrations() -> int:
-    """How many of the shared tables' migrations are to do."""
-    rows = await aio.database().fetch_platform("SELECT app, name FROM public.django_migrations", [])
+    """How many migrations are to do: of the shared tables, and of those that every tenant needs."""
+    shared = await aio.database().fetch_platform("SELECT app || '.' || name FROM public.django_migrations", [])
+    ((tenants,),) = await aio.database().fetch_platform(migrate.ALL_HAVE_SQL, [])
     with scope.platform():
-        return len(_wanted() - {(app, name) for app, name in rows})
+        missing = _wanted("public") - {name for (name,) in shared}
+        return len(missing) + len(_wanted(TEMPLATE_SCHEMA) - set(tenants.split()))
 
 
 async def _migrations() -> None:

@@ -24,11 +24,12 @@ ROUTES = (
     (re.compile(r"/v1/"), "openai", "/v1/{what}"),
     (re.compile(r"/api/v1/runs"), "runs", "/api/v1/runs/{id}"),
     (re.compile(r"/api/v1/approvals"), "approvals", "/api/v1/approvals/{id}"),
+    (re.compile(r"/api/v1/knowledge/[^/]+/events$"), "knowledge", "/api/v1/knowledge/{slug}/events"),
     (re.compile(r"/mcp$"), "mcp", "/mcp"),
     (re.compile(r"/api/"), "api", ""),
     (re.compile(r"/static/"), "static", "/static/{file}"),
     (re.compile(r"/admin/"), "console", ""),
-    (re.compile(r"/(health|healthz|readyz)$"), "health", "/healthz"),
+    (re.compile(r"/(health|healthz|readyz|readyz/process|internal/certificate)$"), "health", "/healthz"),
 )
 # Those whose address has no id in it are told whole.
 WHOLE = frozenset({"/v1/chat/completions", "/v1/models", "/v1/embeddings", "/v1/responses", "/api/v1/runs", "/mcp"})

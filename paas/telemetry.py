@@ -110,7 +110,11 @@ class Live:
         yield _gauge(
             "paas_backup_last_success_timestamp_seconds", "When everything was last backed up; 0: never.", backed_up
         )
-        yield _gauge("paas_migrations_missing", "Migrations of the shared tables to do.", self.migrations_missing)
+        yield _gauge(
+            "paas_migrations_missing",
+            "Migrations to do, of the shared tables and of tenants'.",
+            self.migrations_missing,
+        )
         yield _gauge("paas_database_read_timestamp_seconds", "When these were read last.", self.read_at)
 
 

@@ -32,6 +32,7 @@ from chat import feedback_api as feedback
 from chat import file_api as files
 from chat.schedule_api import ScheduleDetail, ScheduleList, ScheduleRunNow, ScheduleRuns
 from knowledge import api as knowledge
+from knowledge import upload_api as uploads
 from llm.api import ProviderDetail as ModelProvider
 from llm.api import ProviderKinds, ProviderModels, ProviderTest
 from llm.api import ProviderList as ModelProviders
@@ -45,12 +46,17 @@ from portal import (
     audit,
     billing,
     branding,
+    conversations,
+    dashboard,
     forgotten,
     http_tools,
     identity_pages,
     impersonation,
     invitations,
     keys,
+    knowledge_documents,
+    knowledge_reader,
+    knowledge_trial,
     limits,
     login_code,
     mcp_callback,
@@ -69,6 +75,7 @@ from portal import (
     views,
     workspace,
 )
+from portal import knowledge as knowledge_pages
 from usage.api import InvoiceDetail, InvoiceList, StatementDetail
 from usage.key_api import KeyDetail, KeyList, KeyRotation
 
@@ -112,13 +119,17 @@ api = [
     path("knowledge", knowledge.KnowledgeList.as_view()),
     path("knowledge/<str:slug>", knowledge.KnowledgeDetail.as_view()),
     path("knowledge/<str:slug>/search", knowledge.KnowledgeSearch.as_view()),
+    path("knowledge/<str:slug>/reindex", knowledge.KnowledgeReindex.as_view()),
     path("knowledge/<str:slug>/files", knowledge.DocumentFiles.as_view()),
     path("knowledge/<str:slug>/documents", knowledge.DocumentList.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>", knowledge.DocumentDetail.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/files", knowledge.DocumentReplace.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/retry", knowledge.DocumentRetry.as_view()),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/refetch", knowledge.DocumentRefetch.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/cancel", knowledge.DocumentCancel.as_view()),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/chunks", knowledge.DocumentChunks.as_view()),
+    path("knowledge/<str:slug>/uploads", uploads.UploadList.as_view()),
+    path("knowledge/<str:slug>/uploads/<uuid:upload_id>", uploads.UploadDetail.as_view()),
     # MCP servers
     path("mcp-servers", McpServerList.as_view()),
     path("mcp-servers/<uuid:server_id>", McpServerDetail.as_view()),
@@ -183,6 +194,13 @@ urlpatterns = [
     path("chat/", views.chat, name="chat"),
     path("chat/<uuid:conversation_id>/", views.chat),
     path("i18n/", include("django.conf.urls.i18n")),
+    # the dashboard, and conversations
+    path("settings/", dashboard.overview, name="dashboard"),
+    path("settings/guide/", dashboard.guide),
+    path("settings/conversations/", conversations.index, name="conversations"),
+    path("settings/conversations/<uuid:conversation_id>/export/", conversations.export),
+    path("settings/conversations/<uuid:conversation_id>/delete/", conversations.delete),
+    path("settings/conversations/<uuid:conversation_id>/restore/", conversations.restore),
     # sign-in with providers
     path("login/oidc/", oidc.land),
     path("login/oidc/<str:key>/", oidc.begin),
@@ -256,6 +274,22 @@ urlpatterns = [
     path("settings/agents/<str:slug>/feedback/", agent_feedback.index),
     path("settings/agents/<str:slug>/archive/", agents.archive),
     path("settings/agents/<str:slug>/restore/", agents.restore),
+    # knowledge; no base is called "new" (knowledge/bases.py)
+    path("settings/knowledge/", knowledge_pages.index, name="knowledge"),
+    path("settings/knowledge/new/", knowledge_pages.new),
+    path("settings/knowledge/<str:slug>/", knowledge_documents.index),
+    path("settings/knowledge/<str:slug>/add/", knowledge_documents.add),
+    path("settings/knowledge/<str:slug>/try/", knowledge_trial.attempt),
+    path("settings/knowledge/<str:slug>/settings/", knowledge_pages.settings),
+    path("settings/knowledge/<str:slug>/delete/", knowledge_pages.delete),
+    path("settings/knowledge/<str:slug>/retry/", knowledge_documents.retry_failed),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/", knowledge_documents.one),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/retry/", knowledge_documents.retry),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/cancel/", knowledge_documents.cancel),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/delete/", knowledge_documents.delete),
+    path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/fetch/", knowledge_documents.fetch),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/", knowledge_reader.read),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/file/", knowledge_reader.download),
     # tools and MCP servers
     path("settings/tools/", tools.index, name="tools"),
     path("settings/tools/named/<str:name>/", tools.settings),

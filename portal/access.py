@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -14,11 +14,12 @@ from django.utils import translation
 from django.utils.translation import gettext
 
 from accounts.actors import Actor
-from accounts.selectors import actor_of_user
+from accounts.selectors import actor_of_member
 from core.errors import ERRORS, PaasError
 from tenants import scope
 
 ENROLMENT = "/profile/security/"
+START = "/settings/"
 View = Callable[..., HttpResponse]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,17 +28,18 @@ T = TypeVar("T")
 def page(action: str | None = None, *, enrolling: bool = False) -> Callable[[View], View]:
     """A page of a tenant for members who may do `action` (None: any member); `request.actor` is who asks.
 
-    An anonymous visitor is sent to sign in and comes back; who must set up a second factor first is sent there, unless
-    the page is for that (`enrolling`). A PaasError of the view becomes a page that says it.
+    An anonymous visitor is sent to sign in and comes back, from a form to the page that had it; who must set up a
+    second factor first is sent there, unless the page is for that (`enrolling`). A PaasError of the view becomes a page
+    that says it.
     """
 
     def declare(view: View) -> View:
         @wraps(view)
         def inside(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
             user = request.user
-            actor = actor_of_user(uuid.UUID(str(user.pk))) if user.is_authenticated else None
+            actor = actor_of_member(user) if user.is_authenticated else None
             if actor is None:
-                return redirect_to_login(request.get_full_path())
+                return redirect_to_login(came_from(request))
             request.actor = actor
             if actor.must_enrol and not enrolling:
                 return redirect(ENROLMENT)
@@ -52,6 +54,19 @@ def page(action: str | None = None, *, enrolling: bool = False) -> Callable[[Vie
         return inside
 
     return declare
+
+
+def came_from(request: HttpRequest) -> str:
+    """The page on which somebody is: what was asked for, or what had the form that was sent."""
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    try:
+        page_of_form = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:  # no address at all
+        return START
+    if page_of_form.netloc != request.get_host():
+        return START
+    return page_of_form._replace(scheme="", netloc="", fragment="").geturl() or START
 
 
 def refused(request: HttpRequest, error: PaasError) -> HttpResponse:

@@ -17,6 +17,7 @@ from agents.drafts import Draft
 from agents.models import Agent
 from agents.tools.settings import tool_lines
 from core.errors import ERRORS, PaasError
+from knowledge.selectors import knowledge_names
 from llm.selectors import providers
 from portal.access import actor_of, page
 from portal.agent_forms import DraftForm, explain, suggestions
@@ -54,6 +55,7 @@ def _form(data: Any, draft: Draft) -> DraftForm:
     said = content.shown(draft.content)
     form = DraftForm(data, said=said, revision=draft.revision, accounts=list(providers()))
     form.offer_tools(tool_lines())
+    form.offer_knowledge(knowledge_names())
     return form
 
 

@@ -22,7 +22,7 @@ from agents.tools.settings import ToolLine
 from agents.tools.spec import RunLimits
 from chat.timing import timezones
 from core.errors import PaasError
-from llm.catalog import known_models
+from llm.catalog import answers, known_models
 from llm.models import ProviderAccount
 from portal.access import sentence
 from portal.agent_templates import TEMPLATES
@@ -47,7 +47,7 @@ def suggestions(accounts: Iterable[ProviderAccount]) -> list[Models]:
     """For each account the models that are known of it and that it allows."""
     found = []
     for one in accounts:
-        own = [name for name, entry in one.models.items() if not entry.get("embeddings")]
+        own = [name for name, entry in one.models.items() if answers(entry)]
         names = sorted({*known_models(one.kind), *own, *one.allowed_models})
         found.append(Models(one, [name for name in names if one.allows(name)]))
     return found
@@ -90,6 +90,7 @@ class NewAgentForm(forms.Form):
     )
     provider = forms.ChoiceField(label=_("Model provider"), required=False)
     model = forms.CharField(label=_("Model"), max_length=120, required=False, widget=ModelInput())
+    knowledge = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
 
     def __init__(self, data: Any, *, accounts: list[ProviderAccount], initial: dict[str, Any]) -> None:
         usable = [one for one in accounts if one.enabled]
@@ -157,6 +158,7 @@ class DraftForm(TeamFields):
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "class": "mono"}),
         help_text=_("A JSON schema of an object, which every answer then fits. Empty: free text."),
     )
+    knowledge = forms.MultipleChoiceField(label=_("Knowledge"), required=False, widget=forms.CheckboxSelectMultiple)
     timezone = forms.ChoiceField(
         label=_("Time zone of the clock"), required=False, help_text=_("Where the model names none.")
     )
@@ -203,6 +205,12 @@ class DraftForm(TeamFields):
         by_name = {line.spec.name: line for line in lines}
         self.tool_boxes = [(box, by_name.get(str(box.data["value"]))) for box in self["tools"]]
 
+    def offer_knowledge(self, names: dict[str, str]) -> None:
+        """The bases that the agent can answer from, by slug, and those that it names already, also where they are
+        gone."""
+        offered = [(slug, f"{name} ({slug})" if name != slug else slug) for slug, name in names.items()]
+        _choose(self, "knowledge", offered + [(one, one) for one in self.initial["knowledge"] if one not in names])
+
     @property
     def sampling(self) -> list[Any]:
         """The fields of parameters."""
@@ -241,10 +249,16 @@ class DraftForm(TeamFields):
             "parameters": self._parameters(),
             "tools": self._tools(),
             "memory": data["memory"],
+            "knowledge": sorted(data["knowledge"], key=self._place_before),
             "output_schema": data["output_schema"] or {},
             "team": self.team_said(),
             "limits": {name: data[f"limit_{name}"] for name in BOUNDS if data[f"limit_{name}"] is not None},
         }
+
+    def _place_before(self, slug: str) -> int:
+        """The order that a base was named in stays; new ones come behind."""
+        before: list[str] = self.said["knowledge"] or []
+        return before.index(slug) if slug in before else len(before)
 
     def _parameters(self) -> dict[str, Any]:
         data = self.cleaned_data
@@ -309,7 +323,11 @@ def explain(form: forms.Form, error: PaasError) -> None:
 def _initial(said: Content) -> dict[str, Any]:
     found: dict[str, Any] = {name: said[name] for name in ("name", "description", "model", "instructions")}
     found["provider"] = said["provider"] or ""
-    found |= {"memory": said["memory"], "output_schema": said["output_schema"] or ""}
+    found |= {
+        "memory": said["memory"],
+        "knowledge": said["knowledge"] or [],
+        "output_schema": said["output_schema"] or "",
+    }
     found |= team_initial(said["team"] or {})
     parameters = said["parameters"] or {}
     found |= {name: parameters.get(name) for name in (*NUMBERS, "max_tokens", "seed")}

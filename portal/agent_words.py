@@ -35,6 +35,7 @@ LABELS: dict[str, str | Promise] = {
     FALLBACKS: _("Models that stand in"),
     "tools": _("Tools"),
     "memory": _("Memory"),
+    "knowledge": _("Knowledge"),
     "output_schema": _("Form of the answer"),
     "team": _("Team"),
     "limits": _("Limits of a run"),

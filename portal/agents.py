@@ -65,15 +65,18 @@ def _line(agent: Agent, names: dict[str, str], thumbs: tuple[int, int]) -> Line:
 @require_http_methods(["GET", "POST"])
 @page(AGENTS_MANAGE)
 def new(request: HttpRequest) -> HttpResponse:
-    """`/settings/new-agent/`, with `?template=<key>` that one is chosen already"""
+    """`/settings/new-agent/`, with `?template=<key>` that one is chosen already; `&knowledge=<slug>`: it answers from
+    that base"""
     accounts = list(providers())
     chosen = BY_KEY.get(request.GET.get("template", ""), TEMPLATES[0])
     initial = {"template": chosen.key, "name": chosen.name if chosen.key != "empty" else ""}
+    initial["knowledge"] = request.GET.get("knowledge", "")[:60]
     form = NewAgentForm(request.POST or None, accounts=accounts, initial=initial)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         fields: dict[str, Any] = {"name": data["name"], "provider": data["provider"] or None, "model": data["model"]}
         fields |= BY_KEY[data["template"]].fields()
+        fields |= {"knowledge": [data["knowledge"]]} if data["knowledge"] else {}
         try:
             made = editing.agent_create(actor=actor_of(request), slug=data["slug"], fields=fields)
         except PaasError as error:
@@ -90,6 +93,7 @@ def new(request: HttpRequest) -> HttpResponse:
         "form": form,
         "choices": list(zip(form["template"], TEMPLATES, strict=True)),
         "models": suggestions(accounts),
+        "knowledge": form["knowledge"].value(),
     }
     return render(request, "portal/agent_new.html", context, status=400 if form.errors else 200)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from accounts.policies import ADMIN_KEYS, AGENTS_EXECUTE, CHAT_WRITE, actions_of
 from agents.selectors import agents
 from portal.access import actor_of, page
 from portal.key_forms import REFUSED, WORDS, KeyForm, last_day
-from tenants import resolve
+from portal.snippets import PLACEHOLDER, snippets, who_am_i
 from usage.selectors import tokens_of_keys
 
 PLACE = "/settings/keys/"
@@ -51,11 +50,20 @@ class Line:
 @require_GET
 @page(ADMIN_KEYS)
 def index(request: HttpRequest) -> HttpResponse:
-    """`/settings/keys/`"""
+    """`/settings/keys/`, with examples that ask the agent `?agent=<slug>`"""
     rows = key_selectors.keys_for(actor_of(request))
     used = tokens_of_keys([row.key for row in rows])
-    lines = [_line(row, used) for row in rows]
-    return render(request, "portal/keys.html", {"page_name": "keys", "lines": lines})
+    asked = agents()
+    chosen = next((one for one in asked if one.slug == request.GET.get("agent")), asked[0] if asked else None)
+    context = {
+        "page_name": "keys",
+        "lines": [_line(row, used) for row in rows],
+        "agents": asked,
+        "chosen": chosen,
+        "snippets": snippets(actor_of(request).tenant.slug, chosen.slug) if chosen else [],
+        "placeholder": PLACEHOLDER,
+    }
+    return render(request, "portal/keys.html", context)
 
 
 def _line(row: KeyRow, used: dict[uuid.UUID, int]) -> Line:
@@ -169,20 +177,11 @@ def _form_page(request: HttpRequest, form: KeyForm, *, parent: ApiKey | None, ab
 
 
 def _shown_once(request: HttpRequest, key: ApiKey, token: str) -> HttpResponse:
-    context = {"page_name": "keys", "key": key, "token": token, "example": _example(request, key, token)}
+    slug = actor_of(request).tenant.slug
+    usable = [one.slug for one in agents() if not key.allowed_agents or one.slug in key.allowed_agents]
+    talks = bool(usable) and {CHAT_WRITE, AGENTS_EXECUTE} <= actions_of_scopes(key.scopes)
+    examples = snippets(slug, usable[0], token) if talks else [who_am_i(slug, token)]
+    context = {"page_name": "keys", "key": key, "token": token, "snippets": examples}
     answer = render(request, "portal/key_made.html", context)
     answer["Cache-Control"] = "no-store"
     return answer
-
-
-def _example(request: HttpRequest, key: ApiKey, token: str) -> str:
-    """A command to paste: a question to the first agent the key may use, or else who the key is."""
-    origin = resolve.tenant_url(actor_of(request).tenant.slug)
-    usable = [one.slug for one in agents() if not key.allowed_agents or one.slug in key.allowed_agents]
-    if not usable or not {CHAT_WRITE, AGENTS_EXECUTE} <= actions_of_scopes(key.scopes):
-        return f'curl {origin}/api/v1/me \\\n  -H "Authorization: Bearer {token}"'
-    body = json.dumps({"model": usable[0], "messages": [{"role": "user", "content": "Hello"}]})
-    return (
-        f'curl {origin}/v1/chat/completions \\\n  -H "Authorization: Bearer {token}" \\\n'
-        f"  -H \"Content-Type: application/json\" \\\n  -d '{body}'"
-    )

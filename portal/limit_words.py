@@ -26,6 +26,8 @@ KINDS: dict[tuple[str, str], Any] = {
     ("users", ""): gettext_lazy("Members"),
     ("agents", ""): gettext_lazy("Agents"),
     ("storage_bytes", ""): gettext_lazy("Storage"),
+    ("documents", ""): gettext_lazy("Documents"),
+    ("pages", ""): gettext_lazy("Pages of documents"),
     ("concurrent_runs", ""): gettext_lazy("Answers at the same time"),
 }
 LEVELS: dict[str, Any] = {

@@ -1,8 +1,7 @@
-"""What the side bar of a tenant's pages offers: the pages that the person may open."""
+"""What the side bar of a tenant's pages offers: the pages that the person may open, in groups."""
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import policies
 from accounts.actors import Actor
-from accounts.selectors import actor_of_user
+from accounts.selectors import actor_of_member
 from portal.approvals import waiting_count
 from portal.limit_words import banner
 from tenants import resolve
@@ -29,49 +28,73 @@ class Item:
     waits: int = 0  # how much there is for the person to do
 
 
-WORKSPACE = (
-    Item("agents", _("Agents"), "/settings/agents/", policies.AGENTS_MANAGE),
-    Item("tools", _("Tools"), "/settings/tools/", policies.ADMIN_SETTINGS),
-    Item("mcp", _("MCP servers"), "/settings/mcp/", policies.ADMIN_SETTINGS),
-    Item("providers", _("Model providers"), "/settings/providers/", policies.ADMIN_SETTINGS),
-    Item("members", _("Members"), "/settings/members/", policies.ADMIN_MEMBERS),
-    Item("keys", _("API keys"), "/settings/keys/", policies.ADMIN_KEYS),
-    Item("sign-in", _("Sign-in"), "/settings/sign-in/", policies.ADMIN_SETTINGS),
-    Item("limits", _("Limits"), "/settings/limits/", policies.ADMIN_SETTINGS),
-    Item("billing", _("Usage and bills"), "/settings/billing/", policies.USAGE_READ),
-    Item("approvals", _("Approvals"), "/settings/approvals/", policies.APPROVALS_DECIDE),
-    Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),
-    Item("workspace", _("Workspace"), "/settings/workspace/", policies.ADMIN_SETTINGS),
-)
-PERSON = (
-    Item("schedules", _("Schedules"), "/settings/schedules/", policies.AGENTS_EXECUTE),
-    Item("memory", _("Memory"), "/settings/memory/", policies.CHAT_READ),
-    Item("profile", _("Profile"), "/profile/"),
-    Item("security", _("Security"), "/profile/security/"),
-    Item("identities", _("Ways to sign in"), "/profile/identities/"),
-)
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entries under a heading."""
+
+    name: str
+    label: Any
+    items: tuple[Item, ...]
+
+
+GROUPS = (
+    Group("use", _("Use"), (
+        Item("dashboard", _("Dashboard"), "/settings/"),
+        Item("conversations", _("Conversations"), "/settings/conversations/", policies.CHAT_READ),
+        Item("approvals", _("Approvals"), "/settings/approvals/", policies.APPROVALS_DECIDE),
+        Item("schedules", _("Schedules"), "/settings/schedules/", policies.AGENTS_EXECUTE),
+    )),
+    Group("build", _("Build"), (
+        Item("agents", _("Agents"), "/settings/agents/", policies.AGENTS_MANAGE),
+        Item("knowledge", _("Knowledge"), "/settings/knowledge/", policies.KNOWLEDGE_WRITE),
+        Item("tools", _("Tools"), "/settings/tools/", policies.ADMIN_SETTINGS),
+        Item("mcp", _("MCP servers"), "/settings/mcp/", policies.ADMIN_SETTINGS),
+        Item("providers", _("Model providers"), "/settings/providers/", policies.ADMIN_SETTINGS),
+    )),
+    Group("people", _("People"), (
+        Item("members", _("Members"), "/settings/members/", policies.ADMIN_MEMBERS),
+        Item("sign-in", _("Sign-in"), "/settings/sign-in/", policies.ADMIN_SETTINGS),
+    )),
+    Group("money", _("Money and limits"), (
+        Item("billing", _("Usage and bills"), "/settings/billing/", policies.USAGE_READ),
+        Item("limits", _("Limits"), "/settings/limits/", policies.ADMIN_SETTINGS),
+    )),
+    Group("workspace", _("Workspace"), (
+        Item("keys", _("API keys"), "/settings/keys/", policies.ADMIN_KEYS),
+        Item("audit", _("Audit log"), "/settings/audit/", policies.ADMIN_AUDIT),
+        Item("workspace", _("Settings and branding"), "/settings/workspace/", policies.ADMIN_SETTINGS),
+    )),
+    Group("you", _("You"), (
+        Item("profile", _("Profile"), "/profile/"),
+        Item("security", _("Security"), "/profile/security/"),
+        Item("identities", _("Ways to sign in"), "/profile/identities/"),
+        Item("memory", _("Memory"), "/settings/memory/", policies.CHAT_READ),
+    )),
+)  # fmt: skip
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: `navigation` with the entries for the person, `pressing`, the limit that comes to its end
-    (portal/limit_words.py), and `platform_url`."""
+    """Context processor: `navigation`, the groups with the entries for the person, `pressing`, the limit that comes to
+    its end (portal/limit_words.py), and `platform_url`."""
     return {
-        "navigation": SimpleLazyObject(lambda: _entries(request)),
+        "navigation": SimpleLazyObject(lambda: _groups(request)),
         "pressing": SimpleLazyObject(lambda: banner(getattr(request, "actor", None))),
         "platform_url": resolve.platform_url(),
     }
 
 
-def _entries(request: Any) -> dict[str, list[Item]]:
+def _groups(request: Any) -> list[Group]:
     actor = getattr(request, "actor", None)
     if actor is None and getattr(request, "tenant", None) and request.user.is_authenticated:
-        actor = actor_of_user(uuid.UUID(str(request.user.pk)))
+        actor = actor_of_member(request.user)
     if actor is None:
-        return {"workspace": [], "person": []}
-    return {
-        name: [_counted(item, actor) for item in items if item.action is None or item.action in actor.actions]
-        for name, items in (("workspace", WORKSPACE), ("person", PERSON))
-    }
+        return []
+    found = [replace(group, items=tuple(_shown(group, actor))) for group in GROUPS]
+    return [group for group in found if group.items]
+
+
+def _shown(group: Group, actor: Actor) -> list[Item]:
+    return [_counted(item, actor) for item in group.items if item.action is None or item.action in actor.actions]
 
 
 def _counted(item: Item, actor: Actor) -> Item:

@@ -12,6 +12,7 @@ PLATFORM: dict[str, str | Promise] = {
     "calculator": _("Calculates arithmetic expressions."),
     "clock": _("Tells date, weekday and time in any time zone."),
     "read_file": _("Reads the files of the conversation."),
+    "search_knowledge": _("Searches the documents of this workspace, and says where it read."),
     "web_page": _("Reads the text of a public web page."),
     "web_search": _("Searches the web with Tavily, under your own key."),
 }

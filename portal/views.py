@@ -35,3 +35,9 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def page_failed(request: HttpRequest) -> HttpResponse:
     """500 for people."""
     return render(request, "portal/error.html", {"status": 500}, status=500)
+
+
+def forgery_suspected(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 for people whose form carries no good token: it stood open while they signed in anew, or another site sent
+    it."""
+    return render(request, "portal/error.html", {"status": 403}, status=403)

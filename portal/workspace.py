@@ -22,6 +22,7 @@ from accounts.policies import ADMIN_OWNER, ADMIN_SETTINGS
 from accounts.selectors import member_count
 from agents.selectors import agent_count
 from core.errors import PaasError
+from knowledge.counts import document_count, page_count
 from portal.access import actor_of, page, sentence
 from portal.sign_up import SlugForm
 from tenants import limits, resolve
@@ -214,13 +215,16 @@ class Used:
 
 def _used(tenant: Tenant) -> list[Used]:
     counted = {(one.metric, one.period): one for one in standings_of(tenant.id, [tenant.id])}
+    allowed = limits.allowances()
     sessions, tokens = counted.get(("sessions", "day")), counted.get(("tokens", "month"))
     return [
-        Used(gettext("Members"), _number(member_count()), _number(limits.max_users())),
-        Used(gettext("Agents"), _number(agent_count()), _number(limits.max_agents())),
+        Used(gettext("Members"), _number(member_count()), _number(allowed.of("users"))),
+        Used(gettext("Agents"), _number(agent_count()), _number(allowed.of("agents"))),
         Used(gettext("New conversations a day"), *_counted(sessions)),
         Used(gettext("Tokens a month"), *_counted(tokens)),
-        Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(limits.storage_bytes())),
+        Used(gettext("Documents"), _number(document_count()), _number(allowed.of("documents"))),
+        Used(gettext("Pages of documents"), _number(page_count()), _number(allowed.of("pages"))),
+        Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(allowed.of("storage_bytes"))),
     ]
 
 

@@ -8,6 +8,8 @@ Tokens a month and conversations a day are counted where they are used (usage/),
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.files.storage import default_storage
@@ -17,6 +19,9 @@ from django.db.models import DecimalField, OuterRef, Subquery
 from core.errors import PaasError
 from tenants import scope
 from tenants.models import Limit, Plan
+
+_DOCUMENTS = "This workspace has as many documents as its plan allows. Delete some, or ask for a larger plan."
+_PAGES = "The documents of this workspace have as many pages as its plan allows. Delete some, or ask for a larger plan."
 
 
 def plan() -> Plan:
@@ -31,6 +36,39 @@ def own_limits(*metrics: str) -> dict[str, int]:
     return {metric: int(amount) for metric, amount in found.values_list("metric", "amount")}
 
 
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What the bound tenant may have at once. own: those of its own limits, which stand in the plan's place."""
+
+    plan: Plan
+    own: dict[str, int]
+
+    def of(self, metric: str) -> int | None:
+        """users, agents, storage_bytes, documents, pages, concurrent_runs or requests (a minute); None: any number."""
+        planned: int | None = getattr(self.plan, IN_PLAN[metric])
+        return self.own.get(metric, planned)
+
+
+# metric of a limit -> what a plan calls it
+IN_PLAN = {
+    "users": "max_users",
+    "agents": "max_agents",
+    "storage_bytes": "storage_bytes",
+    "documents": "max_documents",
+    "pages": "max_pages",
+    "concurrent_runs": "max_concurrent_runs",
+    "requests": "requests_per_minute",
+}
+
+
+def allowances(rows: Iterable[Limit] | None = None) -> Allowances:
+    """All of them. rows: the bound tenant's limits, where they are known; otherwise a query more than that of the
+    plan."""
+    if rows is None:
+        return Allowances(plan(), own_limits(*IN_PLAN))
+    return Allowances(plan(), {one.metric: int(one.amount) for one in rows if one.level == "tenant"})
+
+
 def max_users() -> int | None:
     """How many people may be in the bound tenant; None: any number."""
     return own_limits("users").get("users", plan().max_users)
@@ -39,6 +77,21 @@ def max_users() -> int | None:
 def max_agents() -> int | None:
     """How many agents may be in the bound tenant; None: any number."""
     return own_limits("agents").get("agents", plan().max_agents)
+
+
+def max_documents() -> int | None:
+    """How many documents the bound tenant's knowledge may have; None: any number."""
+    return own_limits("documents").get("documents", plan().max_documents)
+
+
+def max_pages() -> int | None:
+    """How many pages these may have together; None: any number."""
+    return own_limits("pages").get("pages", plan().max_pages)
+
+
+def ingest_weight() -> int:
+    """How many shares of the workers' time the bound tenant's documents get while others wait, too."""
+    return max(plan().ingest_weight, 1)
 
 
 def storage_bytes() -> int | None:
@@ -83,6 +136,16 @@ def check_agents(count: int) -> None:
     _check("max_agents", max_agents(), count)
 
 
+def check_documents(count: int) -> None:
+    """Raises plan_limit_reached unless the bound tenant's knowledge may have `count` documents."""
+    _check("max_documents", max_documents(), count - 1, _DOCUMENTS)
+
+
+def check_pages(count: int) -> None:
+    """Raises plan_limit_reached unless its documents may have `count` pages together."""
+    _check("max_pages", max_pages(), count - 1, _PAGES)
+
+
 def check_schedules(count: int) -> None:
     """Raises plan_limit_reached unless the bound tenant may have one more than `count` scheduled prompts."""
     _check("max_schedules", plan().max_schedules, count)
@@ -101,6 +164,6 @@ def check_storage(size: int, *, replaces: int = 0) -> None:
         raise PaasError("storage_full", details={"limit": "storage_bytes", "allowed": allowed})
 
 
-def _check(name: str, limit: int | None, count: int) -> None:
+def _check(name: str, limit: int | None, count: int, sentence: str | None = None) -> None:
     if limit is not None and count >= limit:
-        raise PaasError("plan_limit_reached", details={"limit": name, "allowed": limit})
+        raise PaasError("plan_limit_reached", sentence, details={"limit": name, "allowed": limit})

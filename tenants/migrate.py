@@ -10,25 +10,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import LiteralString
 
 import psycopg
+from django.apps import apps
 from django.conf import settings
 from django.core.management.sql import emit_post_migrate_signal
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import LockNotAvailable
 
-from tenants import provisioning, scope
-from tenants.scope import TEMPLATE_SCHEMA
+from tenants import provisioning, scope, selectors
+from tenants.scope import TEMPLATE_SCHEMA, TenantRef
 
 MIGRATING_LOCK = 7_205_003
 SCHEMAS_A_QUERY = 200  # each is a table in the query, and a lock that it holds
 LOCK_TRIES = 5
 
+# The tenants' migrations that every tenant has, as `app.name`, separated by spaces. Anybody may read it.
+ALL_HAVE_SQL: LiteralString = (
+    f"SELECT coalesce(obj_description(to_regnamespace('{TEMPLATE_SCHEMA}'), 'pg_namespace'), '')"
+)
+
 Wanted = set[tuple[str, str]]
+
+
+class NoSuchTenant(Exception):
+    """A slug that is nobody's, or of a tenant without a schema."""
+
+
+class SchemaUnfit(Exception):
+    """A tenant's schema was migrated, and its tables cannot be read as this release does."""
 
 
 class SchemasBusy(Exception):
@@ -83,6 +99,18 @@ def schemas_behind(schemas: Sequence[str], wanted: Wanted) -> list[str]:
     return [schema for schema in schemas if schema in behind]
 
 
+def missing_migrations(schema: str, wanted: Wanted) -> list[str]:
+    """What `schema` lacks of `wanted`, as `app.name`, in order; all of it where it has no table of migrations."""
+    known: Wanted = set()
+    with scope.owner(), connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.django_migrations"])
+        if cursor.fetchone()[0]:
+            table = sql.Identifier(schema, "django_migrations")
+            cursor.execute(sql.SQL("SELECT app, name FROM {}").format(table))
+            known = set(cursor.fetchall())
+    return sorted(names_of(wanted - known))
+
+
 def _behind(schemas: Sequence[str], wanted: Wanted) -> set[str]:
     with scope.owner(), connection.cursor() as cursor:
         cursor.execute(
@@ -110,24 +138,84 @@ def _behind(schemas: Sequence[str], wanted: Wanted) -> set[str]:
         return missing | {schema for (schema,) in cursor.fetchall()}
 
 
-def migrate_all(say: Callable[[str], None]) -> int:
+def migrate_all(say: Callable[[str], None], *, first: Sequence[str] = (), only: bool = False) -> int:
     """Migrate what is behind; returns how many schemas were. `say` gets a line for each.
 
-    Raises SchemasBusy when some stayed locked, after all others were done.
+    first: slugs of tenants that come right after the shared tables, and are looked at before anything else is touched.
+    only: nothing else is touched afterwards either.
+    Raises SchemasBusy when some stayed locked, after all others were done; NoSuchTenant; SchemaUnfit.
     """
     with _alone():
-        changed = _migrate_shared(say) + _migrate_template(say)
-        busy: list[str] = []
-        behind = schemas_behind(tenant_schemas(), wanted_migrations(TEMPLATE_SCHEMA))
-        for schema in behind:
-            say(f"migrating {schema}")
-            if _patiently(schema):
-                changed += 1
-            else:
-                busy.append(schema)
+        changed = _migrate_shared(say)
+        canaries = [tenant_named(slug) for slug in first]
+        changed += _migrate_tenants([tenant.schema for tenant in canaries], say)
+        for tenant in canaries:
+            look_at(tenant)
+            say(f"{tenant.slug} ({tenant.schema}) is up to date and can be read")
+        if not only:
+            changed += _migrate_template(say) + _migrate_tenants(tenant_schemas(), say)
+            _note_what_all_have()
+    return changed
+
+
+def _note_what_all_have() -> None:
+    """As the template's comment: what processes of a release wait for, who may not look into tenants' schemas.
+
+    What a newer release has noted stays: its migrations are there, whatever an older one wants.
+    """
+    wanted = names_of(wanted_migrations(TEMPLATE_SCHEMA))
+    with scope.owner(), connection.cursor() as cursor:
+        cursor.execute(ALL_HAVE_SQL)
+        noted = set(cursor.fetchone()[0].split())
+        if not wanted <= noted:
+            comment = sql.SQL("COMMENT ON SCHEMA {} IS {}")
+            text = " ".join(sorted(noted | wanted))
+            cursor.execute(comment.format(sql.Identifier(TEMPLATE_SCHEMA), sql.Literal(text)))
+
+
+def names_of(migrations: Wanted) -> set[str]:
+    """As `app.name`."""
+    return {f"{app}.{name}" for app, name in migrations}
+
+
+def tenant_named(slug: str) -> TenantRef:
+    """The tenant with this slug, whatever its status. Raises NoSuchTenant when it has no schema."""
+    with scope.platform():
+        tenant = selectors.tenant_by_slug(slug)
+    if tenant is None or not schema_exists(tenant.schema):
+        raise NoSuchTenant(f"There is no tenant {slug!r} with a schema.")
+    return tenant
+
+
+def look_at(tenant: TenantRef) -> None:
+    """Read a row of each of the tenant's tables, with all columns, as the tenant. Raises SchemaUnfit."""
+    with scope.bind(tenant):
+        for model in tenant_models():
+            try:
+                model._base_manager.first()
+            except DatabaseError as error:
+                told = str(error).strip().splitlines()[0]
+                raise SchemaUnfit(f"{model._meta.db_table} of {tenant.slug} ({tenant.schema}): {told}") from None
+
+
+def tenant_models() -> list[type[Model]]:
+    """Those whose tables each tenant has."""
+    return [
+        model for label in sorted(_labels(settings.TENANT_APPS)) for model in apps.get_app_config(label).get_models()
+    ]
+
+
+def _migrate_tenants(schemas: Sequence[str], say: Callable[[str], None]) -> int:
+    """How many of `schemas` were behind. Raises SchemasBusy."""
+    busy: list[str] = []
+    behind = schemas_behind(schemas, wanted_migrations(TEMPLATE_SCHEMA))
+    for schema in behind:
+        say(f"migrating {schema}")
+        if not _patiently(schema):
+            busy.append(schema)
     if busy:
         raise SchemasBusy(f"{len(busy)} schemas stayed locked, run it again: {', '.join(busy[:10])}")
-    return changed
+    return len(behind)
 
 
 @contextmanager

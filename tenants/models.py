@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django_tenants.models import DomainMixin, TenantMixin
@@ -98,6 +98,16 @@ class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin
         max_length=3, blank=True, default="USD", db_default="USD", validators=[currency_validator], help_text="Of both."
     )
     max_schedules = models.IntegerField(null=True, blank=True)
+    max_documents = models.IntegerField(null=True, blank=True, help_text="Of knowledge, in all bases together.")
+    max_pages = models.IntegerField(
+        null=True, blank=True, help_text="Of these documents; of one without pages as many as its text would fill."
+    )
+    ingest_weight = models.PositiveSmallIntegerField(
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Shares of the workers' time for documents, while other tenants' documents wait too.",
+    )
 
     class Meta:
         ordering = ["tokens_per_month"]
@@ -138,6 +148,9 @@ class Tenant(TenantMixin):
     require_mfa = models.BooleanField("second factor", default=False, help_text="Members must have a second factor.")
     color = models.CharField(max_length=7, blank=True, validators=[color_validator], help_text="#rrggbb")
     logo = models.CharField(max_length=120, blank=True, help_text="The stored file's name; empty: the initial.")
+    guide_hidden = models.BooleanField(
+        "first steps hidden", default=False, db_default=False, help_text="Its people put the first steps away."
+    )
 
     class Meta:
         ordering = ["slug"]
@@ -252,6 +265,8 @@ class Limit(models.Model):
         USERS = "users"
         AGENTS = "agents"
         STORAGE = "storage_bytes"
+        DOCUMENTS = "documents"
+        PAGES = "pages"
 
     class Period(models.TextChoices):
         MONTH = "month"

@@ -41,11 +41,16 @@ def is_platform_host(host: str) -> bool:
 
 async def tenant_of_host(host: str) -> TenantRef:
     """The tenant behind `host`. Raises as `admitted`, TenantMoved for a name it gave up, or database_unavailable."""
-    tenant = admitted(await _hosts.get(host, lambda: scope.run_in_platform(lookup, host)))
+    tenant = admitted(await known_tenant(host))
     slug, _, rest = host.partition(".")
     if rest == settings.BASE_DOMAIN and slug != tenant.slug:
         raise TenantMoved(tenant_url(tenant.slug))
     return tenant
+
+
+async def known_tenant(host: str) -> TenantRef | None:
+    """The tenant whose name `host` is or was, whatever its status, from memory or the database."""
+    return await _hosts.get(host, lambda: scope.run_in_platform(lookup, host))
 
 
 class TenantMoved(PaasError):

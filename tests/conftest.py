@@ -50,7 +50,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if worker is None or config.args != config.getini("testpaths"):
         return
     files = [path.relative_to(config.rootpath) for path in sorted((config.rootpath / "tests").rglob("test_*.py"))]
-    names = [".".join(path.with_suffix("").parts) for path in files if "e2e" not in path.parts]
+    names = [".".join(path.with_suffix("").parts) for path in files if not {"e2e", "cluster"} & set(path.parts)]
     first = int(worker["workerid"].removeprefix("gw")) * len(names) // worker["workercount"]
     for name in names[first:] + names[:first]:
         importlib.import_module(name)
@@ -306,6 +306,18 @@ async def site(db: Platform) -> AsyncIterator[Any]:
 
     async with Site() as running:
         yield running
+
+
+@pytest.fixture
+def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process remembers for a second or two, it remembers for the whole test: for a matrix that asks a thousand
+    times and takes nobody's rights away. (That they end in time is said by tests of keys, sessions and tenants.)"""
+    from accounts import keys, sessions, tokens
+    from tenants import resolve
+
+    for known in (keys._known, tokens._known, resolve._hosts):
+        monkeypatch.setattr(known, "seconds", 600.0)
+    monkeypatch.setattr(sessions, "CACHED_SECONDS", 600)
 
 
 # What writes an audit row that tells of nothing else in the database, or of what the framework stores on its own:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -12,6 +13,8 @@ import aiohttp
 import uvicorn
 from aiohttp.abc import AbstractResolver
 from yarl import URL
+
+from tests.direct import Direct
 
 
 class Loopback(AbstractResolver):
@@ -101,6 +104,7 @@ class Site:
             uvicorn.Config(
                 application,
                 log_level="warning",
+                log_config=None,
                 lifespan="on",
                 http="launch.receipt:ReceiptProtocol",
                 ws="websockets-sansio",
@@ -126,6 +130,11 @@ class Site:
         )
         self._stack.push_async_callback(session.close)
         return session
+
+    def direct(self, slug: str = "", *, cookies: Mapping[str, str] | None = None, **headers: str) -> Direct:
+        """The same without a socket and a jar, for those who ask a thousand times; see tests/direct.py."""
+        given = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())} if cookies else {}
+        return Direct(self.url(slug), headers | given)
 
     async def signed_in(self, name: str, slug: str = "acme") -> aiohttp.ClientSession:
         """A client with a session of one of the cast."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenants import scope
 from tenants.jobs import every
-from usage import alerts, chain, invoices
+from usage import alerts, chain, invoices, summaries
 
 
 @every("* * * * * */5", "usage.seal")
@@ -37,3 +37,9 @@ async def verify() -> None:
 async def close_months() -> int:
     """Draft the invoices of the month that is over, and issue them where the operator wants that."""
     return await scope.run_patiently(invoices.months_close)
+
+
+@every("*/10 * * * *", "usage.fold")
+async def fold() -> int:
+    """Add up the days that are over, for charts."""
+    return await scope.run_patiently(summaries.fold_all)

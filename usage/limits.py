@@ -34,6 +34,8 @@ KINDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("users", ""): ("tenant",),
     ("agents", ""): ("tenant",),
     ("storage_bytes", ""): ("tenant",),
+    ("documents", ""): ("tenant",),
+    ("pages", ""): ("tenant",),
 }
 MOST_COST = Decimal(10**9)
 MOST_RUNS = 10**6

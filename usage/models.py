@@ -203,6 +203,48 @@ class UsageRecord(models.Model):
         return f"{self.model}: {self.input_tokens} + {self.output_tokens}"
 
 
+class DailyUse(models.Model):
+    """The entries of a tenant's day (UTC) that are alike, added up once the day is over (usage/summaries.py).
+
+    What bills are made of is the ledger; this only makes reading quick, and can be computed from it again.
+    runs: calls that were the first of their run. calls: a reversal takes one away. cost None: nothing had a price.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    day = models.DateField()
+    user_id = models.UUIDField(null=True)
+    key_id = models.UUIDField(null=True)
+    agent_id = models.UUIDField(null=True)
+    agent = models.CharField(max_length=60)
+    provider = models.CharField(max_length=60)
+    model = models.CharField(max_length=120)
+    currency = models.CharField(max_length=3)
+    runs = models.BigIntegerField()
+    calls = models.BigIntegerField()
+    unpriced = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cost = models.DecimalField(max_digits=24, decimal_places=12, null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "day"], name="daily_use_of_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.agent} {self.model}: {self.calls}"
+
+
+class DailyUseMark(models.Model):
+    """Up to which day a tenant's entries are in DailyUse: those of `until` and later are not."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE)
+    until = models.DateField()
+
+    def __str__(self) -> str:
+        return f"before {self.until}"
+
+
 class Seal(models.Model):
     """An entry's place in its tenant's chain: given by a job, in the order of sealing (usage/chain.py). Append-only.
 

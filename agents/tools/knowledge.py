@@ -38,7 +38,7 @@ def with_knowledge(tools: list[dict[str, Any]], slugs: list[str]) -> list[dict[s
 async def _call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
     named = context.settings.get("bases")
     slugs = named if named is not None else await scope.run_in_tenant(context.tenant, _all, context)
-    question = Question(arguments["query"], top_k=arguments.get("count"))
+    question = Question(arguments["query"], top_k=arguments.get("count"), neighbours=None)
     try:
         found = await search_bases(context.actor, slugs, question)
     except PaasError as error:
@@ -49,9 +49,10 @@ async def _call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
     parts: list[str] = []
     sources: list[dict[str, Any]] = []
     size = 0
+    room = MOST_CHARS // min(len(found), MOST_PASSAGES)  # of one passage with what stands around it
     for one in found[:MOST_PASSAGES]:
         n = numbers.get(one["chunk_id"], len(numbers) + 1)
-        text = _shown(n, one)
+        text = _shown(n, one, room)
         if parts and size + len(text) > MOST_CHARS:
             break
         numbers[one["chunk_id"]] = n
@@ -65,18 +66,21 @@ def _all(context: ToolContext) -> list[str]:
     return list(bases_for(context.actor).values_list("slug", flat=True))
 
 
-def _shown(n: int, one: dict[str, Any]) -> str:
-    """A passage, quoted so that it cannot end its quotation."""
+def _shown(n: int, one: dict[str, Any], room: int) -> str:
+    """A passage, quoted so that it cannot end its quotation; with its neighbours where they fit."""
     where = [orjson.dumps(one["title"]).decode()]
     where += [f"page {one['page']}"] if one["page"] else []
     where += [orjson.dumps(one["heading"]).decode()] if one["heading"] else []
-    return f"[{n}] {', '.join(where)}: {orjson.dumps(one['text'][:MOST_CHARS]).decode()}"
+    around = one.get("context", "")
+    text = around if around and len(around) <= room else one["text"][:MOST_CHARS]
+    return f"[{n}] {', '.join(where)}: {orjson.dumps(text).decode()}"
 
 
 def _source(n: int, one: dict[str, Any]) -> dict[str, Any]:
-    names = ("document_id", "title", "url", "page", "heading", "chunk_id", "score")
+    names = ("document_id", "title", "url", "page", "heading", "chunk_id", "score", "ordinal")
     quote = " ".join(one["text"][: QUOTE_CHARS + 1].split())[:QUOTE_CHARS]
-    return {"n": n, "knowledge": one["base"], "quote": quote} | {name: one[name] for name in names}
+    ranks = {f"{list_}_rank": (one["why"].get(list_) or {}).get("rank") for list_ in ("vector", "keyword")}
+    return {"n": n, "knowledge": one["base"], "quote": quote} | {name: one[name] for name in names} | ranks
 
 
 SEARCH_KNOWLEDGE = ToolSpec(
@@ -88,7 +92,8 @@ SEARCH_KNOWLEDGE = ToolSpec(
         "properties": {
             "query": {
                 "type": "string",
-                "description": "What to look for, in whole words, in the documents' language",
+                "description": "What to look for, in whole words, in the documents' language. The search knows no "
+                "more than this: name what the conversation is about, instead of it, they or there",
                 "minLength": 1,
                 "maxLength": MOST_QUERY,
             },

@@ -17,7 +17,8 @@ from core.errors import PaasError
 from tenants import scope
 from tenants.scope import TenantRef
 
-RUN_PATH = re.compile(r"/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel|/trace)?")
+RUN_PATH = re.compile(r"/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel|/trace|/sources)?")
+RATES = {"/events": "stream", "/cancel": "write"}
 
 
 async def door(request: HttpRequest) -> None:
@@ -34,7 +35,7 @@ async def door(request: HttpRequest) -> None:
     run_id, what = protocol.parse_uuid(match[1]), match[2]
     _allow(request, "POST" if what == "/cancel" else "GET")
     actor = await request.actor()
-    await rates.admit(actor, {None: "read", "/events": "stream", "/cancel": "write", "/trace": "read"}[what])
+    await rates.admit(actor, RATES.get(what, "read"))
     if what == "/cancel":
         await turns.cancel_turn(actor, run_id)
         await request.respond(202, {"run": {"id": str(run_id)}})
@@ -44,6 +45,9 @@ async def door(request: HttpRequest) -> None:
         kept = request.query.get("download", [""])[0] == "1"
         named = {"Content-Disposition": f'attachment; filename="run-{run_id}.json"'} if kept else {}
         await request.respond(200, trace, named)
+        return
+    if what == "/sources":
+        await request.respond(200, await scope.run_in_tenant(request.tenant, traces.sources_of, actor, run_id))
         return
     run = await scope.run_in_tenant(request.tenant, selectors.run_for, actor, run_id)
     if what is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 MOST_CHARS = 15_000
 MOST_FOUND = 40
 MOST_CELL = 1_000  # characters of one line or cell
+MOST_WHOLE_CELL = 20_000  # of a cell where the whole document is read
 
 
 class Unreadable(Exception):
@@ -17,13 +18,17 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """pages, rows: "3" or "2-9", counted from 1. query: only where these words are, whatever their case."""
+    """pages, rows: "3" or "2-9", counted from 1. query: only where these words are, whatever their case.
+
+    few: of a whole PDF: a page with a picture and fewer characters than this is told as a picture; 0: none is.
+    """
 
     name: str
     pages: str = ""
     sheet: str = ""
     rows: str = ""
     query: str = ""
+    few: int = 0
 
 
 def span(text: str, many: int, default: int) -> range:
@@ -72,6 +77,6 @@ def hits(numbered: Iterable[tuple[int, str]], query: str) -> Iterable[str]:
         yield "[Nowhere.]"
 
 
-def row_of(cells: Sequence[object]) -> str:
+def row_of(cells: Sequence[object], most: int = MOST_CELL) -> str:
     """A row of a table as tab-separated text."""
-    return "\t".join("" if one is None else cut(str(one)).replace("\t", " ") for one in cells).rstrip("\t")
+    return "\t".join("" if one is None else cut(str(one), most).replace("\t", " ") for one in cells).rstrip("\t")

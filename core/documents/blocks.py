@@ -1,90 +1,126 @@
 """A whole document as blocks: paragraphs and rows, each with its page and the heading that it is under.
 
-The readers are run in the confined process (core/documents/child.py); what they give comes back as JSON.
+The readers are run in the confined process (core/documents/child.py), which sends on what they give as they give it.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import IO
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import IO, Any
 
-from core.documents.asked import Asked, Unreadable
-from core.documents.html import lines_of
+from core.documents.asked import MOST_WHOLE_CELL, Asked, Unreadable, row_of
+from core.documents.html import document_of
+from core.documents.lines import Line, rows_as_lines
 from core.documents.text import decoded, rows_of
 
 MOST_BLOCKS = 200_000
 MOST_HEADING = 300
+MOST_HEAD = 2_000
+MOST_TEXT = 20_000  # characters of one block
 _HASHES = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
+_RULE = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?\s*$")  # between a table's head and its rows
+_CELLS = re.compile(r"(?<!\\)\|")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """page: from 1, None where there are none. head: of a table's row, the row that names the columns."""
+    """page: from 1, None where there are none. head: of a table's row, the row that names the columns.
+
+    picture: a page that is to be looked at, for it has no text but this.
+    """
 
     text: str
     page: int | None = None
     heading: str = ""
     head: str = ""
+    picture: bool = False
+
+    def row(self) -> list[Any]:
+        """As JSON."""
+        return [self.text, self.page, self.heading, self.head, self.picture]
 
 
-def blocks_of(answer: str) -> list[Block]:
-    """What one of the readers below gave."""
-    return [Block(*one) for one in json.loads(answer)]
-
-
-def whole_text(source: IO[bytes], asked: Asked) -> str:
+def whole_text(source: IO[bytes], asked: Asked) -> Iterator[Block]:
     """Plain text: its paragraphs."""
-    return _answer(_paragraphs(decoded(source.read()).splitlines()))
+    yield from told_blocks(paragraphs(decoded(source.read()).splitlines()))
 
 
-def whole_markdown(source: IO[bytes], asked: Asked) -> str:
-    """Markdown: paragraphs under the path of their headings; nothing inside a fence is a heading."""
-    return _answer(_under_headings(_marked(decoded(source.read()).splitlines())))
+def whole_markdown(source: IO[bytes], asked: Asked) -> Iterator[Block]:
+    """Markdown: paragraphs and rows of tables under the path of their headings; nothing inside a fence is a heading."""
+    yield from told_blocks(under_headings(_marked(decoded(source.read()).splitlines())))
 
 
-def whole_html(source: IO[bytes], asked: Asked) -> str:
-    """A web page: its lines under the path of their headings."""
-    lines = lines_of(decoded(source.read()))
-    return _answer(_under_headings(lines))
+def whole_html(source: IO[bytes], asked: Asked) -> Iterator[Block]:
+    """A web page: what it is about, without what is around that, under the path of its headings."""
+    yield from told_blocks(under_headings(document_of(decoded(source.read()))))
 
 
-def whole_csv(source: IO[bytes], asked: Asked) -> str:
+def whole_csv(source: IO[bytes], asked: Asked) -> Iterator[Block]:
     """A table: a block a row."""
-    return _answer(_table(rows_of(source), ""))
+    yield from told_blocks(under_headings(rows_as_lines(row for row in rows_of(source, MOST_WHOLE_CELL) if row)))
 
 
-def whole_xlsx(source: IO[bytes], asked: Asked) -> str:
-    """A workbook: a block a row, under the sheet's name."""
-    from core.documents.sheets import sheets_of
-
-    return _answer(block for name, rows in sheets_of(source) for block in _table(rows, name))
-
-
-def whole_pdf(source: IO[bytes], asked: Asked) -> str:
-    """A PDF: the paragraphs of its pages. Raises Unreadable for one without any text."""
-    from core.documents.pdf import pages_of
-
-    found = [block for page, text in pages_of(source) for block in _paragraphs(text.splitlines(), page)]
-    if not found:
-        raise Unreadable("The PDF has no text: its pages are pictures. Scans are not read here yet.")
-    return _answer(found)
-
-
-def _answer(blocks: Iterable[Block]) -> str:
-    found: list[list[str | int | None]] = []
+def told_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Those with text, or that are pictures, without control characters. Raises Unreadable for none, and too many."""
+    count = 0
     for block in blocks:
+        heading, head = _clean(block.heading)[:MOST_HEADING], _clean(block.head)[:MOST_HEAD]
         text = _clean(block.text)
-        if not text:
-            continue
-        if len(found) >= MOST_BLOCKS:
-            raise Unreadable(f"The document has more than {MOST_BLOCKS:,} paragraphs or rows.")
-        found.append([text, block.page, _clean(block.heading)[:MOST_HEADING], _clean(block.head)])
-    if not found:
+        for piece in [text[:MOST_TEXT]] if block.picture else _pieces(text):
+            count += 1
+            if count > MOST_BLOCKS:
+                raise Unreadable(f"The document has more than {MOST_BLOCKS:,} paragraphs or rows.")
+            yield replace(block, text=piece, heading=heading, head=head)
+    if not count:
         raise Unreadable("The document has no text.")
-    return json.dumps(found, ensure_ascii=False)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text that is too long for one block, in pieces that end with a line, a sentence or a word."""
+    while len(text) > MOST_TEXT:
+        place = max(text.rfind(sign, MOST_TEXT // 2, MOST_TEXT) for sign in ("\n", "。", ". ", " "))
+        place = place + 1 if place > 0 else MOST_TEXT
+        yield text[:place]
+        text = text[place:]
+    if text:
+        yield text
+
+
+def paragraphs(lines: Iterable[str], page: int | None = None, heading: str = "") -> Iterator[Block]:
+    """Lines up to an empty one are a paragraph."""
+    held: list[str] = []
+    for line in chain(lines, [""]):
+        if line.strip():
+            held.append(line.rstrip())
+        elif held:
+            yield Block("\n".join(held), page, heading)
+            held = []
+
+
+def under_headings(lines: Iterable[Line]) -> Iterator[Block]:
+    """Lines as blocks under the path of the headings before them; a heading with nothing under it is a block itself."""
+    path: list[Line] = []
+    alone = False  # the last heading has nothing under it yet
+    for line in lines:
+        heading = path_of(path)
+        if not line.level:
+            yield Block(line.text, line.page, heading, line.head)
+            alone = False
+            continue
+        if alone and line.level <= path[-1].level:
+            yield Block(path[-1].text, path[-1].page, heading)
+        path = [*(one for one in path if one.level < line.level), line]
+        alone = True
+    if alone:
+        yield Block(path[-1].text, path[-1].page, path_of(path))
+
+
+def path_of(path: Sequence[Line]) -> str:
+    """Headings, the outermost first, as one line."""
+    return " › ".join(one.text for one in path)
 
 
 def _clean(text: str) -> str:
@@ -92,18 +128,7 @@ def _clean(text: str) -> str:
     return kept.encode("utf-8", "replace").decode().strip()
 
 
-def _paragraphs(lines: Iterable[str], page: int | None = None) -> Iterator[Block]:
-    """Lines up to an empty one are a paragraph."""
-    held: list[str] = []
-    for line in [*lines, ""]:
-        if line.strip():
-            held.append(line.rstrip())
-        elif held:
-            yield Block("\n".join(held), page)
-            held = []
-
-
-def _marked(lines: list[str]) -> Iterator[tuple[int, str]]:
+def _marked(lines: Iterable[str]) -> Iterator[Line]:
     fenced = False
     held: list[str] = []
     for line in lines:
@@ -111,35 +136,26 @@ def _marked(lines: list[str]) -> Iterator[tuple[int, str]]:
         fenced = fenced != fence
         found = None if fenced or fence else _HASHES.match(line)
         if (found or (not line.strip() and not fenced)) and held:
-            yield 0, "\n".join(held)
+            yield from _paragraph(held)
             held = []
         if found:
-            yield len(found[1]), found[2]
+            yield Line(found[2], len(found[1]))
         elif line.strip():
             held.append(line.rstrip())
     if held:
-        yield 0, "\n".join(held)
+        yield from _paragraph(held)
 
 
-def _under_headings(lines: Iterable[tuple[int, str]]) -> Iterator[Block]:
-    path: list[tuple[int, str]] = []
-    alone = False  # the last heading has nothing under it yet
-    for level, text in lines:
-        heading = " › ".join(one for _, one in path)
-        if level == 0:
-            yield Block(text, None, heading)
-            alone = False
-            continue
-        if alone and path and level <= path[-1][0]:
-            yield Block(path[-1][1], None, heading)
-        path = [*(one for one in path if one[0] < level), (level, text)]
-        alone = True
-    if alone and path:
-        yield Block(path[-1][1], None, " › ".join(one for _, one in path))
+def _paragraph(lines: list[str]) -> Iterator[Line]:
+    """A paragraph of Markdown, or, where it is a table, its rows."""
+    start = next((n for n in range(len(lines) - 1) if "|" in lines[n] and _RULE.match(lines[n + 1])), None)
+    if start is None or lines[0].lstrip().startswith(("```", "~~~")):
+        yield Line("\n".join(lines))
+        return
+    if start:
+        yield Line("\n".join(lines[:start]))
+    yield from rows_as_lines(_cells(line) for line in [lines[start], *lines[start + 2 :]])
 
 
-def _table(rows: list[str], heading: str) -> Iterator[Block]:
-    if len(rows) == 1:
-        yield Block(rows[0], None, heading)
-    for row in rows[1:]:
-        yield Block(row, None, heading, rows[0])
+def _cells(line: str) -> str:
+    return row_of([cell.strip().replace("\\|", "|") for cell in _CELLS.split(line.strip().strip("|"))], MOST_WHOLE_CELL)

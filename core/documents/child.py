@@ -1,4 +1,7 @@
-"""The throw-away process that reads one file: standard input is the file, standard output one JSON object.
+"""The throw-away process that reads one file: standard input is the file, standard output a line of JSON, or several.
+
+Of a part that somebody asked for, {"text"} or {"error"}. Of a whole document lines with lists of blocks, as they are
+read, and a last one, {"end"} or {"error"}.
 
 Started by core/documents/confined.py as `python -I -S child.py <JSON>`. It loads what it needs and then gives up what
 it could do: memory, time, network, other files, other programs, the superuser's rights. A file that takes over the
@@ -15,11 +18,14 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 MEMORY_BYTES = 1024**3
 CPU_SECONDS = 60
+# The models that read pictures take more of both.
+OCR_MEMORY_BYTES = 3 * 1024**3
+OCR_CPU_SECONDS = 600
 NOBODY = 65534
 READERS = {
     "pdf": ("core.documents.pdf", "read_pdf"),
@@ -29,16 +35,20 @@ READERS = {
     "markdown": ("core.documents.text", "read_text"),
     "text": ("core.documents.text", "read_text"),
     # whole documents, as blocks
-    "whole:pdf": ("core.documents.blocks", "whole_pdf"),
-    "whole:xlsx": ("core.documents.blocks", "whole_xlsx"),
+    "whole:pdf": ("core.documents.pdf", "whole_pdf"),
+    "whole:xlsx": ("core.documents.sheets", "whole_xlsx"),
+    "whole:docx": ("core.documents.word", "whole_docx"),
+    "whole:pptx": ("core.documents.slides", "whole_pptx"),
     "whole:csv": ("core.documents.blocks", "whole_csv"),
     "whole:html": ("core.documents.blocks", "whole_html"),
     "whole:json": ("core.documents.blocks", "whole_text"),
     "whole:markdown": ("core.documents.blocks", "whole_markdown"),
     "whole:text": ("core.documents.blocks", "whole_text"),
+    # pictures: a block a page
+    "ocr:image": ("core.documents.ocr", "ocr_image"),
+    "ocr:pdf": ("core.documents.ocr", "ocr_pdf"),
 }
-# What reads a kind, where its reader does not import it at once.
-_NEEDS = {"whole:pdf": "core.documents.pdf", "whole:xlsx": "core.documents.sheets"}
+MOST_HELD = 64 * 1024  # characters of blocks before they are sent on
 # What is loaded late otherwise, when nothing can be loaded any more.
 _LATE = (
     "_strptime",
@@ -69,30 +79,38 @@ _FORBIDDEN = (
     "ftplib.",
     "urllib.",
 )
+# What shows a page of a PDF calls its library through ctypes; it has loaded it by then.
+_CALLS = frozenset({"ctypes.cdata", "ctypes.cdata/buffer", "ctypes.addressof", "ctypes.string_at", "ctypes.get_errno"})
 _KILL = 9
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def confine() -> None:
+def isolate() -> None:
+    """Leave the network. Comes before anything has made a thread: with threads the system refuses it to most users."""
+    _libc.prctl(_PARENT_DIES, _KILL, 0, 0, 0)
+    if _libc.unshare(_NEW_NET):  # a network of its own, in which there is nothing
+        _libc.unshare(_NEW_USER | _NEW_NET)
+
+
+def confine(kind: str = "") -> None:
     """Give up, for good, all that reading a file does not need. What the system does not offer is left out; the hook is
     always there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PARENT_DIES, _KILL, 0, 0, 0)
+    pictures = kind.startswith("ocr:")
+    isolate()
     for what, most in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_AS, OCR_MEMORY_BYTES if pictures else MEMORY_BYTES),
+        (resource.RLIMIT_CPU, OCR_CPU_SECONDS if pictures else CPU_SECONDS),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 32),
     ):
         resource.setrlimit(what, (most, most))
-    if libc.unshare(_NEW_NET):  # a network of its own, in which there is nothing
-        libc.unshare(_NEW_USER | _NEW_NET)
     if os.getuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     sys.addaudithook(_refuse)
 
 
@@ -101,16 +119,16 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
         # A module that a reader loads late; everything else is none of its business.
         if not str(arguments[0]).endswith((".py", ".pyc")) or (arguments[1] or "r")[0] != "r":
             raise PermissionError("no files here")
-    elif event.startswith(_FORBIDDEN):
+    elif event.startswith(_FORBIDDEN) and event not in _CALLS:
         raise PermissionError(event)
 
 
-def loaded(kind: str) -> Callable[[IO[bytes], Any], str]:
+def loaded(kind: str) -> Callable[[IO[bytes], Any], Any]:
     """The reader of a kind, with everything that it may need later."""
     module, name = READERS[kind]
-    found: Callable[[IO[bytes], Any], str] = getattr(importlib.import_module(module), name)
-    if kind in _NEEDS:
-        importlib.import_module(_NEEDS[kind])
+    found: Callable[[IO[bytes], Any], Any] = getattr(importlib.import_module(module), name)
+    if kind.startswith("ocr:"):
+        importlib.import_module("core.documents.ocr").Engine.load()
     for late in _LATE:
         importlib.import_module(late)
     for encoding in _ENCODINGS:
@@ -118,33 +136,56 @@ def loaded(kind: str) -> Callable[[IO[bytes], Any], str]:
     return found
 
 
-def answer(reader: Callable[[IO[bytes], Any], str], source: IO[bytes], asked: dict[str, str]) -> dict[str, str]:
-    """{"text"}, or {"error"} with a sentence, whatever the file does to its reader."""
+def lines(
+    kind: str, reader: Callable[[IO[bytes], Any], Any], source: IO[bytes], asked: dict[str, Any]
+) -> Iterator[Any]:
+    """What is said of a file, whatever it does to its reader: JSON values, the last of them with "text", "end" or
+    "error", which is a sentence."""
     from core.documents.asked import Asked, Unreadable
 
     try:
-        return {"text": reader(source, Asked(**asked))}
+        if ":" in kind:
+            yield from _batches(reader(source, Asked(**asked)), kind)
+            yield {"end": True}
+        else:
+            yield {"text": reader(source, Asked(**asked))}
     except Unreadable as error:
-        return {"error": str(error)}
+        yield {"error": str(error)}
     except MemoryError:
-        return {"error": "Unpacked, the file is too large."}
+        yield {"error": "Unpacked, the file is too large."}
     except RecursionError:
-        return {"error": "The file is nested too deeply."}
+        yield {"error": "The file is nested too deeply."}
     except Exception:
-        return {"error": "The file is damaged, or it is not what its name says."}
+        yield {"error": "The file is damaged, or it is not what its name says."}
+
+
+def _batches(blocks: Iterator[Any], kind: str) -> Iterator[list[Any]]:
+    """Blocks as rows, as many together as are worth a line; a picture's at once, for it took long."""
+    held, size = [], 0
+    for block in blocks:
+        held.append(block.row())
+        size += len(block.text) + len(block.head)
+        if size > MOST_HELD or kind.startswith("ocr:"):
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def main() -> None:
     """Read the file that is standard input, as the argument says."""
+    isolate()
     order = json.loads(sys.argv[1])
     sys.path[:] = order["paths"]
-    reader = loaded(order["kind"])
+    kind = order["kind"]
+    reader = loaded(kind)
     from core.documents import asked  # noqa: F401 - before nothing can be loaded any more
 
     source = io.BytesIO(sys.stdin.buffer.read())
-    confine()
-    sys.stdout.write(json.dumps(answer(reader, source, order["asked"])))
-    sys.stdout.flush()
+    confine(kind)
+    for line in lines(kind, reader, source, order["asked"]):
+        sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -12,19 +14,38 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from core.documents.asked import Asked, Unreadable
-from core.documents.blocks import Block, blocks_of
+from core.documents.blocks import Block
 
-AT_ONCE = 2  # in one process of ours; each may take a processor and a gibibyte
-DEADLINE_SECONDS = 60.0
+# In one process of ours: readers, each of which may take a processor and a gibibyte, and what looks at pictures.
+AT_ONCE, OCR_AT_ONCE = 2, 1
+DEADLINE_SECONDS = 60.0  # for an answer; of a whole document from one line to the next
+OCR_DEADLINE_SECONDS = 180.0  # for a page
+WHOLE_SECONDS = 900.0
 MOST_ANSWER = 1024 * 1024
-MOST_WHOLE = 64 * 1024 * 1024
+MOST_WHOLE = 256 * 1024 * 1024
+MOST_LINE = 4 * 1024 * 1024
 CHILD = Path(__file__).parent / "child.py"
-_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, asyncio.Semaphore]] = WeakKeyDictionary()
+TOO_LONG = "The file takes too long, or too much memory, to read."
 
 
-async def read_whole(source: IO[bytes], kind: str, name: str) -> list[Block]:
-    """A whole document, as blocks. As `read`, and more of it."""
-    return blocks_of(await read(source, f"whole:{kind}", Asked(name), MOST_WHOLE))
+async def whole(source: IO[bytes], kind: str, asked: Asked) -> AsyncGenerator[list[Block], None]:
+    """A whole document, as blocks, some at a time. kind: "whole:" or "ocr:" and what it is. Raises Unreadable.
+
+    Close it (contextlib.aclosing): then, and when it is cancelled, the process is killed.
+    """
+    size = 0
+    async with _started(source, kind, asked) as process, asyncio.timeout(WHOLE_SECONDS):
+        while True:
+            said = await _line(process, OCR_DEADLINE_SECONDS if kind.startswith("ocr:") else DEADLINE_SECONDS)
+            size += len(said)
+            if size > MOST_WHOLE:
+                raise Unreadable("The document has too much text.")
+            rows = _value(said, await _code(process) if not said else None)
+            if isinstance(rows, dict):
+                await _code(process)
+                return
+            yield [_block(row) for row in rows]
 
 
 async def read(source: IO[bytes], kind: str, asked: Asked, most: int = MOST_ANSWER) -> str:
@@ -32,25 +53,37 @@ async def read(source: IO[bytes], kind: str, asked: Asked, most: int = MOST_ANSW
 
     Cancelled, it kills the process.
     """
-    order = {"kind": kind, "asked": asdict(asked), "paths": [path for path in sys.path if path]}
-    places = _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
-    async with places:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(CHILD), orjson.dumps(order).decode(),
-            stdin=source, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env={}, cwd="/", start_new_session=True,
-        )  # fmt: skip
+    async with _started(source, kind, asked) as process:
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 said = await _said(process, most)
                 await process.wait()
         except TimeoutError:
             raise Unreadable("The file takes too long to read.") from None
+    found = _value(said, process.returncode)
+    if isinstance(found, dict) and isinstance(found.get("text"), str):
+        return str(found["text"])
+    raise Unreadable("The file could not be read.")
+
+
+@asynccontextmanager
+async def _started(source: IO[bytes], kind: str, asked: Asked) -> AsyncIterator[asyncio.subprocess.Process]:
+    order = {"kind": kind, "asked": asdict(asked), "paths": [path for path in sys.path if path]}
+    pictures = kind.startswith("ocr:")
+    new = {False: asyncio.Semaphore(AT_ONCE), True: asyncio.Semaphore(OCR_AT_ONCE)}
+    async with _places.setdefault(asyncio.get_running_loop(), new)[pictures]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(CHILD), orjson.dumps(order).decode(),
+            stdin=source, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} if pictures else {},
+            cwd="/", start_new_session=True, limit=MOST_LINE,
+        )  # fmt: skip
+        try:
+            yield process
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    return _text_of(said, process.returncode)
 
 
 async def _said(process: asyncio.subprocess.Process, most: int) -> bytes:
@@ -64,15 +97,45 @@ async def _said(process: asyncio.subprocess.Process, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _text_of(said: bytes, code: int | None) -> str:
+async def _line(process: asyncio.subprocess.Process, seconds: float) -> bytes:
+    assert process.stdout is not None
     try:
-        answer: Any = orjson.loads(said)
+        async with asyncio.timeout(seconds):
+            return await process.stdout.readline()
+    except TimeoutError:
+        raise Unreadable(TOO_LONG) from None
+    except ValueError:  # a line without end
+        raise Unreadable("The file could not be read.") from None
+
+
+async def _code(process: asyncio.subprocess.Process) -> int:
+    """How it ended, now that it says nothing more."""
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await process.wait()
+    except TimeoutError:
+        return -1
+
+
+def _value(said: bytes, code: int | None) -> Any:
+    """What a line says: rows, {"text"} or {"end"}. Raises Unreadable with what it says of an error, or of a death."""
+    try:
+        found: Any = orjson.loads(said)
     except ValueError:
-        answer = None
-    if isinstance(answer, dict) and isinstance(answer.get("text"), str):
-        return str(answer["text"])
-    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
-        raise Unreadable(answer["error"])
-    if code is not None and code < 0:
-        raise Unreadable("The file takes too long, or too much memory, to read.")
-    raise Unreadable("The file could not be read.")
+        found = None
+    if isinstance(found, list) or (isinstance(found, dict) and ("text" in found or "end" in found)):
+        return found
+    if isinstance(found, dict) and isinstance(found.get("error"), str):
+        raise Unreadable(found["error"])
+    raise Unreadable(TOO_LONG if code is not None and code < 0 else "The file could not be read.")
+
+
+def _block(row: Any) -> Block:
+    """A row as a block. What a file has made of its reader may say anything, so it is looked at."""
+    if not (isinstance(row, list) and len(row) == 5):
+        raise Unreadable("The file could not be read.")
+    text, page, heading, head, picture = row
+    texts = all(isinstance(one, str) for one in (text, heading, head)) and isinstance(picture, bool)
+    if not texts or not (page is None or (isinstance(page, int) and 0 < page < 1_000_000)):
+        raise Unreadable("The file could not be read.")
+    return Block(text.replace("\0", " "), page, heading.replace("\0", " ")[:300], head.replace("\0", " "), picture)

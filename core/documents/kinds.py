@@ -6,6 +6,8 @@ import unicodedata
 from pathlib import PurePath
 
 KINDS = ("pdf", "xlsx", "csv", "json", "markdown", "text")
+# What whole documents may be besides (`whole_kind_of`).
+WHOLE_KINDS = (*KINDS, "docx", "pptx", "html", "image")
 HEAD_BYTES = 64 * 1024
 MOST_NAME = 120
 _TEXTS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".md": "markdown", ".markdown": "markdown"}
@@ -24,6 +26,9 @@ _OTHERS = (
     b"\x7fELF",
     b"MZ",
 )
+_PARTS = {b"word/document.xml": "docx", b"ppt/presentation.xml": "pptx", b"xl/workbook.xml": "xlsx"}
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
+_PAGES = (".html", ".htm", ".xhtml")
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in range(1, 10))}
 
 
@@ -37,6 +42,21 @@ def kind_of(name: str, head: bytes) -> str | None:
     if not head or head.startswith(_OTHERS) or (b"\x00" in head and not head.startswith(_MARKED)):
         return None
     return _TEXTS.get(suffix, "text")
+
+
+def whole_kind_of(name: str, head: bytes, tail: bytes = b"") -> str | None:
+    """One of WHOLE_KINDS, whatever the name says; None for what is not read. tail: the last HEAD_BYTES of the file,
+    where an archive lists what is in it."""
+    if head.startswith(b"PK\x03\x04"):
+        return next((kind for part, kind in _PARTS.items() if part in tail or part in head), None)
+    if head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return "image"
+    kind = kind_of(name, head)
+    if kind != "text":
+        return kind
+    start = head[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    page = start.startswith((b"<!doctype html", b"<html")) or PurePath(name.lower()).suffix in _PAGES
+    return "html" if page else "text"
 
 
 def inert_name(name: str) -> str:

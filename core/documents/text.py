@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import IO
 
-from core.documents.asked import Asked, Unreadable, cut, hits, row_of, span, told
+from core.documents.asked import MOST_CELL, Asked, Unreadable, cut, hits, row_of, span, told
 
 MOST_ROWS = 500
 DEFAULT_ROWS = 200
@@ -36,8 +36,10 @@ def read_csv(source: IO[bytes], asked: Asked) -> str:
     return table(f"{asked.name}: CSV, {len(rows):,} rows.", rows, asked)
 
 
-def rows_of(source: IO[bytes]) -> list[str]:
-    """The rows of a CSV file, whichever of the usual signs is between its cells. Raises Unreadable."""
+def rows_of(source: IO[bytes], most: int = MOST_CELL) -> list[str]:
+    """The rows of a CSV file, whichever of the usual signs is between its cells; most: characters of one cell.
+
+    Raises Unreadable."""
     text = decoded(source.read())
     csv.field_size_limit(1_000_000)
     try:
@@ -45,7 +47,7 @@ def rows_of(source: IO[bytes]) -> list[str]:
     except csv.Error:
         dialect = csv.excel
     try:
-        return [row_of(row) for row in csv.reader(io.StringIO(text, newline=""), dialect)]
+        return [row_of(row, most) for row in csv.reader(io.StringIO(text, newline=""), dialect)]
     except csv.Error as error:
         raise Unreadable(f"The table cannot be read: {cut(str(error), 200)}.") from None
 

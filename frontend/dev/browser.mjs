@@ -106,7 +106,7 @@ check('drafts: kept per conversation and over a reload', async (page) => {
   await page.reload();
   await page.getByTestId('composer').waitFor();
   assert.equal(await page.getByTestId('composer').inputValue(), 'another');
-  await page.keyboard.press('Control+k');
+  await page.keyboard.press('Control+Shift+O');
   await page.getByTestId('empty-state').waitFor();
   assert.equal(await page.getByTestId('composer').inputValue(), 'half a thought');
 });
@@ -341,6 +341,33 @@ check('files are dropped, pasted and taken back', async (page) => {
   await ask(page, '/fast');
   await finished(page);
   assert.deepEqual(await page.getByTestId('file').allInnerTexts(), ['paste.csv']);
+});
+
+check('a file that did not arrive is sent again', async (page) => {
+  const files = [{ name: 'flaky.csv', mimeType: 'text/csv', buffer: Buffer.from('a,b') }];
+  await page.getByTestId('attach-files').setInputFiles(files);
+  await page.getByTestId('attachment-retry').click();
+  await page.locator('[data-testid=attachment][data-state=ready]').waitFor();
+});
+
+check('a long conversation: few rows are drawn, the end is kept, a search leads into its middle', async (page) => {
+  await page.getByTestId('conversation-search').fill('Answer 103');
+  await page.getByTestId('search-result').filter({ hasText: 'A long conversation' }).click();
+  await page.locator('[data-found=true]').getByText('Answer 103').waitFor();
+  assert.ok(await page.locator('[data-row]').count() < 60);
+  await page.getByTestId('jump-latest').click();
+  await page.getByText('Question number 298').waitFor();
+  await page.waitForTimeout(300);
+  const left = await page.getByTestId('messages').evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight);
+  assert.ok(left < 40, `${left} px from the end`);
+});
+
+check('a new conversation is with whom one chose, also after a reload', async (page) => {
+  await page.getByTestId('agent-select').click();
+  await page.keyboard.type('review');
+  await page.keyboard.press('Enter');
+  await page.reload();
+  await page.locator('[data-testid=agent-select][data-agent=coder]').waitFor();
 });
 
 const wanted = process.argv[2] ?? '';

@@ -27,6 +27,7 @@ import orjson
 from llm.deltas import Delta, Finish, ModelRequest, ReasoningDelta, TextDelta, ToolCallDelta, UsageReport
 from llm.embeddings import EmbeddingRequest, Embeddings, Input, parsed
 from llm.registry import ModelClient, ProviderRef
+from llm.rerank import Reranked, RerankRequest
 from llm.sse import flat_text
 from llm.tokens import estimate_messages, estimate_tokens
 
@@ -109,6 +110,12 @@ class ScriptedModel:
             "usage": {"prompt_tokens": request.estimate},
         }
         return parsed(orjson.dumps(document), request)
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        """The share of the question's words that each passage has."""
+        words = set(request.query.lower().split())
+        found = [words & set(passage.lower().split()) for passage in request.passages]
+        return Reranked([len(one) / max(len(words), 1) for one in found], request.estimate)
 
     async def complete(self, request: ModelRequest) -> list[Delta]:
         """The whole of what `stream` plays."""

@@ -103,11 +103,18 @@ DATABASE_LOGIN = env.text("DATABASE_LOGIN", "app")
 DATABASE_URL = env.text("DATABASE_OWNER_URL" if DATABASE_LOGIN == "owner" else "DATABASE_URL")
 STATEMENT_TIMEOUT_MS = env.number("STATEMENT_TIMEOUT_MS", 5_000)
 _connection: dict[str, Any] = conninfo_to_dict(DATABASE_URL)
-# In the startup packet, so that RESET ALL falls back to these values and to no others.
-_server_options = (
-    f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout=3000 "
-    "-c idle_in_transaction_session_timeout=30000 -c search_path=pg_catalog"
-)
+_session = {
+    "timezone": "UTC",
+    "statement_timeout": STATEMENT_TIMEOUT_MS,
+    "lock_timeout": 3000,
+    "idle_in_transaction_session_timeout": 30000,
+    "search_path": "pg_catalog",
+}
+# In the startup packet, so that RESET ALL falls back to these values and to no others. PgBouncer takes none there:
+# through it they are set when a session begins, and again after each RESET ALL (tenants/db/session.py).
+DATABASE_POOLER = env.flag("DATABASE_POOLER", False)
+_server_options = "" if DATABASE_POOLER else " ".join(f"-c {name}={value}" for name, value in _session.items())
+SESSION_SETTINGS = _session if DATABASE_POOLER else {}
 _client_options = {
     key: value for key, value in _connection.items() if key not in ("dbname", "user", "password", "host", "port")
 }
@@ -184,6 +191,7 @@ SESSION_COOKIE_DOMAIN = None  # host-only: never readable on a sibling subdomain
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_DOMAIN = None
+CSRF_FAILURE_VIEW = "portal.views.forgery_suspected"
 CSRF_COOKIE_SAMESITE = "Lax"  # not HttpOnly: the chat page's script sends it back as a header
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"

@@ -63,6 +63,11 @@ def take(
         for number, one in enumerate(chosen, 1):
             say(f"{number} of {len(chosen)}: {one.slug}")
             tables += _schema(archive, one, snapshot)
+            manifest["tenants"][number - 1]["differs"] = differs = _differs(keeper, one, manifest)
+            if differs:
+                say(
+                    f"{one.slug} has other migrations than new tenants get, and cannot be restored before all have them"
+                )
     files = [fact for one in chosen for fact in _files(archive, one)]
     return manifest | {"tables": tables, "files": files}
 
@@ -97,6 +102,11 @@ def _tenants(keeper: Connection, slug: str | None) -> list[Owner]:
     if not chosen:
         raise BackupError(f"There is no tenant {slug!r} that has data.")
     return chosen
+
+
+def _differs(keeper: Connection, one: Owner, manifest: Facts) -> list[str]:
+    """The migrations that a tenant has and the template has not, or the other way round: while they are rolled out."""
+    return sorted(set(_migrations(keeper, one.schema)) ^ set(manifest["migrations"]["tenants"]))
 
 
 def _migrations(connection: Connection, schema: str) -> list[str]:

@@ -36,8 +36,14 @@ _COUNTERS = """
 """
 
 
-def same_migrations(archive: Reader) -> None:
-    """Whether this database is of the release that made the backup. Raises BackupError."""
+def same_migrations(archive: Reader, slug: str | None = None) -> None:
+    """Whether the backup, or its part of one tenant, is of this database's release. Raises BackupError."""
+    between = [one["slug"] for one in archive.manifest["tenants"] if one["differs"] and slug in (None, one["slug"])]
+    if between:
+        raise BackupError(
+            f"The backup was made while migrations were rolled out: {', '.join(between)} had others than new tenants "
+            "get. Use one from before or after that, or restore the other tenants with --tenant."
+        )
     with scope.owner(), connection.cursor() as cursor:
         for schema, key in (("public", "public"), (TEMPLATE_SCHEMA, "tenants")):
             query = sql.SQL("SELECT app || '.' || name FROM {}.django_migrations").format(sql.Identifier(schema))

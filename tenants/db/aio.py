@@ -25,6 +25,7 @@ from django.conf import settings
 
 from core import tracing
 from core.errors import PaasError
+from tenants.db import session
 from tenants.scope import ANSWER_SECONDS, PLATFORM, Binding, TenantRef, binding_for
 
 LOCAL_BIND_SQL: LiteralString = "SELECT set_config('role', %s, true), set_config('search_path', %s, true)"
@@ -55,6 +56,7 @@ class Database:
             max_lifetime=1800,
             reconnect_timeout=1,  # no growing pauses: a database that is back is asked at once (P26)
             kwargs={"autocommit": True, "prepare_threshold": 2},
+            configure=session.abegin,
             open=False,
             name="hot",
         )

@@ -18,6 +18,7 @@ from psycopg import Connection, OperationalError
 from psycopg.pq import TransactionStatus
 
 from tenants import scope
+from tenants.db import session
 
 BIND_SQL = "SELECT set_config('role', %s, false), set_config('search_path', %s, false)"
 RESET_SQL = "RESET ROLE; RESET ALL"
@@ -26,6 +27,7 @@ RESET_SQL = "RESET ROLE; RESET ALL"
 def reset_connection(connection: Connection[Any]) -> None:
     """The pool's `reset` hook: a connection goes back as the bare login, which may see nothing (P3)."""
     connection.execute(RESET_SQL)
+    session.begin(connection)
     connection.commit()
 
 
@@ -111,6 +113,10 @@ class DatabaseWrapper(TenantsWrapper):
             else:
                 return connection
         return super().get_new_connection(conn_params)
+
+    def _configure_connection(self, connection: Connection[Any]) -> bool:
+        changed = super()._configure_connection(connection)
+        return session.begin(connection) or bool(changed)
 
     def connect(self) -> None:
         self.bound = None

@@ -283,7 +283,13 @@ async def test_looking_at_a_page_changes_nothing(desk: aiohttp.ClientSession, db
 
 
 async def test_plans_are_edited_and_written_down(desk: aiohttp.ClientSession, site: Site, operator: User) -> None:
-    limits = {"name": "Team", "max_users": "5", "max_concurrent_runs": "7", "sessions_per_day": "30"}
+    limits = {
+        "name": "Team",
+        "max_users": "5",
+        "max_concurrent_runs": "7",
+        "ingest_weight": "2",
+        "sessions_per_day": "30",
+    }
     assert (await send(desk, site, "/admin/tenants/plan/add/", slug="team", **limits))[0] == 302
     page = "/admin/tenants/plan/team/change/"
     try:

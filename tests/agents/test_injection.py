@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -35,8 +36,9 @@ PLACE = [{"name": "text", "in": "query", "type": "string"}]
 READS = HttpTool("crm_read", "Reads.", "GET", "https://crm.example/notes", tuple(PLACE)).spec()
 WRITES = HttpTool("crm_write", "Writes.", "POST", "https://crm.example/notes", tuple(PLACE)).spec()
 OPEN = {"name": "send", "description": "Sends.", "parameters": {"type": "object"}, "hash": "x"}
-SENDS = mcp_tools._spec(Any, "mail", OPEN, "write")  # type: ignore[arg-type]
-LOOKS = mcp_tools._spec(Any, "mail", OPEN | {"name": "list"}, "egress")  # type: ignore[arg-type]
+MAIL: Any = SimpleNamespace(name="mail", url="https://mail.example/mcp")  # a row of McpServer
+SENDS = mcp_tools._spec(Any, MAIL, OPEN, "write")  # type: ignore[arg-type]
+LOOKS = mcp_tools._spec(Any, MAIL, OPEN | {"name": "list"}, "egress")  # type: ignore[arg-type]
 SPECS = {spec.name: spec for spec in (WEB_PAGE, WEB_SEARCH, READS, WRITES, SENDS, LOOKS, CALCULATOR)}
 SECRET = "the-users-secret"
 

@@ -94,7 +94,7 @@ def test_every_tenant_models_table_is_in_the_template_and_not_in_public(found: c
 
 def test_keys_of_our_models_are_uuids() -> None:
     """UUIDv7 by default; a plan and a retired name are their slug, sessions and codes their secret, reservations and
-    tasks their run."""
+    tasks their run, the words of a message the message."""
     other = {}
     for kind in (SHARED, TENANT):
         for table, model in tables(kind).items():
@@ -111,6 +111,7 @@ def test_keys_of_our_models_are_uuids() -> None:
         "accounts_onetimecode": "digest",
         "chat_runtask": "run",
         "chat_runtrace": "run",
+        "chat_messagewords": "message",
     }
 
 

@@ -41,7 +41,7 @@ def extras(db: Platform) -> Iterator[None]:
 
 
 @pytest.fixture
-def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_limits(monkeypatch: pytest.MonkeyPatch, long_memory: None) -> None:
     """The matrix asks more often than anybody may."""
     from tenants import ratelimit
 

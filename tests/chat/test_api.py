@@ -42,7 +42,7 @@ async def test_a_conversation_as_it_is_shown(client: Client, actor: Any) -> None
     assert status == 200
     assert body | {"created_at": "", "updated_at": ""} == {
         "id": str(told.conversation_id), "title": "First line", "agent": {"slug": "assistant", "name": "Assistant"},
-        "created_at": "", "updated_at": "", "active_run_id": None, "waiting": False,
+        "created_at": "", "updated_at": "", "pinned_at": None, "active_run_id": None, "waiting": False,
     }  # fmt: skip
     status, body = await client.call("GET", f"/conversations/{told.conversation_id}/messages")
     question, answer = body["messages"]

@@ -6,12 +6,14 @@ import asyncio
 import signal
 from typing import Any
 
+import pytest
 import uvicorn
 
 from chat import host as hosts
 from chat.host import Host
 from launch.web import Server
 from llm.providers.scripted import ScriptedModel
+from paas import health
 from tests.chat.ledger import Ledger
 from tests.chat.sockets import close_of, opened, refused
 from tests.chat.talk import read, start
@@ -58,6 +60,40 @@ async def test_what_is_left_is_interrupted(host: Host, actor: Any, ledger: Ledge
         told = await read(member.tenant, run.run_id)
         assert (told.text, told.end["code"]) == ("a", "run_interrupted")
     assert not ledger.left_behind()
+
+
+async def test_it_says_so_before_it_refuses(site: Any, api_key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A balancer is told by /readyz/process, and what it sends meanwhile is served."""
+    monkeypatch.setattr(health, "_stopping", False)
+    client = site.client("acme", token=api_key())
+    async with client.get("/readyz/process") as before:
+        assert (before.status, (await before.json())["status"]) == (200, "ready")
+    server = Server(uvicorn.Config("paas.asgi:application"), 60, notice_seconds=3600)
+    giving = asyncio.create_task(server._give_notice())
+    await asyncio.sleep(0)
+    async with client.get("/readyz/process") as after:
+        assert (after.status, (await after.json())["checks"]["process"]) == (503, "stopping")
+    async with client.get("/readyz") as whole:
+        assert whole.status == 503
+    async with client.get("/healthz") as alive, client.get("/api/v1/me") as served:
+        assert (alive.status, served.status) == (200, 200)
+    server._hurry.set()  # a second signal waits no longer
+    await asyncio.wait_for(giving, 5)
+
+
+async def test_a_balancer_stays_while_what_all_share_is_away(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once this process has seen the tables migrated; before that it is sent nothing."""
+
+    async def away() -> None:
+        raise health.NotReady("1 to do")
+
+    monkeypatch.setattr(health, "_migrations", away)
+    monkeypatch.setattr(health, "_migrated", False)
+    async with site.client().get("/readyz/process") as before:
+        assert before.status == 503
+    monkeypatch.setattr(health, "_migrated", True)
+    async with site.client().get("/readyz/process") as later, site.client().get("/readyz") as whole:
+        assert (later.status, whole.status) == (200, 503)
 
 
 async def test_told_twice_the_server_waits_no_longer() -> None:

@@ -44,9 +44,11 @@ DOORS: dict[str, Declared] = {
     "/api/v1/runs/<run>": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/events": Declared("by_id", ids={"run": "run"}),
     "/api/v1/runs/<run>/trace": Declared("by_id", ids={"run": "run"}),
+    "/api/v1/runs/<run>/sources": Declared("by_id", ids={"run": "run"}),
     "/api/v1/approvals": Declared("own"),
     "/api/v1/approvals/<approval>": Declared("by_id", ("GET", "POST"), {"approval": "approval"}, of_tenant=True),
     "/api/v1/runs/<run>/cancel": Declared("by_id", ("POST",), {"run": "live_run"}),
+    "/api/v1/knowledge/<knowledge>/events": Declared("by_id", ids={"knowledge": "knowledge"}, of_tenant=True),
     # MCP
     "/mcp": Declared("own", ("POST",)),
     "/mcp?search": Declared("own", ("POST",)),
@@ -67,13 +69,14 @@ DOOR_SOURCES: dict[str, set[str]] = {
     "paas/asgi.py": {"/ws/chat/", "/v1/", "/v1/responses", "/v1/responses/", "/api/v1/runs", "/api/v1/approvals", "/mcp"},
     "chat/transports/mcp.py": set(),
     "chat/mcp_knowledge.py": set(),
+    "chat/transports/knowledge.py": {"/api/v1/knowledge/([^/]+)/events"},
     "chat/transports/approvals.py": {"/api/v1/approvals", "/api/v1/approvals/([0-9a-fA-F-]{36})"},
     "chat/transports/openai.py": {"/v1/models", "/v1/models/", "/v1/chat/completions", "/v1/embeddings"},
     "chat/transports/responses.py": {
         "/v1/responses", "/v1/responses/([^/]+)(/cancel|/input_items)?", "/cancel", "/input_items"
     },
     "chat/transports/sse.py": {
-        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel|/trace)?", "/cancel", "/events", "/trace"
+        "/api/v1/runs", "/api/v1/runs/([0-9a-fA-F-]{36})(/events|/cancel|/trace|/sources)?", "/cancel", "/events", "/sources", "/trace"
     },
     "chat/transports/phase1.py": {
         "/api/v1/chat/completions", "/api/v1/chat/history", "/api/v1/agents", "/api/v1/agents/([^/]+)(/execute)?",

@@ -41,13 +41,24 @@ class Visitor:
         self.site = site
         self.url = site.url(slug)
         self.faults: list[str] = []
+        self.errors: list[str] = []  # of the console; that a request was refused is no fault of the page
         page.on("pageerror", lambda error: self.faults.append(error.message))
         page.on("requestfailed", self._refused)
+        page.on("console", self._said)
 
     def _refused(self, request: Any) -> None:
         # A page that leads on by itself may leave its own icon behind; the way through the platform's host is such a page.
         if not request.url.startswith((self.url, self.site.url(""))):
             self.faults.append(f"went off-site: {request.url}")
+
+    def _said(self, message: Any) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.errors.append(message.text)
+
+    async def choose(self, slug: str) -> None:
+        """Whom the next conversation is with."""
+        await self.at("agent-select").click()
+        await self.page.locator(f"[data-testid=agent-option][data-agent={slug}]").click()
 
     def at(self, name: str) -> Any:
         """The element with this data-testid."""
@@ -60,6 +71,12 @@ class Visitor:
         await self.at("sign-in").click()
         await self.page.wait_for_url(f"{self.url}/chat/")
         await self.at("composer").wait_for()
+
+    async def open_menu(self) -> None:
+        """On a narrow page of the portal: show the side bar's entries."""
+        menu = self.page.locator("button[data-menu]")
+        if await menu.is_visible():
+            await menu.click()
 
     async def ask(self, text: str) -> None:
         await self.at("composer").fill(text)

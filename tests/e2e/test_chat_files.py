@@ -18,7 +18,7 @@ async def test_a_file_goes_with_a_message(visit: Callable[..., Any], agents: Cal
     slug, member = agents("demo", tools=["read_file"]), await visit("member")
     await expect(member.at("attach")).to_have_count(0)  # this agent reads no files
     await member.page.reload()
-    await member.page.locator(".agent-select select").select_option(slug)
+    await member.choose(slug)
     files = [
         ("numbers.csv", "text/csv", b"month,sum\nMay,7\n"),
         ("a.exe", "application/octet-stream", b"MZ\x00\x01" * 99),

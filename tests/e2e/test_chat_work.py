@@ -23,7 +23,7 @@ async def asked(person: Any, slug: str, *scripts: list[Any]) -> None:
     for script in scripts:
         ScriptedModel.enqueue(script)
     await person.page.reload()  # the agent is a new one
-    await person.page.locator(".agent-select select").select_option(slug)
+    await person.choose(slug)
     await person.ask("Go on")
     await person.at("approve").first.wait_for(timeout=60_000)  # what tools need is loaded first
     await eventually(lambda: not hosts.current().runs, 60)

@@ -37,6 +37,7 @@ async def test_members(people: Platform, visit: Any) -> None:
         await page.emulate_media(color_scheme=scheme)
         await page.set_viewport_size({"width": width, "height": 800})
         await page.goto(f"{visitor.url}/settings/members/")
+        await visitor.open_menu()
         await page.locator(f"button[name=language][value={language}]").click()
         await page.locator("[data-email='member@acme.test'] summary").click()
         assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing sticks out"
@@ -45,6 +46,7 @@ async def test_members(people: Platform, visit: Any) -> None:
         await page.set_viewport_size({"width": width, "height": 800})
     await page.goto(f"{visitor.url}/settings/members/leave/")
     await visitor.shot("members-leave")
+    await visitor.open_menu()
     await page.locator("button[name=language][value=en]").click()
     await page.goto(f"{visitor.url}/settings/members/")
     await page.locator("#id_emails").fill("new@person.test, member@acme.test")

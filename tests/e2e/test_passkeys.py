@@ -57,6 +57,7 @@ async def test_a_passkey_from_first_to_last(visit: Any) -> None:
         await visitor.shot(f"security-{scheme}-{width}")
 
     # Signed out, the password leads to the second step, and the passkey through it.
+    await visitor.open_menu()
     await page.get_by_test_id("sign-out").click()
     await page.wait_for_url(f"{visitor.url}/login/")
     await sign_in(visitor)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chat import phase1_wire
+from chat import phase1_wire, traces
 from core.errors import PaasError
 from knowledge import access, search
 from knowledge.search import Question
@@ -53,19 +53,28 @@ async def test_a_base_is_for_whom_it_says(host: Any, actor: Any, agents: Callabl
     slug = agents("demo", knowledge=["open", "board"])
 
     async def told(who: Any) -> tuple[list[tuple[str, Any]], str]:
+        nonlocal run_id
         call = ToolCallDelta(0, "c", "search_knowledge", json.dumps({"query": "salary list"}))
         ScriptedModel.enqueue([call, Finish("tool_calls")])
         last = ScriptedModel.enqueue(["It says so [1]."])
         outcome = await ask(who, "What is the salary list?", agent=slug)
+        run_id = outcome.run_id
         return [event for _, event in outcome.events], str(last.request.messages)
 
+    run_id: Any = None
     events, model_saw = await told(admin)
     cited = [data for kind, data in events if kind == "source.cited"]
     assert [(one["n"], one["knowledge"], one["title"]) for one in cited][:1] == [(1, "board", "board.md")]
     assert CANARY in cited[0]["quote"]
+    assert (cited[0]["ordinal"], cited[0]["keyword_rank"]) == (1, 1)
     assert CANARY in model_saw
     (finished,) = [data for kind, data in events if kind == "tool.finished"]
     assert (finished["ok"], finished["tainted"], finished["effect"]) == (True, True, "read")
+    # The page asks for them again when the answer is history; of colleagues, nobody.
+    kept = bound(admin, lambda: traces.sources_of(admin, run_id))
+    assert kept == {"run_id": str(run_id), "sources": cited}
+    with pytest.raises(PaasError, match="not yours"):
+        bound(owner, lambda: traces.sources_of(owner, run_id))
     events, model_saw = await told(member)
     assert CANARY not in model_saw
     assert {one["knowledge"] for kind, one in events if kind == "source.cited"} == {"open"}

@@ -11,17 +11,17 @@ import pytest
 
 from core.documents import blocks
 from core.documents.asked import Asked, Unreadable
-from core.documents.blocks import Block, blocks_of
+from core.documents.blocks import Block
+from core.documents.kinds import whole_kind_of
 from knowledge.chunks import passages
-from knowledge.documents import document_kind
 from knowledge.hashing import vector_of
-from knowledge.words import query_of, words_of
+from knowledge.words import terms_of, words_of
 from llm.tokens import estimate_tokens
 
 
 def read(kind: str, text: str) -> list[Block]:
     reader = getattr(blocks, f"whole_{kind}")
-    return blocks_of(reader(io.BytesIO(text.encode()), Asked("a")))
+    return list(reader(io.BytesIO(text.encode()), Asked("a")))
 
 
 def test_structure_is_kept() -> None:
@@ -58,8 +58,16 @@ def test_passages_are_small_enough_and_lose_nothing() -> None:
 def test_words_and_vectors() -> None:
     assert {"北京", "大学"} <= set(words_of("我在北京大学 the Badger_2"))
     assert words_of("The Badger") == ["badger"]
-    assert query_of("'); DROP TABLE x; -- ! & |:* \\") == "'drop' | 'table' | 'x'"
-    assert query_of("the 的 ?!") == ""
+    asked = [(one.word, one.query) for one in terms_of("'); DROP TABLES x9; -- ! & |:* \\ 北京 drops")]
+    assert asked == [
+        ("drop", "'drop' | 'drops'"), ("tables", "'table' | 'tables'"), ("x9", "'x9'"), ("北京", "'北京'"),
+    ]  # fmt: skip
+    assert [one.query for one in terms_of("batteries delivered cancelling")] == [
+        "'batter':*",
+        "'deliver':*",
+        "'cancel':*",
+    ]
+    assert terms_of("the 的 ?!") == []
     one, same, near, far = map(vector_of, ("The old badger", "the OLD badger", "badgers of old", "数据库的备份"))
     assert one == same
     assert math.isclose(sum(number * number for number in one), 1)
@@ -71,7 +79,7 @@ def test_words_and_vectors() -> None:
 
 
 def test_a_web_page_is_known_by_its_beginning() -> None:
-    assert document_kind("a.txt", b"\n<!DOCTYPE html><p>x") == "html"
-    assert document_kind("a.md", b"<html>") == "markdown"
-    assert document_kind("a.txt", b"text <html>") == "text"
-    assert document_kind("a.txt", b"PK\x03\x04") is None
+    assert whole_kind_of("a.txt", b"\n<!DOCTYPE html><p>x") == "html"
+    assert whole_kind_of("a.md", b"<html>") == "markdown"
+    assert whole_kind_of("a.txt", b"text <html>") == "text"
+    assert whole_kind_of("a.txt", b"PK\x03\x04") is None

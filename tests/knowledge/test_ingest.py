@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import PaasError
-from knowledge import documents, embedding, ingest, search
+from knowledge import documents, embedding, holding, ingest, search
 from knowledge.models import Chunk, Document
 from knowledge.search import Question
 from tests.chat.ledger import Ledger
@@ -17,6 +17,10 @@ from tests.conftest import Platform
 from tests.knowledge.conftest import bound, ingested, make, put
 
 LONG = "\n\n".join(f"Paragraph {number} is about subject{number}." for number in range(400)).encode()
+
+
+class Killed(BaseException):
+    """As if the process had died: nothing is tidied up."""
 
 
 def row(who: Any, document_id: uuid.UUID) -> Document:
@@ -37,11 +41,11 @@ async def test_a_turn_that_is_killed_is_taken_up(host: Any, actor: Any, monkeypa
     async def counted(who: Any, base: Any, texts: Any) -> Any:
         asked.append(len(texts))
         if len(asked) == 2:
-            raise asyncio.CancelledError  # as if the process had died: nothing is tidied up
+            raise Killed
         return await vectors(who, base, texts)
 
     monkeypatch.setattr(embedding, "vectors", counted)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Killed):
         await ingest.turn(owner.tenant)
     half = row(owner, one.id)
     assert (half.state, half.live_version) == ("embedding", 0)
@@ -84,7 +88,7 @@ async def test_cancelled_replaced_retried(host: Any, actor: Any, monkeypatch: py
     with pytest.raises(PaasError, match="failed or was cancelled"):
         bound(owner, lambda: documents.document_retry(actor=owner, slug="docs", document_id=one.id))
     # Cancelled while a batch is on its way: nothing of it is kept.
-    bound(owner, lambda: replace(LONG))
+    bound(owner, lambda: replace(LONG.replace(b"subject", b"topic")))
     vectors = embedding.vectors
 
     async def cancelled(who: Any, base: Any, texts: Any) -> Any:
@@ -124,16 +128,25 @@ async def test_a_vendors_model_is_held_and_billed(
     found = await asyncio.to_thread(lambda: bound(viewer, lambda: search.search(viewer, "docs", Question("badger"))))
     assert found[0]["why"]["vector"]["rank"] == 1
     assert ledger.value("SELECT count(*) FROM usage_usagerecord WHERE user_id = %s", viewer.user_id) == 1
-    # A vendor that fails: a sentence, and another try later.
+    # A vendor that fails: the document waits for it, and ends with a sentence where that lasts.
     make(owner, "other", provider=kept["name"], model="fault-500", dimension=256)
     (two,) = put(owner, "other", ("b.md", b"Text."))
+    await ingested(owner)
+    waits = row(owner, two.id)
+    assert (waits.state, waits.failures, waits.lease) == ("embedding", 1, None)
+    assert waits.not_before is not None
+    assert waits.error
+    monkeypatch.setattr(holding, "MOST_FAILURES", 1)
+    bound(owner, lambda: Document.objects.update(not_before=None))
     await ingested(owner)
     failed = row(owner, two.id)
     assert (failed.state, failed.live_version) == ("failed", 0)
     assert failed.error
 
 
-async def test_two_lanes_and_the_end_of_the_queue(host: Any, actor: Any, ledger: Ledger) -> None:
+async def test_two_lanes_and_the_end_of_the_queue(
+    host: Any, actor: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A tenant has one job in the queue, however much it puts in; what is left is behind the others' (T16)."""
     owner, rival = actor("owner"), actor("rival")
     make(owner)
@@ -146,10 +159,14 @@ async def test_two_lanes_and_the_end_of_the_queue(host: Any, actor: Any, ledger:
         return [one["args"]["tenant_id"] for one in rows]
 
     assert line() == [str(owner.tenant.id), str(rival.tenant.id)]
+    monkeypatch.setattr(ingest, "BATCHES", 2)  # reading one and a batch of it
     ledger.rows("DELETE FROM procrastinate_jobs WHERE args ->> 'tenant_id' = %s", str(owner.tenant.id))
     await ingest.work(owner.tenant)
     assert line() == [str(rival.tenant.id), str(owner.tenant.id)]
     bound(owner, lambda: Document.objects.filter(title__in=("1.md", "2.md")).update(
-        leased_until=ingest.Now() + ingest.LEASE))  # fmt: skip
+        leased_until=holding.Now() + holding.LEASE))  # fmt: skip
     assert await ingest.turn(owner.tenant) is False
     assert bound(owner, lambda: Document.objects.filter(state="queued").count()) == 4
+    ledger.rows("DELETE FROM procrastinate_jobs")
+    await ingest.work(owner.tenant)
+    assert line() == [], "who has all turns puts the next job there, and nobody goes round in a circle"

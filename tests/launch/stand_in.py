@@ -62,6 +62,9 @@ import psycopg
 if os.environ.get("BREAK") == "web":
     raise SystemExit("a reason of its own")
 
+def announce_stop():
+    print("web says that it stops", flush=True)
+
 async def drain(seconds, hurry):
     print(f"web may drain for {seconds} s", flush=True)
 

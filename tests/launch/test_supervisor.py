@@ -88,6 +88,31 @@ def test_a_killed_child_comes_back(whole: Platform, name: str, title: str) -> No
     until(whole.healthy, "/readyz")
 
 
+def test_web_process_and_worker_are_replaced_and_nothing_else(whole: Platform) -> None:
+    before = whole.children()
+    told = subprocess.run(
+        [sys.executable, "-m", "launch", "replace"],
+        cwd=whole.project,
+        env=plain_environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout
+    whole.wait_for("web, worker have been replaced")
+    after = whole.children()
+    assert {name for name in after if after[name] != before[name]} == {"web", "worker"}
+    until(whole.healthy, "/readyz")
+
+
+def test_nothing_to_replace(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "launch", "replace"]
+    told = subprocess.run(
+        command, env=plain_environment(VAR_DIR=str(tmp_path)), capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 1
+    assert f"Nothing runs with the data in {tmp_path}" in told.stdout
+
+
 def test_a_second_start_with_the_same_data_is_refused(whole: Platform) -> None:
     second = Platform(whole.project)
     try:
@@ -120,7 +145,7 @@ def test_ctrl_c_lets_answers_finish_and_takes_the_database_last(start: Start) ->
     assert platform.interrupt() == 0
     asking.join()
     assert answers[0][1].count("token") == 10
-    assert "web may drain for 60 s" in platform.output
+    assert platform.output.index("web says that it stops") < platform.output.index("web may drain for 60 s")
     assert "web leaves, the database is still there" in platform.output
     assert "worker leaves, the services are still there" in platform.output
     assert platform.output.index("web leaves") < platform.output.index("worker leaves")

@@ -261,6 +261,24 @@ def test_a_file_stays_in_its_tenants_folder(db: Platform, tmp_path: Path) -> Non
     assert not (settings.VAR_DIR / "escaped").exists()
 
 
+def test_a_tenant_between_two_releases_is_told_and_not_restored(
+    db: Platform, services: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rename = f"UPDATE {db.acme.schema}.django_migrations SET app = %s WHERE app = %s"
+    with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as admin:
+        admin.execute(rename.encode(), ["later", "llm"])
+        try:
+            call_command("backup", str(tmp_path))
+        finally:
+            admin.execute(rename.encode(), ["llm", "later"])
+    assert "acme has other migrations than new tenants get" in capsys.readouterr().out
+    (made,) = tmp_path.glob("*.zip")
+    with pytest.raises(CommandError, match="while migrations were rolled out: acme had others"):
+        restore(made, tenant="acme")
+    with pytest.raises(CommandError, match="is here and active"):
+        restore(made, tenant="globex")
+
+
 def test_half_a_backup_has_no_name(db: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tenants.backup import take
 

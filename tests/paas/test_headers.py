@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -173,8 +174,16 @@ def test_transport_security_is_for_who_came_by_tls(
 # --- production --------------------------------------------------------------------------------------
 
 ASK = """
-import asyncio, json
+import asyncio, io, json
 from paas.asgi import application
+from django.conf import settings
+from django.core.management import call_command
+
+NAMES = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "LANGUAGE_COOKIE_NAME")
+FLAGS = ("SESSION_COOKIE_HTTPONLY", "LANGUAGE_COOKIE_HTTPONLY", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE",
+         "LANGUAGE_COOKIE_SECURE")
+checked = io.StringIO()
+call_command("check", deploy=True, fail_level="INFO", stdout=checked, stderr=checked)
 
 async def ask(path, proto):
     sent, parts = [], [{"type": "http.request", "body": b""}]
@@ -192,13 +201,17 @@ async def ask(path, proto):
 
 async def main():
     print(json.dumps({"page": await ask("/login/", b"https"), "door": await ask("/v1/models", b"https"),
-                      "plain": await ask("/login/", b"http"), "static": await ask("/static/nothing", b"https")}))
+                      "plain": await ask("/login/", b"http"), "static": await ask("/static/nothing", b"https"),
+                      "checked": checked.getvalue(), "names": [getattr(settings, name) for name in NAMES],
+                      "flags": [getattr(settings, name) for name in FLAGS]}))
 
 asyncio.run(main())
 """
 
 
-def in_production(services: Services, *argv: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def production(platform: Platform, services: Services) -> Any:
+    """What one process with the settings of production says of itself and answers."""
     environment = {
         **os.environ,
         **services.environment,
@@ -207,32 +220,27 @@ def in_production(services: Services, *argv: str) -> subprocess.CompletedProcess
         "API_KEY_PEPPER": "pX5-2tZr7MnSd9_wQeH3kLf6GbC1vYa8",
         "DATABASE_LOGIN": "app",
     }
-    return subprocess.run(
-        [sys.executable, *argv], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-
-
-def test_the_deployment_check_finds_nothing(services: Services) -> None:
-    done = in_production(services, "manage.py", "check", "--deploy", "--fail-level", "INFO")
     assert done.returncode == 0, done.stderr
-    assert "no issues (0 silenced)" in done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
-def test_production_answers(db: Platform, services: Services) -> None:
+def test_the_deployment_check_finds_nothing(production: Any) -> None:
+    assert "no issues (0 silenced)" in production["checked"]
+
+
+def test_production_answers(production: Any) -> None:
     """HSTS on every answer that came by TLS; cookies that no sibling's page can set, send elsewhere or read (P18)."""
-    import json
-
-    done = in_production(services, "-c", ASK)
-    assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout)
-    assert [answers[name][0] for name in ("page", "door", "plain", "static")] == [200, 401, 301, 404]
+    assert [production[name][0] for name in ("page", "door", "plain", "static")] == [200, 401, 301, 404]
     for name in ("page", "door", "static"):
-        found = dict(answers[name][1])
+        found = dict(production[name][1])
         known = {header.lower(): value for header, value in found.items()}
         assert known["strict-transport-security"] == "max-age=31536000; includeSubDomains; preload", name
-    plain = {header.lower(): value for header, value in answers["plain"][1]}
+    plain = {header.lower(): value for header, value in production["plain"][1]}
     assert plain["location"] == "https://acme.localhost/login/"
-    cookies = [value for header, value in answers["page"][1] if header.lower() == "set-cookie"]
+    cookies = [value for header, value in production["page"][1] if header.lower() == "set-cookie"]
     assert cookies
     for cookie in cookies:
         assert cookie.startswith("__Host-")
@@ -242,16 +250,9 @@ def test_production_answers(db: Platform, services: Services) -> None:
         assert "Domain" not in cookie
 
 
-def test_cookies_of_production_are_named_for_their_host(services: Services) -> None:
-    code = (
-        "import django; django.setup(); from django.conf import settings as s;"
-        "print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME, s.LANGUAGE_COOKIE_NAME, s.SESSION_COOKIE_HTTPONLY,"
-        " s.LANGUAGE_COOKIE_HTTPONLY, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.LANGUAGE_COOKIE_SECURE)"
-    )
-    done = in_production(services, "-c", code)
-    names, flags = done.stdout.split()[:3], done.stdout.split()[3:]
-    assert all(name.startswith("__Host-") for name in names)
-    assert flags == ["True"] * 5
+def test_cookies_of_production_are_named_for_their_host(production: Any) -> None:
+    assert all(name.startswith("__Host-") for name in production["names"])
+    assert production["flags"] == [True] * 5
 
 
 async def test_the_session_cookie(site: Site) -> None:

@@ -140,6 +140,8 @@ def test_routes_are_told_by_what_is_known() -> None:
         ("/api/v1/agents/", "api", ""),
         ("/mcp", "mcp", "/mcp"),
         ("/readyz", "health", "/healthz"),
+        ("/readyz/process", "health", "/healthz"),
+        ("/internal/certificate", "health", "/healthz"),
         (f"/{some}", "page", ""),
     ):
         assert route_of(path) == (kind, told), path

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.test.utils import CaptureQueriesContext
@@ -73,7 +75,8 @@ def test_nothing_to_do_is_said_by_saying_nothing(db: Platform, capsys: pytest.Ca
 def test_nothing_to_do_costs_as_many_queries_with_many_tenants(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """T21: two for the shared tables, three for the template, five for the list of schemas and all of them."""
+    """T21: two for the shared tables, three for the template, five for the list of schemas and all of them, one for what
+    all have."""
 
     def count() -> int:
         with CaptureQueriesContext(connection) as queries:
@@ -81,9 +84,9 @@ def test_nothing_to_do_costs_as_many_queries_with_many_tenants(
         return len(queries)
 
     assert len(migrate.tenant_schemas()) >= 2
-    assert count() == 10
+    assert count() == 11
     monkeypatch.setattr(migrate, "SCHEMAS_A_QUERY", 1)
-    assert count() == 10 + 2 * (len(migrate.tenant_schemas()) - 1)
+    assert count() == 11 + 2 * (len(migrate.tenant_schemas()) - 1)
 
 
 def test_a_schema_that_is_behind_is_brought_up(platform: Platform, admin: psycopg.Connection[Any]) -> None:
@@ -139,6 +142,52 @@ def test_a_migration_that_fails_leaves_its_schema_as_it_was(platform: Platform, 
     admin.execute(f"DROP FUNCTION {schema}.finish_turn(jsonb, bytea)".encode())
     assert run() == [f"migrating {schema}"]
     assert drift(platform) == []
+
+
+def command(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("migrate_all", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def status(*arguments: str) -> str:
+    """What it prints; with why it failed, when it did."""
+    out = io.StringIO()
+    try:
+        call_command("schema_status", *arguments, stdout=out)
+    except CommandError as error:
+        return f"{out.getvalue()}{error}"
+    return out.getvalue()
+
+
+def test_some_tenants_first(platform: Platform, admin: psycopg.Connection[Any]) -> None:
+    """A76, A74: by themselves; then the others, only where those can be read."""
+    acme, globex = platform.acme.schema, platform.globex.schema
+    for schema in (acme, globex):
+        with scope.owner(schema):
+            MigrationExecutor(connection).migrate([("chat", "0014_agent_runs")])
+    said = status("--behind")
+    assert said.count("chat.0015_trace_counts") == 2
+    assert said.endswith("schemas are behind: run `manage.py migrate_all`.")
+    assert "1 schemas migrated; 1 tenants are behind" in command("--tenant", "acme")
+    assert migrate.schemas_behind([acme, globex], migrate.wanted_migrations(TEMPLATE_SCHEMA)) == [globex]
+    assert status("--tenant", "acme") == f"acme  {acme}  up to date\n"
+    admin.execute(f"ALTER TABLE {acme}.chat_message RENAME COLUMN content TO lost".encode())
+    try:
+        with pytest.raises(CommandError, match=r"chat_message of acme .*does not exist; 1 tenants are behind"):
+            command("--canary", "acme")
+    finally:
+        admin.execute(f"ALTER TABLE {acme}.chat_message RENAME COLUMN lost TO content".encode())
+    assert command("--canary", "acme").splitlines()[:2] == [
+        f"acme ({acme}) is up to date and can be read",
+        f"migrating {globex}",
+    ]
+    assert "up to date" in status()
+    assert json.loads(status("--json"))["behind"] == 0
+    assert drift(platform) == []
+    with pytest.raises(CommandError, match="There is no tenant 'nobody'"):
+        command("--canary", "nobody")
+    assert "There is no tenant 'nobody'" in status("--tenant", "nobody")
 
 
 def test_what_each_kind_of_schema_should_have(platform: Platform) -> None:

@@ -26,8 +26,9 @@ from tests.conftest import Platform, in_thread
 from tests.contracts import tenancy
 from tests.contracts.declaring import METHODS, TENANCY_KINDS, Declared
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, ROUTES
+from tests.direct import Direct
 from tests.knowledge.rows import base_with_document
-from tests.site import Site
+from tests.site import Site, session_cookies
 from tests.usage.entries import free, issued_invoice
 
 EVERYTHING = ROUTES | DOORS
@@ -65,8 +66,14 @@ class Acme:
     """What acme has, and how its owner looks at it."""
 
     ids: dict[str, str]
-    owner: aiohttp.ClientSession
+    owner: Direct
+    cookies: dict[str, str]  # the owner's
     tenant: Any
+
+    @property
+    def csrf(self) -> dict[str, str]:
+        """The header with which the owner's pages write."""
+        return {"X-CSRFToken": self.cookies["csrftoken"]}
 
     def state(self) -> Any:
         """All of acme's rows that somebody might have changed."""
@@ -95,7 +102,7 @@ class Acme:
 
 
 @pytest.fixture
-async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
+async def acme(db: Platform, site: Site, long_memory: None) -> AsyncIterator[Acme]:
     """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
     from accounts.keys import key_create
     from agents.models import Agent, AgentVersion, McpServer
@@ -134,7 +141,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             assert MARK in await answer.text()
         conversations.append(started["conversation"]["id"])
         runs.append(started["run"]["id"])
-    csrf = _csrf(owner, site, "acme")
+    cookies = {one.key: one.value for one in owner.cookie_jar.filter_cookies(URL(site.url("acme"))).values()}
+    csrf = {"X-CSRFToken": cookies["csrftoken"]}
     async with owner.delete(f"/api/v1/conversations/{conversations[1]}", headers=csrf) as answer:
         assert answer.status == 204
     async with owner.get(f"/api/v1/conversations/{conversations[0]}/messages") as answer:
@@ -164,7 +172,8 @@ async def acme(db: Platform, site: Site) -> AsyncIterator[Acme]:
             "approval": in_thread(lambda: owners_approval(db.acme, runs[0])),
             **made,
         },
-        owner,
+        site.direct("acme", cookies=cookies, Origin=site.url("acme")),
+        cookies,
         db.acme,
     )
     gate.set()
@@ -253,43 +262,39 @@ def owners_links(tenant: Any) -> dict[str, str]:
         }
 
 
-def _cookie(client: aiohttp.ClientSession, site: Site, slug: str, name: str) -> str:
-    return client.cookie_jar.filter_cookies(URL(site.url(slug)))[name].value
+def _page(site: Site, slug: str, email: str) -> tuple[Direct, dict[str, str]]:
+    """Somebody who has signed in on a tenant's host, and the header with which its pages write."""
+    cookies = in_thread(lambda: session_cookies(slug, email))
+    return site.direct(slug, cookies=cookies, Origin=site.url(slug)), {"X-CSRFToken": cookies["csrftoken"]}
 
 
-def _csrf(client: aiohttp.ClientSession, site: Site, slug: str) -> dict[str, str]:
-    return {"X-CSRFToken": _cookie(client, site, slug, "csrftoken")}
-
-
-async def call(client: aiohttp.ClientSession, method: str, path: str, body: Any, **headers: str) -> tuple[int, str]:
-    options: dict[str, Any] = {} if method == "GET" else {"json": body}
-    async with client.request(method, path, headers=headers, allow_redirects=False, **options) as answer:
-        return answer.status, await answer.text()
+async def call(client: Direct, method: str, path: str, body: Any, **headers: str) -> tuple[int, str]:
+    ends = not path.startswith("/api/v1/knowledge/")  # its streams go on for as long as somebody listens
+    sent = None if method == "GET" else body or {}
+    answer = await client.request(method, path, headers=headers, json=sent, whole=ends)
+    return answer.status, answer.text
 
 
 @pytest.fixture
-async def outsiders(site: Site, api_key: Any) -> dict[str, tuple[aiohttp.ClientSession, dict[str, str]]]:
+def outsiders(site: Site, api_key: Any) -> dict[str, tuple[Direct, dict[str, str]]]:
     """People and programs that are not acme's owner, on the host where they belong, with their CSRF header."""
-    rival = await site.signed_in("rival", "globex")
-    colleague = await site.signed_in("admin", "acme")
     return {
-        "rival": (rival, _csrf(rival, site, "globex")),
-        "rival's key": (site.client("globex", token=api_key("globex")), {}),
-        "colleague": (colleague, _csrf(colleague, site, "acme")),
-        "acme's key": (site.client("acme", token=api_key("acme")), {}),
+        "rival": _page(site, "globex", "rival@globex.test"),
+        "rival's key": (site.direct("globex", Authorization=f"Bearer {api_key('globex')}"), {}),
+        "colleague": _page(site, "acme", "admin@acme.test"),
+        "acme's key": (site.direct("acme", Authorization=f"Bearer {api_key('acme')}"), {}),
     }
 
 
 @pytest.fixture
-async def intruders(site: Site, api_key: Any) -> dict[str, tuple[aiohttp.ClientSession, dict[str, str]]]:
+def intruders(site: Site, api_key: Any) -> dict[str, tuple[Direct, dict[str, str]]]:
     """Nobody, and rival's credentials, on acme's host."""
-    rival = await site.signed_in("rival", "globex")
-    key = _cookie(rival, site, "globex", "sessionid")
+    key = in_thread(lambda: session_cookies("globex", "rival@globex.test"))["sessionid"]
     return {
-        "nobody": (site.client("acme"), {}),
-        "rival's session": (site.client("acme"), {"Cookie": f"sessionid={key}", "Origin": site.url("acme")}),
-        "rival's key": (site.client("acme", token=api_key("globex")), {}),
-        "a made-up key": (site.client("acme", token=f"ak_{uuid.uuid4().hex}"), {}),
+        "nobody": (site.direct("acme"), {}),
+        "rival's session": (site.direct("acme", cookies={"sessionid": key}, Origin=site.url("acme")), {}),
+        "rival's key": (site.direct("acme", Authorization=f"Bearer {api_key('globex')}"), {}),
+        "a made-up key": (site.direct("acme", Authorization=f"Bearer ak_{uuid.uuid4().hex}"), {}),
     }
 
 
@@ -404,14 +409,13 @@ async def test_nobody_from_elsewhere_gets_in(acme: Acme, intruders: Any) -> None
 
 async def test_the_platforms_host_has_none_of_it(acme: Acme, site: Site, api_key: Any) -> None:
     """There, a key stands for its own tenant on /v1, and nothing else of a tenant's is there."""
-    session = _cookie(acme.owner, site, "acme", "sessionid")
-    for headers in ({"Cookie": f"sessionid={session}"}, {}):
+    for headers in ({"Cookie": f"sessionid={acme.cookies['sessionid']}"}, {}):
         for route, declared in EVERYTHING.items():
             path = tenancy.filled(route, declared, acme.ids)
-            status, said = await call(site.client(), "GET", path, None, **headers)
+            status, said = await call(site.direct(), "GET", path, None, **headers)
             assert status in (302, 401, 404, 405) or route == "/", f"{route}: {status}"
             assert MARK not in said
-    rival = site.client(token=api_key("globex"))
+    rival = site.direct(Authorization=f"Bearer {api_key('globex')}")
     status, said = await call(rival, "GET", f"/v1/models/{acme.ids['agent_slug']}", None)
     assert status == 404
     status, said = await call(rival, "GET", "/v1/models", None)
@@ -450,9 +454,9 @@ async def test_foreign_ids_in_bodies(acme: Acme, outsiders: Any) -> None:
     assert acme.state() == before
 
 
-async def test_foreign_ids_in_frames(acme: Acme, outsiders: Any, site: Site) -> None:
+async def test_foreign_ids_in_frames(acme: Acme, site: Site) -> None:
     before, unknown = acme.state(), tenancy.unknown_ids(acme.ids)
-    rival, _ = outsiders["rival"]
+    rival = await site.signed_in("rival", "globex")
 
     async def answer_to(socket: Any, frame: dict[str, Any]) -> dict[str, Any]:
         await socket.send_json(frame)
@@ -480,7 +484,7 @@ async def test_foreign_ids_in_frames(acme: Acme, outsiders: Any, site: Site) -> 
 
 async def test_a_ticket_opens_its_own_tenants_socket_once(acme: Acme, site: Site) -> None:
     async def ticket() -> str:
-        status, said = await call(acme.owner, "POST", "/api/v1/ws-ticket", {}, **_csrf(acme.owner, site, "acme"))
+        status, said = await call(acme.owner, "POST", "/api/v1/ws-ticket", {}, **acme.csrf)
         assert status == 201
         return str(json.loads(said)["ticket"])
 

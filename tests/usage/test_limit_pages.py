@@ -233,7 +233,13 @@ async def test_members_agents_and_files_of_a_workspace(db: Platform, ledger: Led
 def test_the_console(db: Platform, console: Console) -> None:
     """The operator sets and removes a workspace's own; those below are shown only."""
     with scope.platform():
-        plan = {"name": "Pro", "max_concurrent_runs": 50, "cost_per_month": "12.5", "cost_currency": "USD"}
+        plan = {
+            "name": "Pro",
+            "max_concurrent_runs": 50,
+            "ingest_weight": 1,
+            "cost_per_month": "12.5",
+            "cost_currency": "USD",
+        }
         assert console.post("/admin/tenants/plan/pro/change/", **plan).status_code == 302
         changed = AuditEvent.objects.get(action="plan.updated").data["changed"]
         assert changed["cost_per_month"] == "12.5"

@@ -26,12 +26,17 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
   const routes = [
     ['GET', /^\/api\/v1\/me$/, () => [200, { user: { id: '1', email: 'owner@acme.test', name: 'Owner' }, role: 'owner', scopes: ['*'], tenant: { id: '1', slug: 'acme', name: 'Acme' } }]],
     ['GET', /^\/api\/v1\/agents$/, () => [200, { agents: AGENTS, count: AGENTS.length }]],
-    ['GET', /^\/api\/v1\/conversations$/, ({ query }) => [200, store.page(Number(query.get('limit') ?? 30), query.get('cursor'))]],
+    ['GET', /^\/api\/v1\/conversations$/, ({ query }) => {
+      if (query.get('q')) return [200, { conversations: store.find(query.get('q')), next_cursor: null }];
+      if (query.get('pinned')) return [200, { conversations: store.pinned(), next_cursor: null }];
+      return [200, store.page(Number(query.get('limit') ?? 30), query.get('cursor'))];
+    }],
     ['POST', /^\/api\/v1\/conversations$/, ({ body }) => {
       const agent = AGENTS.find((one) => one.slug === body.agent) ?? AGENTS[0];
       return [201, store.view(store.create(agent, body.title))];
     }],
     ['POST', /^\/api\/v1\/conversations\/([^/]+)\/files$/, ({ body }) => {
+      if (body.name.includes('flaky') && store.flaky()) throw new Refusal('redis_unavailable', 503);
       if (body.name.includes('bad')) throw new Refusal('file_unsupported', 415);
       if (body.name.includes('big')) throw new Refusal('file_too_large', 413);
       return [201, { files: [store.addFile(body.name, body.size)] }];
@@ -42,7 +47,8 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
     }],
     ['PATCH', /^\/api\/v1\/conversations\/([^/]+)$/, ({ id, body }) => {
       const conversation = found(id);
-      conversation.title = body.title;
+      if (body.title !== undefined) conversation.title = body.title;
+      if (body.pinned !== undefined) conversation.pinned_at = body.pinned ? new Date().toISOString() : null;
       return [200, store.view(conversation)];
     }],
     ['DELETE', /^\/api\/v1\/conversations\/([^/]+)$/, ({ id }) => {
@@ -77,6 +83,7 @@ export function restDoor({ store, runs, isSignedIn, csrfOk }) {
       return [204];
     }],
     ['GET', /^\/api\/v1\/runs\/([^/]+)\/trace$/, ({ id }) => [200, runs.runs.get(id).trace()]],
+    ['GET', /^\/api\/v1\/runs\/([^/]+)\/sources$/, ({ id }) => [200, { run_id: id, sources: runs.runs.get(id)?.sources() ?? [] }]],
     ['GET', /^\/api\/v1\/approvals\/([^/]+)$/, ({ id }) => [200, asked(id).approval]],
     ['POST', /^\/api\/v1\/approvals\/([^/]+)$/, ({ id, body }) => {
       const run = asked(id);

@@ -101,6 +101,10 @@ export class Run {
     return { run_id: this.id, steps, cut: false };
   }
 
+  sources() {
+    return this.log.filter(({ type }) => type === 'source.cited').map(({ data }) => data);
+  }
+
   cancel() {
     if (this.status === 'running') this.finish('cancelled', 'cancelled');
   }

@@ -18,6 +18,18 @@ export const USAGE = {
   input_tokens: 412, output_tokens: 268, cached_tokens: 0, reasoning_tokens: 0, counted: false, cost: '0.000864', currency: 'USD',
 };
 
+/** Answers of several kinds: text, lists, code, tables. */
+function longAnswer(index) {
+  const kinds = [
+    `Answer **${index}** in a sentence or two, which is what most of them are.`,
+    `Answer ${index}:\n\n- one\n- two with \`code\`\n- three\n\n> and a quotation`,
+    `Answer ${index}:\n\n\`\`\`python\ndef f(x):\n    return x * ${index}  # doubled\n\`\`\`\n\nand what it does.`,
+    `Answer ${index}\n\n| a | b |\n|---|---|\n| 1 | ${index} |\n| 2 | 3 |`,
+    `Answer ${index}. ${'A paragraph that goes on for some lines, as people like them. '.repeat(8)}`,
+  ];
+  return kinds[Math.floor(index / 2) % kinds.length];
+}
+
 export class Store {
   conversations = new Map();
   #trash = new Map();
@@ -30,13 +42,20 @@ export class Store {
       this.addMessage(conversation.id, 'user', `About: ${conversation.title}`);
       this.addMessage(conversation.id, 'assistant', `Some notes on **${conversation.title}**.`, { usage: USAGE });
     }
+    // One that is long: LONG=5000 makes that many messages.
+    const long = this.create(AGENTS[0], 'A long conversation');
+    long.created_at = long.updated_at = new Date(Date.now() - 1_800_000).toISOString();
+    for (let index = 0; index < Number(process.env.LONG ?? 300); index += 1) {
+      const [role, text] = index % 2 ? ['assistant', longAnswer(index)] : ['user', `Question number ${index}`];
+      this.addMessage(long.id, role, text, index % 2 ? { usage: USAGE } : {});
+    }
   }
 
   create(agent, title = '') {
     const now = new Date().toISOString();
     const conversation = {
       id: randomUUID(), title, agent: { slug: agent.slug, name: agent.name },
-      created_at: now, updated_at: now, active_run_id: null, messages: [], leaf: null,
+      created_at: now, updated_at: now, pinned_at: null, active_run_id: null, messages: [], leaf: null,
     };
     this.conversations.set(conversation.id, conversation);
     return conversation;
@@ -100,6 +119,31 @@ export class Store {
     const from = cursor ? Number(cursor) : 0;
     const next = from + limit < all.length ? String(from + limit) : null;
     return { conversations: all.slice(from, from + limit).map(this.view), next_cursor: next };
+  }
+
+  pinned() {
+    return [...this.conversations.values()].filter((one) => one.pinned_at).map(this.view);
+  }
+
+  /** Those that say it, newest first, with the message that does. */
+  find(text) {
+    const says = (content) => content.toLowerCase().includes(text.toLowerCase());
+    const match = ({ messages }) => messages.findLast(({ content }) => says(content));
+    return [...this.conversations.values()]
+      .filter((one) => says(one.title) || match(one))
+      .sort((a, b) => b.updated_at.localeCompare(a.updated_at))
+      .map((one) => {
+        const { id, role, content } = match(one) ?? {};
+        return { ...this.view(one), match: id ? { message_id: id, role, text: content.slice(0, 160) } : null };
+      });
+  }
+
+  #flaky = 0;
+
+  /** Every other time. */
+  flaky() {
+    this.#flaky += 1;
+    return this.#flaky % 2 === 1;
   }
 
   remove(id) {

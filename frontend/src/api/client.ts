@@ -5,8 +5,10 @@ import type {
   ConversationPage,
   Decision,
   Feedback,
+  FoundConversation,
   MessagePage,
   RunCreated,
+  Source,
   StoredFile,
   Trace,
   TurnRequest,
@@ -48,8 +50,18 @@ export class Api {
     return this.#call('GET', `/api/v1/conversations?${query}`);
   }
 
-  rename = (id: string, title: string): Promise<Conversation> =>
-    this.#call('PATCH', `/api/v1/conversations/${encodeURIComponent(id)}`, { title });
+  /** All that are pinned; there are not many. */
+  pinned = (): Promise<ConversationPage> => this.#call('GET', '/api/v1/conversations?pinned=true&limit=100');
+
+  /** Those whose title or messages say `text`. */
+  async find(text: string): Promise<FoundConversation[]> {
+    const query = new URLSearchParams({ q: text });
+    const body = await this.#call<{ conversations: FoundConversation[] }>('GET', `/api/v1/conversations?${query}`);
+    return body.conversations;
+  }
+
+  edit = (id: string, change: { title?: string; pinned?: boolean }): Promise<Conversation> =>
+    this.#call('PATCH', `/api/v1/conversations/${encodeURIComponent(id)}`, change);
 
   remove = (id: string): Promise<unknown> =>
     this.#call('DELETE', `/api/v1/conversations/${encodeURIComponent(id)}`);
@@ -91,6 +103,12 @@ export class Api {
 
   /** What a run did, step by step. */
   trace = (runId: string): Promise<Trace> => this.#call('GET', `/api/v1/runs/${encodeURIComponent(runId)}/trace`);
+
+  /** The passages that a run was shown. */
+  async sources(runId: string): Promise<Source[]> {
+    const path = `/api/v1/runs/${encodeURIComponent(runId)}/sources`;
+    return (await this.#call<{ sources: Source[] }>('GET', path)).sources;
+  }
 
   approval = (id: string): Promise<ApprovalView> => this.#call('GET', `/api/v1/approvals/${encodeURIComponent(id)}`);
 

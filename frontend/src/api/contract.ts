@@ -1,4 +1,4 @@
-import type { RunEvent } from '../protocol.gen';
+import type { RunEvent, SourceCited } from '../protocol.gen';
 
 /** The native API and websocket as the page uses them (see docs for the full contract). */
 
@@ -20,6 +20,8 @@ export interface Conversation {
   agent: { slug: string; name: string } | null;
   created_at: string;
   updated_at: string;
+  /** When it was pinned. */
+  pinned_at?: string | null;
   active_run_id: string | null;
   /** Its run waits for a person to decide on a call of a tool. */
   waiting?: boolean;
@@ -29,6 +31,14 @@ export interface ConversationPage {
   conversations: Conversation[];
   next_cursor: string | null;
 }
+
+/** A conversation that says what was looked for; `match`: the message that does, if it is not the title. */
+export interface FoundConversation extends Conversation {
+  match: { message_id: string; role: 'user' | 'assistant'; text: string } | null;
+}
+
+/** A passage that a run was shown, to be cited as [n]. */
+export type Source = SourceCited['data'];
 
 export interface Usage {
   input_tokens: number;
@@ -218,6 +228,7 @@ const RUN_EVENT_TYPES: ReadonlySet<string> = new Set<RunEvent['type']>([
   'agent.started',
   'agent.delta',
   'agent.finished',
+  'source.cited',
   'approval.requested',
   'approval.decided',
   'message.completed',

@@ -61,6 +61,10 @@ const REMEDIES: Record<string, Remedy> = {
   context_too_long: 'new_chat',
   malformed_json: 'reload',
   method_not_allowed: 'reload',
+  file_unsupported: 'none',
+  file_too_large: 'none',
+  too_many_files: 'none',
+  storage_full: 'none',
 };
 
 export function remedyFor(code: string): Remedy {

@@ -9,8 +9,10 @@ import { chatSocketUrl } from '../transport/socket';
 import { Conversations } from './conversations';
 import { Drafts, tabStorage } from './drafts';
 import type { Entry } from './entry';
+import { Finder } from './finder';
 import { findLostTurn } from './lost';
 import { Route } from './route';
+import { Sources } from './sources';
 import { Tabs, type TabNews } from './tabs';
 import { Thread, type ThreadEvents } from './thread';
 import { Toasts } from './toasts';
@@ -36,6 +38,23 @@ const KEPT_THREADS = 12;
 /** A page that was looked away from for longer than this reads its lists again. */
 const STALE_MS = 30_000;
 
+/** A connection that was away for less is not worth a word. */
+const NOTICED_MS = 3_000;
+/** A timer that comes this much too late: the machine slept. */
+const SLEPT_MS = 60_000;
+
+/** Tells when the machine has woken up. */
+function watchForSleep(woke: () => void): void {
+  const every = 10_000;
+  let last = Date.now();
+  setInterval(() => {
+    const now = Date.now();
+    // Timers of a tab that nobody looks at come once a minute; that is no sleep.
+    if (now - last > every + SLEPT_MS) woke();
+    last = now;
+  }, every);
+}
+
 /** The page: what is open, what it is connected to, and what happens between its parts. */
 export class ChatApp {
   readonly api = new Api();
@@ -44,6 +63,8 @@ export class ChatApp {
   readonly route = new Route();
   readonly toasts = new Toasts();
   readonly conversations = new Conversations(this.api);
+  readonly finder = new Finder((text) => this.api.find(text));
+  readonly sources = new Sources((runId) => this.api.sources(runId));
   /** Why nothing can be done any more: signed out, suspended, a foreign origin. */
   readonly blocked = new Observable<Failure | null>(null);
   /** Said to screen readers when an answer ended. */
@@ -56,6 +77,10 @@ export class ChatApp {
   readonly #threads = new Map<string, Thread>();
   #fresh: Thread;
   #read = Date.now();
+  /** Since when there was no connection; null while there is one. */
+  #lostAt: number | null = null;
+  /** Something was being written when the connection was lost. */
+  #lostBusy = false;
 
   constructor(readonly shell: Shell) {
     this.drafts = new Drafts(tabStorage(), `${shell.tenantSlug}:${shell.userEmail}`);
@@ -77,6 +102,7 @@ export class ChatApp {
   start(): void {
     this.line.state.subscribe(() => this.#lineChanged());
     this.line.open();
+    watchForSleep(() => this.#slept());
     window.addEventListener('online', () => this.line.wake());
     window.addEventListener('offline', () => this.line.networkLost());
     window.addEventListener('pageshow', (event) => event.persisted && this.#wake());
@@ -96,11 +122,19 @@ export class ChatApp {
     try {
       const items = (await this.api.agents()).filter((agent) => agent.kind !== 'builtin');
       this.agents.set({ items, phase: 'ready' });
-      if (!items.some((agent) => agent.slug === this.agent.get())) this.agent.set(items[0]?.slug ?? null);
+      const known = (slug: string | null): boolean => items.some((agent) => agent.slug === slug);
+      const last = this.drafts.lastAgent();
+      if (!known(this.agent.get())) this.agent.set(known(last) ? last : (items[0]?.slug ?? null));
     } catch (error) {
       this.agents.set({ items: [], phase: 'failed' });
       this.fail(Failure.from(error));
     }
+  }
+
+  /** Whom new conversations are with from now on, also after the page was left. */
+  chooseAgent(slug: string): void {
+    this.agent.set(slug);
+    this.drafts.rememberAgent(slug);
   }
 
   async refresh(): Promise<void> {
@@ -120,6 +154,21 @@ export class ChatApp {
     } catch (error) {
       this.toasts.show({ text: { key: 'toast.renameFailed' }, failure: this.fail(Failure.from(error)) });
     }
+  }
+
+  async pin(id: string, pinned: boolean): Promise<void> {
+    try {
+      await this.conversations.pin(id, pinned);
+      this.#tabs.tell({ kind: 'changed', conversationId: id });
+    } catch (error) {
+      this.toasts.show({ text: { key: 'toast.pinFailed' }, failure: this.fail(Failure.from(error)) });
+    }
+  }
+
+  /** Opens a conversation at one of its messages, in whichever branch that is. */
+  async openAt(id: string, messageId: string): Promise<void> {
+    this.route.go(id);
+    await this.#thread(id).find(messageId);
   }
 
   /** Deletes at once and offers the way back. */
@@ -250,14 +299,38 @@ export class ChatApp {
     void this.current.get().load();
   }
 
-  /** Back on the line: what could not be read before is read now. */
+  /** Back on the line: what could not be read before is read now, and whoever waited is told. */
   #lineChanged(): void {
-    if (this.line.state.get().status !== 'online') return;
+    const { status } = this.line.state.get();
+    if (status === 'offline' || status === 'reconnecting') {
+      if (this.#lostAt === null) this.#lost();
+      this.#lostBusy ||= this.current.get().busy;
+    }
+    if (status !== 'online') return;
     this.blocked.set(null);
+    if (this.#lostAt !== null && Date.now() - this.#lostAt >= NOTICED_MS) {
+      this.toasts.show({ text: { key: this.#lostBusy ? 'line.wentOn' : 'line.back' } });
+    }
+    this.#lostAt = null;
     const thread = this.current.get();
     if (thread.get().phase === 'failed') void thread.load();
     if (this.conversations.get().phase === 'failed') void this.refresh();
     if (this.agents.get().phase === 'failed') void this.loadAgents();
+  }
+
+  #lost(): void {
+    this.#lostAt = Date.now();
+    this.#lostBusy = this.current.get().busy;
+  }
+
+  /** The machine slept: the socket may be dead without knowing it, and what is shown is old. */
+  #slept(): void {
+    if (this.#lostAt === null) this.#lost();
+    this.#lostAt = 0;
+    this.line.wake();
+    if (this.line.state.get().status === 'online') this.#lostAt = null;
+    void this.refresh();
+    void this.current.get().load();
   }
 
   /** The page was left while the first message of a new conversation was on its way. */

@@ -5,6 +5,7 @@ import { Observable } from '../store/observable';
 /** A file that is to go with the next message. */
 export interface Attachment {
   key: number;
+  file: File;
   name: string;
   size: number;
   /** How much has been sent, 0 to 1. */
@@ -39,11 +40,23 @@ export class Attachments extends Observable<readonly Attachment[]> {
   add(files: Iterable<File>): void {
     for (const file of files) {
       const key = this.#next++;
-      const controller = new AbortController();
-      this.#uploads.set(key, controller);
-      this.set([...this.get(), { key, name: file.name, size: file.size, progress: 0, stored: null, failure: null }]);
-      this.#turn = this.#turn.then(() => this.#send(key, file, controller.signal));
+      this.set([...this.get(), { key, file, name: file.name, size: file.size, progress: 0, stored: null, failure: null }]);
+      this.#queue(key, file);
     }
+  }
+
+  /** Sends a file again that did not arrive. */
+  retry(key: number): void {
+    const found = this.get().find((one) => one.key === key);
+    if (!found?.failure) return;
+    this.#edit(key, { failure: null, progress: 0 });
+    this.#queue(key, found.file);
+  }
+
+  #queue(key: number, file: File): void {
+    const controller = new AbortController();
+    this.#uploads.set(key, controller);
+    this.#turn = this.#turn.then(() => this.#send(key, file, controller.signal));
   }
 
   /** Takes a file back; one that has arrived is deleted. */

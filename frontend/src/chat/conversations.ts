@@ -4,6 +4,8 @@ import { Failure } from '../api/failure';
 import { Observable } from '../store/observable';
 
 export interface ConversationsState {
+  /** All that are pinned, also where they are too old to be in `items`; the one pinned last comes first. */
+  pinned: readonly Conversation[];
   items: readonly Conversation[];
   cursor: string | null;
   phase: 'loading' | 'ready' | 'failed';
@@ -13,6 +15,11 @@ export interface ConversationsState {
 
 function timeOf(conversation: Conversation | undefined): number {
   return conversation ? Date.parse(conversation.updated_at) : 0;
+}
+
+/** The one that was pinned last comes first. */
+function byPin(items: readonly Conversation[]): Conversation[] {
+  return [...items].sort((one, other) => (other.pinned_at ?? '').localeCompare(one.pinned_at ?? ''));
 }
 
 /** The list of conversations, newest first, a page at a time. */
@@ -25,25 +32,27 @@ export class Conversations extends Observable<ConversationsState> {
   #tick = 0;
 
   constructor(api: Api) {
-    super({ items: [], cursor: null, phase: 'loading', loadingMore: false, failure: null });
+    super({ pinned: [], items: [], cursor: null, phase: 'loading', loadingMore: false, failure: null });
     this.#api = api;
   }
 
   find(id: string | null): Conversation | undefined {
-    return this.get().items.find((item) => item.id === id);
+    const { items, pinned } = this.get();
+    return items.find((item) => item.id === id) ?? pinned.find((item) => item.id === id);
   }
 
   /** Reads the first page again and keeps what was paged in behind it. */
   async refresh(): Promise<void> {
     const began = this.#tick;
     try {
-      const page = await this.#api.conversations();
+      const [page, kept] = await Promise.all([this.#api.conversations(), this.#api.pinned()]);
       const { items, cursor, phase } = this.get();
       const newer = items.filter((item) => (this.#put.get(item.id) ?? 0) > began);
       const known = phase === 'ready' && items.length > page.conversations.length;
       const oldest = timeOf(page.conversations.at(-1));
       const behind = known ? items.filter((item) => timeOf(item) < oldest) : [];
       this.patch({
+        pinned: byPin(kept.conversations.filter((item) => !this.#removed.has(item.id))),
         items: this.#merge([...newer, ...page.conversations], behind),
         cursor: known ? cursor : page.next_cursor,
         phase: 'ready',
@@ -87,26 +96,36 @@ export class Conversations extends Observable<ConversationsState> {
   }
 
   async rename(id: string, title: string): Promise<void> {
-    const before = this.find(id)?.title;
-    this.#edit(id, { title });
+    await this.#change(id, { title }, () => this.#api.edit(id, { title }));
+  }
+
+  async pin(id: string, pinned: boolean): Promise<void> {
+    const pinned_at = pinned ? new Date().toISOString() : null;
+    await this.#change(id, { pinned_at }, () => this.#api.edit(id, { pinned }));
+  }
+
+  /** Shows a change at once, and takes it back where the server refuses it. */
+  async #change(id: string, change: Partial<Conversation>, ask: () => Promise<unknown>): Promise<void> {
+    const before = this.find(id);
+    this.#edit(id, change);
     try {
-      await this.#api.rename(id, title);
+      await ask();
     } catch (error) {
-      if (before !== undefined) this.#edit(id, { title: before });
+      if (before) this.#edit(id, { pinned_at: null, ...before });
       throw Failure.from(error);
     }
   }
 
   /** Takes the conversation out at once and puts it back where the server refuses. */
   async remove(id: string): Promise<void> {
-    const before = this.get().items;
+    const { items, pinned } = this.get();
     this.#removed.add(id);
-    this.patch({ items: before.filter((item) => item.id !== id) });
+    this.patch({ items: items.filter((item) => item.id !== id), pinned: pinned.filter((item) => item.id !== id) });
     try {
       await this.#api.remove(id);
     } catch (error) {
       this.#removed.delete(id);
-      this.patch({ items: before });
+      this.patch({ items, pinned });
       throw Failure.from(error);
     }
   }
@@ -115,12 +134,19 @@ export class Conversations extends Observable<ConversationsState> {
     await this.#api.restore(conversation.id);
     this.#removed.delete(conversation.id);
     this.put(conversation);
+    if (conversation.pinned_at) this.patch({ pinned: byPin([...this.get().pinned, conversation]) });
   }
 
   #edit(id: string, change: Partial<Conversation>): void {
-    const { items } = this.get();
-    if (!items.some((item) => item.id === id)) return;
-    this.patch({ items: items.map((item) => (item.id === id ? { ...item, ...change } : item)) });
+    const found = this.find(id);
+    if (!found) return;
+    const changed = { ...found, ...change };
+    const { items, pinned } = this.get();
+    const rest = pinned.filter((item) => item.id !== id);
+    this.patch({
+      items: items.map((item) => (item.id === id ? changed : item)),
+      pinned: changed.pinned_at ? byPin([...rest, changed]) : rest,
+    });
   }
 
   /** Newest first. `first` wins where both have a conversation; a page may shift while it is being read. */

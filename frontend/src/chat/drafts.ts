@@ -28,6 +28,15 @@ export class Drafts {
     this.#put(`sending:${conversationId ?? 'new'}`, text);
   }
 
+  /** Whom the last new conversation was to be with. */
+  lastAgent(): string {
+    return this.#get('agent');
+  }
+
+  rememberAgent(slug: string): void {
+    this.#put('agent', slug);
+  }
+
   /** On signing out: the next person at this machine must not find them. */
   clear(): void {
     if (!this.#storage) return;

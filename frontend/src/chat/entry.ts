@@ -133,3 +133,15 @@ export function finishedEntry(run: RunState, live: Entry = liveEntry(run.runId))
     traces: trace.tools + trace.members > 0 ? [...live.traces, trace] : live.traces,
   };
 }
+
+/** Entries that say the same as before keep their identity, so that a silent reload renders nothing again. */
+export function keepUnchanged(before: readonly Entry[], entries: Entry[]): Entry[] {
+  const known = new Map(before.map((entry) => [entry.key, entry]));
+  return entries.map((entry) => {
+    const old = known.get(entry.key);
+    const same = old && old.content === entry.content && old.status === entry.status && !old.error === !entry.error;
+    const placed = old?.id === entry.id && String(old?.siblings) === String(entry.siblings);
+    const said = old?.feedback?.rating === entry.feedback?.rating && old?.feedback?.comment === entry.feedback?.comment;
+    return same && placed && said ? old : entry;
+  });
+}

@@ -7,7 +7,7 @@ import { Observable } from '../store/observable';
 import { newRef } from '../transport/turns';
 import { Attachments } from './attachments';
 import type { Drafts } from './drafts';
-import { continuedEntry, type Entry, finishedEntry, liveEntry, sentEntry, storedEntry } from './entry';
+import { continuedEntry, type Entry, finishedEntry, keepUnchanged, liveEntry, sentEntry, storedEntry } from './entry';
 import { findLostTurn, type LostTurn, sameText } from './lost';
 
 export interface ThreadState {
@@ -20,9 +20,22 @@ export interface ThreadState {
   sending: boolean;
   stopping: boolean;
   failure: Failure | null;
+  /** The message that is to be brought into view, by its id. */
+  wanted: string | null;
   /** What to do once more about the failure; null when repeating makes no sense. */
   again: (() => Promise<unknown>) | null;
 }
+
+const BLANK: Omit<ThreadState, 'phase'> = {
+  conversation: null,
+  entries: [],
+  runId: null,
+  sending: false,
+  stopping: false,
+  failure: null,
+  wanted: null,
+  again: null,
+};
 
 export interface ThreadEvents {
   /** The first turn of a new conversation was accepted: the thread has an id now. */
@@ -70,16 +83,7 @@ export class Thread extends Observable<ThreadState> {
   #beginning: Promise<string> | null = null;
 
   constructor(id: string | null, parts: ThreadParts) {
-    super({
-      phase: id === null ? 'ready' : 'loading',
-      conversation: null,
-      entries: [],
-      runId: null,
-      sending: false,
-      stopping: false,
-      failure: null,
-      again: null,
-    });
+    super({ ...BLANK, phase: id === null ? 'ready' : 'loading' });
     this.#id = id;
     this.#parts = parts;
     this.draft = new Observable(parts.drafts.read(id));
@@ -208,6 +212,13 @@ export class Thread extends Observable<ThreadState> {
     }
   }
 
+  /** Shows one of its messages, and the branch that it is in. */
+  async find(messageId: string): Promise<void> {
+    if (this.get().phase !== 'ready') await this.load();
+    if (!this.get().entries.some((entry) => entry.id === messageId)) await this.show(messageId);
+    this.patch({ wanted: messageId });
+  }
+
   /** A turn that goes on elsewhere than at the end; what is shown stays until it is accepted. */
   async #branch(
     request: TurnRequest,
@@ -323,7 +334,7 @@ export class Thread extends Observable<ThreadState> {
     this.patch({
       phase: 'ready',
       conversation: page.conversation,
-      entries: this.#keepUnchanged(active === null ? stored : withLive(stored, active, continued)),
+      entries: keepUnchanged(this.get().entries, active === null ? stored : withLive(stored, active, continued)),
       runId: active,
       stopping: active !== null && active === runId ? this.get().stopping : false,
       // What went wrong with a send stays said; that the messages could not be read is over.
@@ -334,18 +345,6 @@ export class Thread extends Observable<ThreadState> {
       this.#parts.runs.drop(runId);
       this.#parts.events.ended(this, this.get().entries.at(-1)?.status ?? 'complete');
     }
-  }
-
-  /** Entries that say the same keep their identity, so that a silent reload renders nothing again. */
-  #keepUnchanged(entries: Entry[]): Entry[] {
-    const before = new Map(this.get().entries.map((entry) => [entry.key, entry]));
-    return entries.map((entry) => {
-      const old = before.get(entry.key);
-      const same = old && old.content === entry.content && old.status === entry.status && !old.error === !entry.error;
-      const placed = old?.id === entry.id && String(old?.siblings) === String(entry.siblings);
-      const said = old?.feedback?.rating === entry.feedback?.rating && old?.feedback?.comment === entry.feedback?.comment;
-      return same && placed && said ? old : entry;
-    });
   }
 
   /** A message that was on its way when the page was left: it arrived, or it goes back into the draft. */

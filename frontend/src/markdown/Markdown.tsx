@@ -1,12 +1,16 @@
-import { memo, useMemo } from 'react';
+import { memo, type ReactElement, useMemo } from 'react';
 import ReactMarkdown, { type Components, type Options } from 'react-markdown';
 import rehypeSanitize, { defaultSchema } from 'rehype-sanitize';
 import { useT } from '../i18n/language';
+import { Cite } from '../ui/Cite';
 import { splitBlocks } from './blocks';
+import { rehypeCites } from './cites';
 import { CodeBlock } from './CodeBlock';
+import { formulaOf, withFormulas } from './formulas';
 import { remarkReadGfm } from './gfm';
 import { ImageLink, TextLink } from './Link';
 import { safeUrl } from './links';
+import { Maths } from './Maths';
 import { mend } from './mend';
 import { rehypeRawText } from './rawtext';
 
@@ -14,12 +18,17 @@ const REMARK: Options['remarkPlugins'] = [remarkReadGfm];
 
 /** Ids come from footnotes only, and remark-rehype has prefixed those already. */
 const SCHEMA = { ...defaultSchema, clobber: [] };
-const REHYPE: Options['rehypePlugins'] = [rehypeRawText, [rehypeSanitize, SCHEMA]];
+const REHYPE: Options['rehypePlugins'] = [rehypeRawText, [rehypeSanitize, SCHEMA], rehypeCites];
 
 /** An answer's headings rank below those of the page. */
 const COMPONENTS: Components = {
   a: ({ href, children }) => <TextLink href={href ?? ''}>{children}</TextLink>,
   img: ({ src, alt }) => <ImageLink src={typeof src === 'string' ? src : ''} alt={alt ?? ''} />,
+  cite: ({ node }) => <Cite n={Number(node?.properties.dataN)} />,
+  code: ({ children }) => {
+    const formula = typeof children === 'string' ? formulaOf(children) : null;
+    return formula ? <Maths {...formula} /> : <code>{children}</code>;
+  },
   input: ({ checked }) => <TaskMark done={checked === true} />,
   h1: 'h3',
   h2: 'h4',
@@ -47,18 +56,32 @@ function TaskMark({ done }: { done: boolean }) {
   return <input type="checkbox" checked={done} disabled aria-label={t(done ? 'markdown.taskDone' : 'markdown.taskOpen')} />;
 }
 
-/** One block; unchanged source means that nothing is parsed or drawn again. */
-const TextPart = memo(function TextPart({ source }: { source: string }) {
-  return (
-    <ReactMarkdown
-      remarkPlugins={REMARK}
-      rehypePlugins={REHYPE}
-      components={COMPONENTS}
-      urlTransform={safeUrl}
-    >
-      {source}
-    </ReactMarkdown>
-  );
+/** Of texts that were drawn lately; one that is scrolled back into view is not parsed again. */
+const PARSED = new Map<string, ReactElement>();
+const MOST_PARSED = 600;
+
+function parse(source: string): ReactElement {
+  return ReactMarkdown({
+    remarkPlugins: REMARK,
+    rehypePlugins: REHYPE,
+    components: COMPONENTS,
+    urlTransform: safeUrl,
+    children: withFormulas(source),
+  });
+}
+
+function parsed(source: string): ReactElement {
+  const known = PARSED.get(source);
+  if (known) return known;
+  const made = parse(source);
+  if (PARSED.size >= MOST_PARSED) PARSED.delete(PARSED.keys().next().value!);
+  PARSED.set(source, made);
+  return made;
+}
+
+/** One block; unchanged source means that nothing is parsed or drawn again. `growing`: it changes with every token. */
+const TextPart = memo(function TextPart({ source, growing }: { source: string; growing: boolean }) {
+  return growing ? parse(mend(source)) : parsed(source);
 });
 
 interface MarkdownProps {
@@ -76,10 +99,7 @@ export function Markdown({ source, live = false }: MarkdownProps) {
         block.kind === 'code' ? (
           <CodeBlock key={index} language={block.language} code={block.code} />
         ) : (
-          <TextPart
-            key={index}
-            source={live && index === blocks.length - 1 ? mend(block.source) : block.source}
-          />
+          <TextPart key={index} source={block.source} growing={live && index === blocks.length - 1} />
         ),
       )}
     </div>

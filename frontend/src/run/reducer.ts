@@ -1,3 +1,4 @@
+import type { Source } from '../api/contract';
 import type { RunEvent } from '../protocol.gen';
 import {
   askedCall,
@@ -26,6 +27,8 @@ export interface RunState extends Work {
   /** How much of `text` belongs to messages that are complete; the rest is still being written. */
   sealed: number;
   reasoning: string;
+  /** The passages that it was shown. */
+  sources: readonly Source[];
   /** How many calls of tools wait for a person. */
   waitsFor: number;
   messageId: string | null;
@@ -45,6 +48,7 @@ export function newRun(runId: string): RunState {
     reasoning: '',
     tools: [],
     members: [],
+    sources: [],
     waitsFor: 0,
     messageId: null,
     finishReason: null,
@@ -78,6 +82,8 @@ export function reduce(state: RunState, event: RunEvent): RunState {
       return { ...state, status: 'running', tools: [...state.tools, startedCall(event.data)] };
     case 'tool.finished':
       return { ...state, tools: finishedCall(state.tools, event.data) };
+    case 'source.cited':
+      return { ...state, sources: [...state.sources, event.data] };
     case 'approval.requested':
       return withCalls(state, askedCall(state.tools, event.data));
     case 'approval.decided':

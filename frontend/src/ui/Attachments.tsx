@@ -1,10 +1,11 @@
 import type { NamedFile } from '../api/contract';
 import type { Attachment, Attachments } from '../chat/attachments';
+import { remedyFor } from '../api/failure';
 import { useSpeech, useT } from '../i18n/language';
 import { useObservable } from '../store/observable';
 import { failureText } from './FailureNotice';
 import { sizeText } from './format';
-import { CloseIcon, FileIcon } from './icons';
+import { CloseIcon, FileIcon, RetryIcon } from './icons';
 
 /** The files of the message that is being written, each with how far it has come. */
 export function AttachmentList({ attachments }: { attachments: Attachments }) {
@@ -14,13 +15,19 @@ export function AttachmentList({ attachments }: { attachments: Attachments }) {
   return (
     <ul className="chips" aria-label={t('files.label')}>
       {files.map((file) => (
-        <Chip key={file.key} file={file} onRemove={() => attachments.remove(file.key)} />
+        <Chip key={file.key} file={file} onRemove={() => attachments.remove(file.key)} onRetry={() => attachments.retry(file.key)} />
       ))}
     </ul>
   );
 }
 
-function Chip({ file, onRemove }: { file: Attachment; onRemove: () => void }) {
+interface ChipProps {
+  file: Attachment;
+  onRemove: () => void;
+  onRetry: () => void;
+}
+
+function Chip({ file, onRemove, onRetry }: ChipProps) {
   const { t, language } = useSpeech();
   const { name, failure, stored, progress } = file;
   return (
@@ -38,9 +45,24 @@ function Chip({ file, onRemove }: { file: Attachment; onRemove: () => void }) {
         ) : stored ? (
           <span>{sizeText(file.size, t, language)}</span>
         ) : (
-          <progress max={1} value={progress} aria-label={t('files.uploading', { name })} />
+          <span className="flex items-center gap-2">
+            <progress max={1} value={progress} aria-label={t('files.uploading', { name })} />
+            <span className="tabular-nums">{Math.round(progress * 100)} %</span>
+          </span>
         )}
       </span>
+      {failure && remedyFor(failure.code) === 'retry' && (
+        <button
+          type="button"
+          className="icon-button small"
+          data-testid="attachment-retry"
+          aria-label={t('files.retry', { name })}
+          title={t('files.retry', { name })}
+          onClick={onRetry}
+        >
+          <RetryIcon size={14} />
+        </button>
+      )}
       <button
         type="button"
         className="icon-button small"

@@ -1,10 +1,11 @@
-import { useEffect, useState } from 'react';
+import { useCallback, useEffect, useState } from 'react';
 import type { MessageKey } from '../i18n/catalog';
 import { LOCALES } from '../i18n/catalog';
 import { useSpeech, useT } from '../i18n/language';
 import { useObservable } from '../store/observable';
 import { useApp } from './context';
 import { Header } from './Header';
+import { Help } from './Help';
 import { Sidebar } from './Sidebar';
 import { ThreadView } from './ThreadView';
 import { Toaster } from './Toaster';
@@ -18,20 +19,24 @@ export function ChatPage() {
   const drawer = useMedia(PHONE);
   const [drawerOpen, setDrawerOpen] = useState(false);
   const covered = drawer && drawerOpen;
-  useShortcuts(app);
+  const [help, setHelp] = useState(false);
+  const openHelp = useCallback(() => setHelp(true), []);
+  const openList = useCallback(() => setDrawerOpen(true), []);
+  useShortcuts(app, { openHelp, openList });
   useDocumentTitle();
   return (
     <div className="page">
       <a className="skip-link" href="#composer">
         {t('app.skip')}
       </a>
-      <Sidebar drawer={drawer} open={drawerOpen} onClose={() => setDrawerOpen(false)} />
+      <Sidebar drawer={drawer} open={drawerOpen} onClose={() => setDrawerOpen(false)} onHelp={openHelp} />
       {covered && <div className="scrim" aria-hidden="true" onClick={() => setDrawerOpen(false)} />}
       <main className="main" inert={covered} aria-label={t('app.conversation')}>
         <Header drawer={drawer} drawerOpen={drawerOpen} onMenu={() => setDrawerOpen(true)} />
         <ThreadView key={thread.serial} thread={thread} />
       </main>
       <Toaster />
+      <Help open={help} onClose={() => setHelp(false)} />
       <Announcer />
     </div>
   );

@@ -50,6 +50,7 @@ export function Composer({ thread }: { thread: Thread }) {
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>): void => {
     // Enter that ends an input method's composition is not ours; Safari reports it with key code 229 only.
     if (event.nativeEvent.isComposing || event.keyCode === 229) return;
+    if (event.key === 'ArrowUp' && text === '' && editLast()) event.preventDefault();
     if (event.key !== 'Enter' || event.shiftKey || event.altKey) return;
     event.preventDefault();
     send();
@@ -90,7 +91,7 @@ export function Composer({ thread }: { thread: Thread }) {
         {files.able && <AttachButton onFiles={files.attach} />}
         {conversation === null && <AgentSelect />}
         <span id="composer-hint" className="hidden flex-1 truncate text-right text-xs text-faint sm:block">
-          {t('composer.hint')}
+          {stopping ? t('composer.stopping') : t('composer.hint')}
         </span>
         <span className="flex-1 sm:hidden" />
         {busy ? (
@@ -103,7 +104,7 @@ export function Composer({ thread }: { thread: Thread }) {
             title={`${t('composer.stop')} (Esc)`}
             onClick={() => void thread.stop()}
           >
-            <StopIcon size={18} />
+            {stopping ? <span className="spinner" aria-hidden="true" /> : <StopIcon size={18} />}
           </button>
         ) : (
           <button
@@ -120,6 +121,14 @@ export function Composer({ thread }: { thread: Thread }) {
       </div>
     </form>
   );
+}
+
+/** Opens one's last message to be written anew; false where there is none that may be. */
+function editLast(): boolean {
+  const buttons = document.querySelectorAll<HTMLButtonElement>('[data-testid=edit-message]');
+  const last = buttons.item(buttons.length - 1);
+  last?.click();
+  return Boolean(last);
 }
 
 /** What the server reads; it looks into the files and not at their names. */

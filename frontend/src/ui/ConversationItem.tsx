@@ -3,7 +3,7 @@ import type { Conversation } from '../api/contract';
 import { conversationPath } from '../chat/route';
 import { useT } from '../i18n/language';
 import { useApp } from './context';
-import { PencilIcon, TrashIcon } from './icons';
+import { PencilIcon, PinIcon, TrashIcon } from './icons';
 
 interface ConversationItemProps {
   conversation: Conversation;
@@ -17,6 +17,7 @@ export const ConversationItem = memo(function ConversationItem({ conversation, o
   const [renaming, setRenaming] = useState(false);
   const title = conversation.title.trim() || t('list.untitled');
   const { id } = conversation;
+  const pinned = Boolean(conversation.pinned_at);
   if (renaming) {
     return (
       <li data-testid="conversation-item" data-id={id}>
@@ -62,6 +63,17 @@ export const ConversationItem = memo(function ConversationItem({ conversation, o
         )}
       </a>
       <span className="item-actions">
+        <button
+          type="button"
+          className="icon-button small"
+          data-testid="conversation-pin"
+          aria-pressed={pinned}
+          aria-label={t(pinned ? 'list.unpin' : 'list.pin', { title })}
+          title={t(pinned ? 'list.unpin' : 'list.pin', { title })}
+          onClick={() => void app.pin(id, !pinned)}
+        >
+          <PinIcon size={15} />
+        </button>
         <button
           type="button"
           className="icon-button small"

@@ -6,7 +6,7 @@ import { useApp } from './context';
 import { groupByDay } from './format';
 
 /** Up and down move between the conversations, Home and End to the ends. */
-function moveFocus(event: KeyboardEvent<HTMLElement>): void {
+export function moveFocus(event: KeyboardEvent<HTMLElement>): void {
   if (!(event.target instanceof HTMLAnchorElement)) return;
   const links = [...event.currentTarget.querySelectorAll<HTMLAnchorElement>('a[data-conversation]')];
   const at = links.indexOf(event.target);
@@ -20,9 +20,12 @@ function moveFocus(event: KeyboardEvent<HTMLElement>): void {
 export function ConversationList({ onOpen }: { onOpen: () => void }) {
   const app = useApp();
   const t = useT();
-  const { items, cursor, phase, loadingMore, failure } = useObservable(app.conversations);
+  const { items, pinned, cursor, phase, loadingMore, failure } = useObservable(app.conversations);
   const openId = useObservable(app.route);
-  const groups = useMemo(() => groupByDay(items, new Date()), [items]);
+  const groups = useMemo(() => {
+    const days = groupByDay(items.filter((item) => !item.pinned_at), new Date());
+    return pinned.length > 0 ? [{ label: 'list.pinned' as const, items: pinned }, ...days] : days;
+  }, [items, pinned]);
   const end = useRef<HTMLDivElement>(null);
 
   // The next page is read when the end of the list comes into view.
@@ -44,7 +47,7 @@ export function ConversationList({ onOpen }: { onOpen: () => void }) {
       onKeyDown={moveFocus}
     >
       {phase === 'loading' && <ListSkeleton label={t('list.loading')} />}
-      {phase === 'ready' && items.length === 0 && (
+      {phase === 'ready' && items.length + pinned.length === 0 && (
         <p className="px-3 py-2 text-[0.8125rem] leading-relaxed text-faint">{t('list.empty')}</p>
       )}
       {groups.map((group) => (

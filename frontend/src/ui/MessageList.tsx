@@ -1,38 +1,48 @@
-import { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import type { Entry } from '../chat/entry';
 import type { Thread } from '../chat/thread';
 import { useT } from '../i18n/language';
 import { useObservable } from '../store/observable';
 import { AssistantMessage } from './AssistantMessage';
 import { ArrowDownIcon } from './icons';
 import { UserMessage } from './UserMessage';
+import { useRows } from './useRows';
 import { useStickToBottom } from './useStickToBottom';
 
-/** How many messages are drawn at first, and how many more each time the reader reaches the top. */
-const WINDOW = 40;
+/** A guess at a message's height before it is drawn: signs a line, and pixels of a line and around it. */
+const LINE_CHARS = 75;
+const LINE_PX = 27;
+const AROUND_PX = 72;
+/** How long a message that was searched for is marked. */
+const FOUND_MS = 2_500;
 
-/** The messages of a conversation. It changes when messages come and go, never with a token. */
+const GUESSES = new WeakMap<Entry, number>();
+
+/** Asked for every message at each step of scrolling, so it is worked out once. */
+function guessHeight(entry: Entry | undefined): number {
+  if (!entry) return AROUND_PX + LINE_PX;
+  let guess = GUESSES.get(entry);
+  if (guess === undefined) {
+    const lines = entry.content.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / LINE_CHARS)), 0);
+    guess = AROUND_PX + lines * LINE_PX;
+    GUESSES.set(entry, guess);
+  }
+  return guess;
+}
+
+/** The messages of a conversation, those in view drawn. It changes when messages come and go, never with a token. */
 export function MessageList({ thread }: { thread: Thread }) {
   const t = useT();
   const { entries, runId, sending } = useObservable(thread);
-  const { scroller, content, away, jump } = useStickToBottom();
-  const [shown, setShown] = useState(WINDOW);
-  const fromEnd = useRef<number | null>(null);
-  const hidden = Math.max(0, entries.length - shown);
+  const { scroller, content, stuck, away, jump } = useStickToBottom();
+  const keys = useMemo(() => entries.map((entry) => entry.key), [entries]);
+  const byKey = useRef(new Map<string, Entry>());
+  byKey.current = useMemo(() => new Map(entries.map((entry) => [entry.key, entry])), [entries]);
+  const guess = useCallback((key: string) => guessHeight(byKey.current.get(key)), []);
+  const rows = useRows({ keys, scroller, stuck, guess });
+  const found = useWanted(thread, rows.reveal);
   const last = entries.at(-1);
   const busy = runId !== null || sending;
-
-  const showEarlier = (): void => {
-    const box = scroller.current;
-    fromEnd.current = box ? box.scrollHeight - box.scrollTop : null;
-    setShown((count) => count + WINDOW);
-  };
-
-  // What the reader looks at stays where it is when earlier messages are put above it.
-  useLayoutEffect(() => {
-    const box = scroller.current;
-    if (box && fromEnd.current !== null) box.scrollTop = box.scrollHeight - fromEnd.current;
-    fromEnd.current = null;
-  }, [shown, scroller]);
 
   // One's own message is always shown.
   const sent = last?.status === 'sending' ? last.key : null;
@@ -40,6 +50,11 @@ export function MessageList({ thread }: { thread: Thread }) {
     if (sent !== null) jump();
   }, [sent, jump]);
 
+  let drawnTo = 0;
+  const space = (from: number, to: number) => {
+    drawnTo = to + 1;
+    return to > from ? <div key={`gap:${from}`} style={{ height: rows.gap(from, to) }} aria-hidden="true" /> : null;
+  };
   return (
     <div className="message-list relative min-h-0 flex-1">
       <div
@@ -51,24 +66,21 @@ export function MessageList({ thread }: { thread: Thread }) {
         tabIndex={0}
       >
         <div ref={content} className="column pt-4 pb-8">
-          {hidden > 0 && (
-            <button type="button" className="link-button mx-auto mb-6 block" onClick={showEarlier}>
-              {t('message.earlier')} ({hidden})
-            </button>
-          )}
-          {entries.slice(hidden).map((entry) =>
-            entry.role === 'user' ? (
-              <UserMessage key={entry.key} entry={entry} thread={thread} busy={busy} />
-            ) : (
-              <AssistantMessage
-                key={entry.key}
-                entry={entry}
-                thread={thread}
-                last={entry === last}
-                busy={busy}
-              />
-            ),
-          )}
+          {/* One flat list: a row keeps its element while those around it come and go. */}
+          {rows.drawn.flatMap((index) => {
+            const entry = entries[index]!;
+            return [
+              space(drawnTo, index),
+              <div key={entry.key} ref={rows.watch} data-row={entry.key} data-found={entry.id !== null && entry.id === found}>
+                {entry.role === 'user' ? (
+                  <UserMessage entry={entry} thread={thread} busy={busy} />
+                ) : (
+                  <AssistantMessage entry={entry} thread={thread} last={entry === last} busy={busy} />
+                )}
+              </div>,
+            ];
+          })}
+          {space(drawnTo, entries.length)}
           {sending && last?.role === 'user' && <Waiting />}
           {!sending && runId === null && last?.role === 'user' && <Unanswered thread={thread} />}
         </div>
@@ -88,6 +100,25 @@ export function MessageList({ thread }: { thread: Thread }) {
       )}
     </div>
   );
+}
+
+/** Brings the message into view that was searched for; its id, while it is marked. */
+function useWanted(thread: Thread, reveal: (key: string) => void): string | null {
+  const { wanted, entries } = useObservable(thread);
+  const [found, setFound] = useState<string | null>(null);
+  useEffect(() => {
+    const entry = entries.find(({ id }) => id !== null && id === wanted);
+    if (!entry) return;
+    reveal(entry.key);
+    setFound(entry.id);
+    thread.patch({ wanted: null });
+  }, [thread, wanted, entries, reveal]);
+  useEffect(() => {
+    if (found === null) return;
+    const timer = setTimeout(() => setFound(null), FOUND_MS);
+    return () => clearTimeout(timer);
+  }, [found]);
+  return found;
 }
 
 /** The message was sent and not accepted yet. */

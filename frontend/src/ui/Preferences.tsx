@@ -3,7 +3,7 @@ import type { MessageKey } from '../i18n/catalog';
 import { useT } from '../i18n/language';
 import { useObservable } from '../store/observable';
 import { usePage } from './context';
-import { MoonIcon, SettingsIcon, SignOutIcon, SunIcon, SystemIcon } from './icons';
+import { KeyboardIcon, MoonIcon, SettingsIcon, SignOutIcon, SunIcon, SystemIcon } from './icons';
 import { nextTheme, type Theme } from './theme';
 import { DARK, matches } from './useMedia';
 
@@ -15,7 +15,7 @@ const THEME_NAMES: Record<Theme, MessageKey> = {
 };
 
 /** Who is signed in, and the choices that go with the person: theme, language, sign out. */
-export function Preferences() {
+export function Preferences({ onHelp }: { onHelp: () => void }) {
   const { app, theme, language } = usePage();
   const t = useT();
   const chosen = useObservable(theme);
@@ -41,7 +41,7 @@ export function Preferences() {
           type="button"
           className="text-button"
           data-testid="language-switch"
-          aria-label={t('language.switch')}
+          title={t('language.switch')}
           onClick={() => {
             const other = language.get() === 'en' ? 'zh-hans' : 'en';
             language.set(other);
@@ -50,10 +50,20 @@ export function Preferences() {
         >
           <span lang={language.get() === 'en' ? 'zh-Hans' : 'en'}>{t('language.other')}</span>
         </button>
+        <button
+          type="button"
+          className="icon-button ml-auto"
+          data-testid="show-help"
+          aria-label={t('keys.title')}
+          title={t('keys.title')}
+          onClick={onHelp}
+        >
+          <KeyboardIcon size={18} />
+        </button>
         {app.shell.settingsUrl && (
           <a
             href={app.shell.settingsUrl}
-            className="icon-button ml-auto"
+            className="icon-button"
             data-testid="settings"
             aria-label={t('app.settings')}
             title={t('app.settings')}
@@ -64,7 +74,6 @@ export function Preferences() {
         <form
           method="post"
           action="/logout/"
-          className={app.shell.settingsUrl ? undefined : 'ml-auto'}
           onSubmit={(event) => {
             const token = event.currentTarget.elements.namedItem('csrfmiddlewaretoken');
             if (token instanceof HTMLInputElement) token.value = csrfToken();

@@ -1,24 +1,26 @@
 import { useRef } from 'react';
 import { useT } from '../i18n/language';
+import { useSelected } from '../store/observable';
 import { useApp } from './context';
 import { ConversationList } from './ConversationList';
 import { CloseIcon, ComposeIcon } from './icons';
 import { Preferences } from './Preferences';
-import { focusComposer } from './useShortcuts';
-
-const KEYS = /Mac|iPhone|iPad/.test(navigator.platform) ? '⌘K' : 'Ctrl+K';
+import { SearchField, SearchResults } from './Search';
+import { focusComposer, keysOf } from './useShortcuts';
 
 interface SidebarProps {
   /** On a phone the list is a drawer. */
   drawer: boolean;
   open: boolean;
   onClose: () => void;
+  onHelp: () => void;
 }
 
-export function Sidebar({ drawer, open, onClose }: SidebarProps) {
+export function Sidebar({ drawer, open, onClose, onHelp }: SidebarProps) {
   const app = useApp();
   const t = useT();
   const panel = useRef<HTMLElement>(null);
+  const looking = useSelected(app.finder, ({ phase }) => phase !== 'idle');
   return (
     <aside
       ref={panel}
@@ -54,7 +56,7 @@ export function Sidebar({ drawer, open, onClose }: SidebarProps) {
           href="/chat/"
           className="new-chat"
           data-testid="new-chat"
-          title={t('app.newChatHint', { keys: KEYS })}
+          title={t('app.newChatHint', { keys: keysOf('newChat') })}
           onClick={(event) => {
             if (event.metaKey || event.ctrlKey || event.shiftKey) return;
             event.preventDefault();
@@ -65,11 +67,12 @@ export function Sidebar({ drawer, open, onClose }: SidebarProps) {
         >
           <ComposeIcon />
           <span className="flex-1">{t('app.newChat')}</span>
-          <kbd aria-hidden="true">{KEYS}</kbd>
+          <kbd aria-hidden="true">{keysOf('newChat')}</kbd>
         </a>
       </div>
-      <ConversationList onOpen={onClose} />
-      <Preferences />
+      <SearchField />
+      {looking ? <SearchResults onOpen={onClose} /> : <ConversationList onOpen={onClose} />}
+      <Preferences onHelp={onHelp} />
     </aside>
   );
 }

@@ -5,6 +5,7 @@ import { Composer } from './Composer';
 import { useApp } from './context';
 import { EmptyState } from './EmptyState';
 import { FailureNotice } from './FailureNotice';
+import { LinkNotice } from './LinkNotice';
 import { MessageList } from './MessageList';
 
 /** The open conversation: its messages (or an invitation), what went wrong, and the composer. */
@@ -23,6 +24,7 @@ export function ThreadView({ thread }: { thread: Thread }) {
       {phase === 'ready' && entries.length > 0 && <MessageList thread={thread} />}
       <div className="column shrink-0 pb-3 [padding-bottom:max(0.75rem,env(safe-area-inset-bottom))]">
         <Trouble thread={thread} />
+        <LinkNotice />
         {phase !== 'failed' && <Composer thread={thread} />}
         <p className="mt-2 text-center text-xs text-faint">{t('composer.notice')}</p>
       </div>

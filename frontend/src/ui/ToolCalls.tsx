@@ -1,5 +1,7 @@
+import { useContext } from 'react';
 import { useSpeech, useT } from '../i18n/language';
 import type { Approval, ToolCall } from '../run/work';
+import { AnswerSources, Passage } from './Cite';
 import { CopyButton } from './CopyButton';
 import { useApp } from './context';
 import { Fold } from './Fold';
@@ -27,6 +29,7 @@ function Call({ call }: { call: ToolCall }) {
             </p>
           )}
           <Part label={t('tool.arguments')} value={call.arguments} testId="tool-input" />
+          <Passages call={call} />
           {call.done && call.error === null && (
             <Part label={t('tool.result')} value={call.result ?? ''} testId="tool-output" />
           )}
@@ -34,6 +37,23 @@ function Call({ call }: { call: ToolCall }) {
         </>
       )}
     </Fold>
+  );
+}
+
+/** What a search has found, and why; the model was shown the same, see the result. */
+function Passages({ call }: { call: ToolCall }) {
+  const t = useT();
+  const all = useContext(AnswerSources);
+  const found = all.filter((source) => source.call_id === call.callId && (source.path ?? '') === call.path);
+  if (found.length === 0) return null;
+  return (
+    <ol className="passages" aria-label={t('source.found')} data-testid="passages">
+      {found.map((source) => (
+        <li key={source.n}>
+          <Passage source={source} why />
+        </li>
+      ))}
+    </ol>
   );
 }
 

@@ -65,6 +65,7 @@ export function StoredWorkPanel({ trace }: { trace: TraceCount }) {
   const [work, setWork] = useState<(Work & { cut: boolean }) | Failure | null>(null);
   const load = (): void => {
     setWork(null);
+    if (trace.tools > 0) app.sources.load(trace.run_id);
     app.api.trace(trace.run_id).then(
       (found) => setWork({ ...workOf(found), cut: found.cut }),
       (error) => setWork(app.fail(Failure.from(error))),

@@ -98,3 +98,16 @@ export const AlertIcon = icon(
 export const ToolIcon = icon(
   <path d="M12.2 3.6a4 4 0 0 0-3.3 5.7l-5.1 5.1a1.3 1.3 0 0 0 1.8 1.8l5.1-5.1a4 4 0 0 0 5.2-5.2l-2.3 2.3-2-.4-.4-2z" />,
 );
+export const SearchIcon = icon(
+  <>
+    <circle cx="9" cy="9" r="5" />
+    <path d="m12.8 12.8 3.4 3.4" />
+  </>,
+);
+export const PinIcon = icon(<path d="M10 12.5V17M6 12.5h8M7.2 3.5h5.6M8 3.5v4.2c0 1.6-2 2.4-2 4.8M12 3.5v4.2c0 1.6 2 2.4 2 4.8" />);
+export const KeyboardIcon = icon(
+  <>
+    <rect x="2.5" y="5.5" width="15" height="9" rx="1.6" />
+    <path d="M5.5 8.5h.1M8.5 8.5h.1M11.5 8.5h.1M14.5 8.5h.1M7 11.7h6" />
+  </>,
+);

@@ -8,6 +8,8 @@ const FAR = 160;
 interface Stick {
   scroller: RefObject<HTMLDivElement | null>;
   content: RefObject<HTMLDivElement | null>;
+  /** The end is kept in view. */
+  stuck: RefObject<boolean>;
   /** The reader is elsewhere. */
   away: boolean;
   jump: () => void;
@@ -63,5 +65,5 @@ export function useStickToBottom(): Stick {
     };
   }, [toEnd]);
 
-  return { scroller, content, away, jump };
+  return { scroller, content, stuck, away, jump };
 }

@@ -20,7 +20,7 @@ beforeEach(() => {
 describe('Api', () => {
   it('sends the CSRF token with everything that changes something, and not with reads', async () => {
     const { api, fetcher } = make(answer(200, {}));
-    await api.rename('a/b', 'x');
+    await api.edit('a/b', { title: 'x' });
     const [url, init] = fetcher.mock.calls[0]!;
     expect(url).toBe('/api/v1/conversations/a%2Fb');
     expect(init?.headers).toMatchObject({ 'X-CSRFToken': 'to+ken', 'Content-Type': 'application/json' });
@@ -33,7 +33,7 @@ describe('Api', () => {
   it('prefers the cookie that no other host may set', async () => {
     const jar = vi.spyOn(document, 'cookie', 'get').mockReturnValue('csrftoken=tossed; __Host-csrftoken=own');
     const { api, fetcher } = make(answer(200, {}));
-    await api.rename('a', 'x');
+    await api.edit('a', { title: 'x' });
     expect(fetcher.mock.calls[0]![1]?.headers).toMatchObject({ 'X-CSRFToken': 'own' });
     jar.mockRestore();
   });

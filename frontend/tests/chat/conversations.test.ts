@@ -21,7 +21,8 @@ function make() {
         ? { conversations: [at('d', 9), at('c', 8)], next_cursor: 'p2' as string | null }
         : { conversations: [at('c', 8), at('b', 7), at('a', 6)], next_cursor: null },
     ),
-    rename: vi.fn(async () => ({})),
+    pinned: vi.fn(async () => ({ conversations: [] as Conversation[], next_cursor: null })),
+    edit: vi.fn(async () => ({})),
     remove: vi.fn(async () => ({})),
     restore: vi.fn(async () => ({})),
   };
@@ -71,10 +72,26 @@ describe('Conversations', () => {
     expect(ids()).toBe('d');
   });
 
+  it('pins at once, keeps old pinned ones apart from the pages, and takes it back when the server refuses', async () => {
+    const { list, ids, api } = make();
+    const pinned = () => list.get().pinned.map((item) => item.id).join('');
+    api.pinned.mockResolvedValue({ conversations: [{ ...at('z', 1), pinned_at: '2025-01-02' }], next_cursor: null });
+    await list.refresh();
+    expect([ids(), pinned(), list.find('z')?.id]).toEqual(['dc', 'z', 'z']);
+    await list.pin('c', true);
+    expect([ids(), pinned()]).toEqual(['dc', 'cz']);
+    expect(list.find('c')?.pinned_at).toBeTruthy();
+    await list.pin('z', false);
+    expect(pinned()).toBe('c');
+    api.edit.mockRejectedValue(new Failure('validation_failed'));
+    await expect(list.pin('d', true)).rejects.toMatchObject({ code: 'validation_failed' });
+    expect(pinned()).toBe('c');
+  });
+
   it('renames and deletes at once, and takes it back when the server refuses', async () => {
     const { list, ids, api } = make();
     await list.refresh();
-    api.rename.mockRejectedValue(new Failure('network'));
+    api.edit.mockRejectedValue(new Failure('network'));
     await expect(list.rename('d', 'new')).rejects.toMatchObject({ code: 'network' });
     expect(list.find('d')?.title).toBe('d');
     api.remove.mockRejectedValue(new Failure('network'));

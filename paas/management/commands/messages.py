@@ -1,6 +1,7 @@
 """The translations: every sentence of templates, code and errors has one, and the compiled catalogue is up to date."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from core.errors import ERRORS
 CATALOGUE = settings.ROOT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
 ROOMS = ("tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+FILLED = re.compile(r"%\(\w+\)[sd]")
+STRAY = re.compile(r"(?<!%)%(?![%(])")
 OWN_TEMPLATES = ("portal", "mail")
 
 
@@ -33,6 +36,7 @@ class Command(BaseCommand):
         wanted = set(sentences())
         problems = [f"not translated: {one!r}" for one in sorted(wanted - known)]
         problems += [f"nobody says: {one!r}" for one in sorted({entry.msgid for entry in catalogue} - wanted)]
+        problems += [f"does not fill in what the sentence does: {one.msgid!r}" for one in catalogue if differs(one)]
         compiled = CATALOGUE.with_suffix(".mo")
         if not options["check"]:
             compiled.write_bytes(catalogue.to_binary())
@@ -40,6 +44,15 @@ class Command(BaseCommand):
             problems.append("django.mo is older than django.po: run `manage.py messages`")
         if problems:
             raise CommandError("\n".join(problems))
+
+
+def differs(entry: Any) -> bool:
+    """Whether the translation has other places to fill in, or a percent sign that Python would take for one."""
+    return "%(" in entry.msgid and any(
+        set(FILLED.findall(entry.msgid)) ^ set(FILLED.findall(one)) or STRAY.search(one)
+        for one in (entry.msgstr, *entry.msgstr_plural.values())
+        if one
+    )
 
 
 def sentences() -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts.policies import AGENTS_EXECUTE, APPROVALS_DECIDE, CHAT_READ, CHAT_WRITE
+from accounts.policies import ADMIN_SETTINGS, AGENTS_EXECUTE, APPROVALS_DECIDE, CHAT_READ, CHAT_WRITE
 from tests.contracts.declaring import ANY, ASKING, PERSON, Access, Declared, api, page, public
 
 ACCESS: dict[str, Access] = {
@@ -26,6 +26,12 @@ ACCESS: dict[str, Access] = {
     "/api/v1/schedules/<uuid:schedule_id>": api(GET=f"{CHAT_READ} {PERSON}", PATCH=ASKING, DELETE=ASKING),
     "/api/v1/schedules/<uuid:schedule_id>/run-now": api(POST=ASKING),
     "/api/v1/schedules/<uuid:schedule_id>/runs": api(GET=f"{CHAT_READ} {PERSON}"),
+    "/settings/": page(GET=ANY),
+    "/settings/guide/": page(POST=ADMIN_SETTINGS),
+    "/settings/conversations/": page(GET=CHAT_READ),
+    "/settings/conversations/<uuid:conversation_id>/export/": page(GET=CHAT_READ),
+    "/settings/conversations/<uuid:conversation_id>/delete/": page(POST=f"{CHAT_WRITE} {CHAT_READ}"),
+    "/settings/conversations/<uuid:conversation_id>/restore/": page(POST=f"{CHAT_WRITE} {CHAT_READ}"),
     "/settings/approvals/": page(GET=APPROVALS_DECIDE),
     "/settings/approvals/<uuid:approval_id>/": page(GET=APPROVALS_DECIDE, POST=APPROVALS_DECIDE),
     "/settings/schedules/": page(GET=AGENTS_EXECUTE),
@@ -67,6 +73,18 @@ TENANCY: dict[str, Declared] = {
         "by_id", ("POST",), {"schedule_id": "schedule"}, people=True
     ),
     "/api/v1/schedules/<uuid:schedule_id>/runs": Declared("by_id", ids={"schedule_id": "schedule"}, people=True),
+    "/settings/": Declared("own", page=True),
+    "/settings/guide/": Declared("own", ("POST",), page=True),
+    "/settings/conversations/": Declared("own", page=True),
+    "/settings/conversations/<uuid:conversation_id>/export/": Declared(
+        "by_id", ids={"conversation_id": "conversation"}, page=True
+    ),
+    "/settings/conversations/<uuid:conversation_id>/delete/": Declared(
+        "by_id", ("POST",), {"conversation_id": "conversation"}, page=True
+    ),
+    "/settings/conversations/<uuid:conversation_id>/restore/": Declared(
+        "by_id", ("POST",), {"conversation_id": "deleted_conversation"}, page=True
+    ),
     "/settings/approvals/": Declared("own", page=True),
     "/settings/approvals/<uuid:approval_id>/": Declared(
         "by_id", ("GET", "POST"), {"approval_id": "approval"}, page=True, of_tenant=True
