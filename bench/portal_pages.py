@@ -10,7 +10,7 @@ from html import unescape
 # The agent is one of bench/showcase.py whose draft differs from what is published.
 STARTS = ("/settings/", "/profile/", "/settings/agents/support/", "/settings/conversations/?whose=all")
 # Files and forms that are no pages.
-_NOT_PAGES = re.compile(r"/export/|format=|/api/")
+_NOT_PAGES = re.compile(r"/export/|/file/|format=|/api/")
 _LINK = re.compile(r'<a\b[^>]*?\shref="([^"#]+)')
 _NAMED = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
@@ -24,7 +24,7 @@ def links_in(page: str, address: str) -> list[str]:
     found = []
     for href in map(unescape, _LINK.findall(page)):
         there = address.partition("?")[0] + href if href.startswith("?") else href
-        if there.startswith(("/settings/", "/profile/")) and not _NOT_PAGES.search(there):
+        if there.startswith(("/settings/", "/profile/", "/knowledge/")) and not _NOT_PAGES.search(there):
             found.append(there)
     return list(dict.fromkeys(found))
 

@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
+from asgiref.sync import async_to_sync
+
 from accounts import invitations, keys
 from accounts.actors import Actor
 from accounts.models import User
@@ -25,6 +27,9 @@ from agents.tools.http_services import tool_save
 from chat.models import Conversation, Message, Run
 from chat.schedules import schedule_create
 from core import clock
+from knowledge import ingest
+from knowledge.bases import base_create
+from knowledge.documents import Labels, documents_add, text_source
 from tenants import scope
 from tenants.models import Tenant
 from usage import chain, summaries
@@ -44,6 +49,11 @@ OTHER_WORDS = {
     "Of the order", "Morning news", "Olga Marin", "What is new about our competitors?",
 }  # fmt: skip
 PAID = {"cost": "0.00041", "currency": "USD"}
+BASE = ("Handbook", "How things are done here.")
+HANDBOOK = (
+    "Holidays",
+    "# Holidays\n\nEverybody has thirty days a year. Days that are left over are carried over until March.",
+)
 QUESTIONS = (
     (
         "Draft a polite reminder for an unpaid invoice",
@@ -70,6 +80,7 @@ def fill(slug: str = "acme", *, days: int = DAYS, seed: int = 7) -> None:
     with scope.bind(tenant.ref()):
         owner = _actor(f"owner@{slug}.test")
         _furnish(owner)
+        _shelve(owner)
         people = [_actor(email) for email, _name, role in PEOPLE if role != "viewer"]
         _converse([owner, *people], chance)
         _use([owner, *people], days, chance)
@@ -88,7 +99,8 @@ def words() -> set[str]:
     """What of it people read, as opposed to texts of the platform."""
     agents = {text for _slug, name, description, _model in AGENTS for text in (name, description)}
     asked = {text for question, answer in QUESTIONS for text in (question, *answer.splitlines())}
-    return agents | asked | {name for _email, name, _role in PEOPLE} | OTHER_WORDS
+    shelved = {*BASE, *HANDBOOK[1].replace("# ", "").split("\n\n")}
+    return agents | asked | shelved | {name for _email, name, _role in PEOPLE} | OTHER_WORDS
 
 
 def _furnish(owner: Actor) -> None:
@@ -119,6 +131,18 @@ def _furnish(owner: Actor) -> None:
     assert owner.user_id is not None
     place = Place(owner.tenant, "user", owner.user_id, "tokens", "month", "")
     limit_set(place=place, amount=Decimal(2_000_000), actor=owner.label)
+
+
+def _shelve(owner: Actor) -> None:
+    """A knowledge base, read and searchable."""
+    name, description = BASE
+    base_create(actor=owner, slug="handbook", fields={"name": name, "description": description})
+    title, text = HANDBOOK
+    documents_add(
+        actor=owner, slug="handbook", sources=[text_source(title, text)], labels=Labels(["hr"], {"year": 2026})
+    )
+    while async_to_sync(ingest.turn)(owner.tenant):
+        pass
 
 
 def _converse(people: list[Actor], chance: random.Random) -> None:

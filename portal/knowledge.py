@@ -93,7 +93,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
     """`/settings/knowledge/<slug>/settings/`"""
     actor = actor_of(request)
     base = access.base_for(actor, slug, write=True)
-    form = BaseForm(request.POST or None, people=people_offered(actor), base=base)
+    form = BaseForm(request.POST or None, people=people_offered(actor), accounts=list(providers()), base=base)
     if request.method == "POST" and form.is_valid():
         try:
             bases.base_update(actor=actor, slug=slug, fields=form.values())

@@ -137,9 +137,51 @@ class BaseForm(forms.Form):
         help_text=_("How many an agent is given for a question."),
     )
 
-    def __init__(self, data: Any, *, people: list[tuple[str, str]], base: KnowledgeBase | None = None) -> None:
-        """people: ids of members and keys, with their names."""
-        super().__init__(data, initial={name: getattr(base, name) for name in CHANGEABLE} if base else None)
+    neighbours = forms.BooleanField(
+        label=_("With what stands around"),
+        required=False,
+        help_text=_("Agents are given the passages before and after a found one too, where they fit."),
+    )
+    reranker = forms.ChoiceField(
+        label=_("Reranker"),
+        required=False,
+        help_text=_("A model that puts what was found in order once more. It costs what its provider takes."),
+    )
+    ocr = forms.ChoiceField(
+        label=_("Read pictures"),
+        choices=[
+            (KnowledgeBase.Ocr.AUTO, _("Where a page has little text")),
+            (KnowledgeBase.Ocr.ALWAYS, _("On every page")),
+            (KnowledgeBase.Ocr.NEVER, _("Never")),
+        ],
+        initial=KnowledgeBase.Ocr.AUTO,
+    )
+    ocr_chars = forms.IntegerField(
+        label=_("Little text"),
+        min_value=0,
+        max_value=1000,
+        initial=30,
+        help_text=_("Pages with fewer characters than this are read as pictures."),
+    )
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        people: list[tuple[str, str]],
+        accounts: list[ProviderAccount],
+        base: KnowledgeBase | None = None,
+    ) -> None:
+        """people: ids of members and keys, with their names. accounts: whose models there are to choose from."""
+        initial = {name: getattr(base, name) for name in CHANGEABLE} if base else {}
+        if base and base.reranker_id:
+            initial["reranker"] = f"{base.reranker_id}:{base.rerank_model}"
+        super().__init__(data, initial=initial)
+        self._names = {str(account.pk): account.name for account in accounts}
+        offered_models = models_of(accounts, "rerank")
+        if (kept := initial.get("reranker")) and kept not in dict(offered_models):
+            offered_models.append((kept, kept.partition(":")[2]))  # of an account that is switched off now
+        self.fields["reranker"].choices = [("", _("None")), *offered_models]  # type: ignore[attr-defined]
         known = {one for one, _name in people}
         gone = [one for one in base.people if one not in known] if base else []
         offered = people + [(one, gettext("Somebody who has left (%(id)s)") % {"id": one[:8]}) for one in gone]
@@ -148,11 +190,19 @@ class BaseForm(forms.Form):
     @property
     def finding(self) -> list[Any]:
         """The fields that say how passages are made and found."""
-        return [self[name] for name in ("chunk_size", "chunk_overlap", "vector_weight", "keyword_weight", "top_k")]
+        return [
+            self[name]
+            for name in (
+                *("chunk_size", "chunk_overlap", "vector_weight", "keyword_weight", "top_k"),
+                *("reranker", "neighbours", "ocr", "ocr_chars"),
+            )
+        ]
 
     def values(self) -> dict[str, Any]:
         """What the valid form says, in the words of knowledge.bases."""
-        return {name: self.cleaned_data[name] for name in CHANGEABLE}
+        account, _colon, model = self.cleaned_data["reranker"].partition(":")
+        reranker = {"reranker": self._names.get(account, ""), "rerank_model": model}
+        return {name: self.cleaned_data[name] for name in CHANGEABLE} | reranker
 
 
 class NewBaseForm(BaseForm):
@@ -174,15 +224,8 @@ class NewBaseForm(BaseForm):
     )
 
     def __init__(self, data: Any, *, people: list[tuple[str, str]], accounts: list[ProviderAccount]) -> None:
-        super().__init__(data, people=people)
-        self._names = {str(account.pk): account.name for account in accounts if account.enabled}
-        offered = [
-            (f"{account.pk}:{model}", f"{account.name} · {model}")
-            for account in accounts
-            if account.enabled
-            for model, entry in account.models.items()
-            if entry.get("embeddings") and account.allows(model)
-        ]
+        super().__init__(data, people=people, accounts=accounts)
+        offered = models_of(accounts, "embeddings")
         self.fields["model"].choices = [  # type: ignore[attr-defined]
             *offered,
             ("", _("Hashing embedder: for tests and offline trial; finds words, not meanings")),
@@ -278,6 +321,17 @@ class QuestionForm(forms.Form):
     def limits(self) -> list[Any]:
         """The fields that are seldom filled in."""
         return [self[name] for name in ("top_k", "vector_weight", "keyword_weight", "tags", "metadata")]
+
+
+def models_of(accounts: list[ProviderAccount], what: str) -> list[tuple[str, str]]:
+    """Choices of the models that do `what` ("embeddings", "rerank"), as their accounts declare them."""
+    return [
+        (f"{account.pk}:{model}", f"{account.name} · {model}")
+        for account in accounts
+        if account.enabled
+        for model, entry in account.models.items()
+        if entry.get(what) and account.allows(model)
+    ]
 
 
 def labels_of(form: forms.Form) -> Labels:

@@ -41,5 +41,5 @@ class Migration(migrations.Migration):
                 "indexes": [django.contrib.postgres.indexes.GinIndex(fields=["words"], name="message_search")],
             },
         ),
-        migrations.RunSQL(SQL, migrations.RunSQL.noop),
+        migrations.RunSQL(SQL, "DROP FUNCTION messages_saying(jsonb); DROP FUNCTION words_of_message(text)"),
     ]

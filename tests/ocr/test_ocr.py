@@ -16,7 +16,6 @@ from core.documents import confined
 from core.documents.asked import Asked, Unreadable
 from core.documents.blocks import Block
 
-
 FONT = "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"
 
 

@@ -35,6 +35,7 @@ NOT_LINKED = {
     "/settings/billing/invoices/<str:number>/",
     "/settings/agents/<str:slug>/export/",
     "/settings/conversations/<uuid:conversation_id>/export/",
+    "/knowledge/<str:slug>/documents/<uuid:document_id>/file/",
     "/settings/mcp-servers/callback/",
     "/settings/mcp/<uuid:server_id>/",
     "/settings/sign-in/<uuid:provider_id>/",

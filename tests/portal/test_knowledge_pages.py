@@ -27,7 +27,7 @@ BASE = f"{PLACE}docs/"
 NEW = {
     "name": "Handbook <b>", "slug": "docs", "description": "Rules", "model": "", "dimension": "256",
     "access": "everybody", "chunk_size": "400", "chunk_overlap": "60", "vector_weight": "0.7",
-    "keyword_weight": "0.3", "top_k": "6",
+    "keyword_weight": "0.3", "top_k": "6", "ocr": "auto", "ocr_chars": "30",
 }  # fmt: skip
 GUIDE = b"# Holidays\nThirty days a year.\n\n# Parking\nThe gate's code is <b>4711</b>.\n"
 
