@@ -127,16 +127,23 @@ def write_files(archive: Reader, tenant_id: str) -> int:
         raise BackupError(f"There are files in {folder} already. Move them away first.")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    for fact in facts:
-        place = (unfinished / fact["part"].removeprefix(f"files/{tenant_id}/")).resolve()
-        if not place.is_relative_to(unfinished.resolve()):
-            raise BackupError(f"{fact['part']} is no place for a file.")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("wb") as target:
-            for block in archive.blocks(fact["part"], fact):
-                target.write(block)
-    if facts:
-        if folder.exists():
-            folder.rmdir()
-        os.replace(unfinished, folder)
+    try:
+        for fact in facts:
+            _write_file(archive, fact, unfinished)
+        if facts:
+            if folder.exists():
+                folder.rmdir()
+            os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return len(facts)
+
+
+def _write_file(archive: Reader, fact: Facts, folder: Path) -> None:
+    place = (folder / fact["part"].removeprefix(f"files/{fact['tenant']}/")).resolve()
+    if not place.is_relative_to(folder.resolve()):
+        raise BackupError(f"{fact['part']} is no place for a file.")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as target:
+        for block in archive.blocks(fact["part"], fact):
+            target.write(block)

@@ -69,6 +69,7 @@ def restore_one(
     finished(report) is called in the transaction that makes it. dry_run: do it and undo it.
     """
     tenant_id = _id_of(archive, slug)
+    written = False
     try:
         with transaction.atomic(), scope.owner(), connection.cursor() as cursor:
             take_time(cursor)
@@ -78,10 +79,11 @@ def restore_one(
             if dry_run:
                 raise _DryRun
             report.files = write_files(archive, str(tenant_id))
+            written = True
     except _DryRun:
         report.files = sum(fact["tenant"] == str(tenant_id) for fact in archive.manifest["files"])
     except BaseException:
-        if not dry_run and not _is_here(tenant_id):
+        if written and not _is_here(tenant_id):  # the commit failed
             shutil.rmtree(folder_of(str(tenant_id)), ignore_errors=True)
         raise
     return report
@@ -216,6 +218,14 @@ def _put(cursor: Any, staged: Table, which: sql.Composable, report: Report, new:
 def _tenant(cursor: Any, staged: Table, report: Report) -> int:
     which = sql.SQL("id = {}").format(sql.Literal(str(report.tenant_id)))
     cursor.execute(sql.SQL("UPDATE pg_temp.staged_tenants_tenant SET slug = %s WHERE {}").format(which), [report.slug])
+    cursor.execute(
+        sql.SQL(
+            "UPDATE pg_temp.staged_tenants_tenant SET status = 'suspended', step = '', delete_after = NULL "
+            "WHERE {} AND status = 'deleting'"
+        ).format(which)
+    )
+    if cursor.rowcount:
+        report.notes.append("It waited to be erased when the backup was made, so it is suspended: resume it yourself.")
     if not report.returns:
         return put(cursor, staged, which)
     cursor.execute(

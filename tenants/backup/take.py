@@ -62,8 +62,11 @@ def take(
         tables = list(_shared(archive, keeper, only))
         for number, one in enumerate(chosen, 1):
             say(f"{number} of {len(chosen)}: {one.slug}")
-            tables += _schema(archive, one, snapshot)
-            manifest["tenants"][number - 1]["differs"] = differs = _differs(keeper, one, manifest)
+            copied, migrations = _schema(archive, one, snapshot)
+            tables += copied
+            # What it has and new tenants have not, or the other way round: while migrations are rolled out.
+            differs = sorted(set(migrations) ^ set(manifest["migrations"]["tenants"]))
+            manifest["tenants"][number - 1]["differs"] = differs
             if differs:
                 say(
                     f"{one.slug} has other migrations than new tenants get, and cannot be restored before all have them"
@@ -104,11 +107,6 @@ def _tenants(keeper: Connection, slug: str | None) -> list[Owner]:
     return chosen
 
 
-def _differs(keeper: Connection, one: Owner, manifest: Facts) -> list[str]:
-    """The migrations that a tenant has and the template has not, or the other way round: while they are rolled out."""
-    return sorted(set(_migrations(keeper, one.schema)) ^ set(manifest["migrations"]["tenants"]))
-
-
 def _migrations(connection: Connection, schema: str) -> list[str]:
     query = sql.SQL("SELECT app || '.' || name FROM {}.django_migrations ORDER BY 1").format(sql.Identifier(schema))
     return [name for (name,) in connection.execute(query).fetchall()]
@@ -123,14 +121,16 @@ def _shared(archive: Writer, keeper: Connection, only: uuid.UUID | None) -> Iter
             yield _copy(archive, keeper, table, which)
 
 
-def _schema(archive: Writer, one: Owner, snapshot: str) -> list[Facts]:
+def _schema(archive: Writer, one: Owner, snapshot: str) -> tuple[list[Facts], list[str]]:
+    """A tenant's tables, and its migrations."""
     with connect() as other:
         other.isolation_level = IsolationLevel.REPEATABLE_READ
         other.read_only = True
         with other.transaction():
             other.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             tables = [table for table in tables_of(other.cursor(), one.schema) if table.name not in OWN_OF_A_DATABASE]
-            return [_copy(archive, other, table, sql.SQL("true")) for table in tables]
+            copied = [_copy(archive, other, table, sql.SQL("true")) for table in tables]
+            return copied, _migrations(other, one.schema)
 
 
 def _copy(archive: Writer, connection: Connection, table: Table, which: sql.Composable) -> Facts:

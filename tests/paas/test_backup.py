@@ -21,6 +21,7 @@ from django.db import connections
 
 from accounts import audit, keys
 from accounts.models import AuditEvent, Membership, User
+from core import clock
 from llm.models import ProviderAccount
 from llm.services import provider_create
 from tenants import isolation, scope
@@ -176,15 +177,26 @@ def test_one_tenant_comes_into_another_installation(
 def test_a_tenant_that_was_erased_comes_back_to_its_tombstone(db: Platform, services: Services, tmp_path: Path) -> None:
     tenant = life.made("leaving")
     name = furnish(tenant.ref())
+    with scope.platform():
+        Tenant.objects.filter(pk=tenant.pk).update(status="deleting", step="active", delete_after=clock.now())
     backup = back_up(tmp_path, tenant="leaving")
     entry(tenant.ref())  # the ledger goes on after the backup
     with scope.platform():
         Tenant.objects.filter(pk=tenant.pk).update(status="deleted", step="access")
         life.erase(tenant.pk)
     assert life.about(services, tenant) == ["deleted"]
+    others = settings.VAR_DIR / "files" / str(tenant.pk) / "others.txt"
+    others.parent.mkdir(parents=True)
+    others.write_text("of somebody")
+    with pytest.raises(CommandError, match="There are files in"):
+        restore(backup, tenant="leaving")
+    assert others.read_text() == "of somebody"
+    assert life.about(services, tenant) == ["deleted"]
+    shutil.rmtree(others.parent)
     said = restore(backup, tenant="leaving")
     assert "back at its tombstone" in said
-    assert life.about(services, tenant) == ["role", "schema", "active"]
+    assert "so it is suspended" in said
+    assert life.about(services, tenant) == ["role", "schema", "suspended"]
     assert read(life.fresh(tenant).ref(), name)[0] == SECRET
     with scope.platform():
         assert UsageRecord.objects.filter(tenant=tenant).count() == 5  # 4 of the backup, 1 since

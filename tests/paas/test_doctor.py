@@ -26,6 +26,7 @@ from paas.doctor import around, books, database, stores
 from paas.doctor.finding import Check
 from tenants import scope
 from tests.conftest import Platform
+from tests.files import no_files  # noqa: F401 - a fixture
 from tests.services import Services
 from tests.usage.entries import entry, seal
 
@@ -117,6 +118,7 @@ def tells(check: Check, text: str) -> bool:
 def admin(services: Services, db: Platform) -> Iterator[Callable[[str], Any]]:
     with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as connected:
         connected.execute("SET session_replication_role = replica")
+        connected.execute("DELETE FROM tenants_alarm")  # other tests' schedules
         yield lambda text: connected.execute(text.encode())
 
 
@@ -192,7 +194,7 @@ def test_redis_is_asked(services: Services, monkeypatch: pytest.MonkeyPatch) -> 
     assert tells(stores.redis, "redis.reachable")
 
 
-def test_files_and_the_disk(db: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_and_the_disk(db: Platform, no_files: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     left = Path(default_storage.location) / str(db.acme.id) / "left-over"
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_bytes(b"x")
