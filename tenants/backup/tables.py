@@ -19,7 +19,7 @@ LEFT_BEHIND = frozenset({
 # What belongs to a person and not to a tenant: taken along with its members, for those whom the target does not know.
 OF_PEOPLE = frozenset({"account_emailaddress", "mfa_authenticator", "socialaccount_socialaccount"})
 # Where shared rows of a tenant name people by a key.
-_PEOPLE: tuple[tuple[LiteralString, LiteralString], ...] = (
+PEOPLE: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("accounts_membership", "user_id"),
     ("accounts_invitation", "invited_by_id"),
     ("accounts_apikey", "created_by_id"),
@@ -80,7 +80,7 @@ def condition(table: Table, tenant_id: uuid.UUID, schema: str) -> sql.Composable
     tenant = sql.Literal(str(tenant_id))
     people = sql.SQL(" UNION ").join(
         sql.SQL("SELECT {} FROM {} WHERE tenant_id = {}").format(sql.Identifier(column), place(schema, name), tenant)
-        for name, column in _PEOPLE
+        for name, column in PEOPLE
     )
     if table.name in LEFT_BEHIND:
         return None

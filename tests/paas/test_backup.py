@@ -25,7 +25,7 @@ from core import clock
 from llm.models import ProviderAccount
 from llm.services import provider_create
 from tenants import isolation, scope
-from tenants.backup import load, whole
+from tenants.backup import load, tables, whole
 from tenants.backup.archive import BackupError, Reader, Writer
 from tenants.models import Plan, Tenant
 from tests.conftest import Platform, in_thread
@@ -325,3 +325,17 @@ async def test_the_console_says_how_old_the_last_backup_is(site: Any, db: Platfo
             assert said in (await answer.text()).replace("\xa0", " ")
     async with site.client().get("/admin/login/") as answer:
         assert "ackup" not in await answer.text()
+
+
+def test_every_key_to_a_person_is_known() -> None:
+    """A shared table of tenants that points to people names them in `tables.PEOPLE`, or stays behind."""
+    from django.apps import apps
+
+    found = {
+        (model._meta.db_table, field.column)
+        for model in apps.get_models()
+        if any(field.related_model is Tenant for field in model._meta.concrete_fields)
+        for field in model._meta.concrete_fields
+        if field.related_model is User and model._meta.db_table not in tables.LEFT_BEHIND
+    }
+    assert found == set(tables.PEOPLE)
