@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -19,7 +18,8 @@ from django.db.models import BinaryField, Func
 
 from accounts import audit
 from accounts.models import AuditEvent, AuditHead
-from core import clock
+from core import chain, clock
+from core.chain import Head, Link, Verdict, Words
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
@@ -35,33 +35,13 @@ class Content(Func):
     output_field = BinaryField()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was found of one log.
-
-    tenant_id: None is the platform's own log. seq, digest: of the last row up to which it is whole. checked: rows
-    that were computed again. problem: a sentence, "" when all is well; broken_at: the row's number, where one is known.
-    """
-
-    tenant_id: uuid.UUID | None
-    name: str
-    seq: int
-    digest: bytes = field(repr=False)
-    checked: int
-    problem: str = ""
-    broken_at: int | None = None
-
-    def view(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "tenant": self.name,
-            "tenant_id": str(self.tenant_id) if self.tenant_id else None,
-            "seq": self.seq,
-            "digest": self.digest.hex(),
-            "checked": self.checked,
-            "problem": self.problem,
-            "broken_at": self.broken_at,
-        }
+WORDS = Words(
+    replaced="Row #{number} is not the one that was verified, or it is gone.",
+    missing="Row #{number} is missing.",
+    changed="Row #{number} is not as it was written, or not what followed #{before}.",
+    rewritten="Row #{number} is not the one that was verified: the log was written anew.",
+    shortened="The log ends with #{before}, but #{number} was verified: the newest rows are gone.",
+)
 
 
 def verify_all(*, slug: str | None = None, newest: bool = False) -> Iterator[tuple[Verdict, AuditHead | None]]:
@@ -85,38 +65,30 @@ def verify(tenant_id: uuid.UUID | None, name: str, head: AuditHead | None, *, ne
     """Compute one log's digests again. Bound to the platform."""
     wanted: Any = tenant_id  # None: rows without a tenant
     of_log = AuditEvent.objects.filter(tenant_id=wanted)
-    known, known_digest = (head.seq, bytes(head.digest)) if head else (0, b"")
-    seq, digest, checked = 0, b"", 0
-
-    def broken(problem: str, at: int | None) -> Verdict:
-        return Verdict(tenant_id, name, seq, digest, checked, problem, at)
-
-    if newest and known:
-        stored = of_log.filter(seq=known).values_list("digest", flat=True).first()
-        if stored is None or bytes(stored) != known_digest:
-            return broken(f"Row #{known} is not the one that was verified, or it is gone.", known)
-        seq, digest = known, known_digest
-    for number, stored, content in _rows(of_log, seq):
-        if number != seq + 1:
-            return broken(f"Row #{seq + 1} is missing.", seq + 1)
-        computed = hashlib.sha256(digest + content).digest()
-        if computed != stored:
-            return broken(f"Row #{number} is not as it was written, or not what followed #{seq}.", number)
-        if number == known and computed != known_digest:
-            return broken(f"Row #{number} is not the one that was verified: the log was written anew.", number)
-        seq, digest, checked = number, computed, checked + 1
-    if seq < known:
-        return broken(f"The log ends with #{seq}, but #{known} was verified: the newest rows are gone.", seq + 1)
-    outside = of_log.filter(seq=None).count()
-    return broken(f"{outside} rows were put in beside the chain.", None) if outside else broken("", None)
+    known = Head(head.seq, bytes(head.digest)) if head else Head(0, b"")
+    start = stored_at(of_log, known.seq) if newest else None
+    found = chain.walk(known, lambda seq: _rows(of_log, seq), _digest, WORDS, start=start)
+    problem = found.problem
+    if not problem and (outside := of_log.filter(seq=None).count()):
+        problem = f"{outside} rows were put in beside the chain."
+    return Verdict(tenant_id, name, found.seq, found.digest, found.checked, problem, found.broken_at)
 
 
-def _rows(of_log: Any, seq: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """(number, digest, content) of the rows after `seq`, in order."""
+def stored_at(links: Any, seq: int) -> bytes:
+    """The digest that the link of this number has now; b"" when there is none."""
+    return bytes(links.filter(seq=seq).values_list("digest", flat=True).first() or b"")
+
+
+def _digest(before: bytes, number: int, content: bytes) -> bytes:
+    return hashlib.sha256(before + content).digest()
+
+
+def _rows(of_log: Any, seq: int) -> Iterator[Link]:
+    """The rows after `seq`, in order."""
     while True:
         rows = list(of_log.filter(seq__gt=seq).order_by("seq").values_list("seq", "digest", Content())[:BATCH])
         for number, stored, content in rows:
-            yield number, bytes(stored or b""), bytes(content)
+            yield Link(number, bytes(stored or b""), bytes(content))
         if len(rows) < BATCH:
             return
         seq = rows[-1][0]
@@ -129,20 +101,19 @@ def check_all(*, newest: bool) -> list[Verdict]:
     """
     found = []
     for verdict, head in verify_all(newest=newest):
-        _keep(verdict, head or AuditHead(tenant_id=verdict.tenant_id))
+        keep(verdict, head or AuditHead(tenant_id=verdict.tenant_id), action="audit.broken", actor=ACTOR)
         if verdict.problem:
             found.append(verdict)
             log.error("audit log is broken", tenant=verdict.name, seq=verdict.broken_at, problem=verdict.problem)
     return found
 
 
-def _keep(verdict: Verdict, head: AuditHead) -> None:
+def keep(verdict: Verdict, head: Any, *, action: str, actor: str) -> None:
+    """Move a head (an AuditHead, or another of its fields) forward, or write down once what is broken."""
     with transaction.atomic():
         if not verdict.problem:
             head.seq, head.digest, head.verified_at, head.problem = verdict.seq, verdict.digest, clock.now(), ""
         elif head.problem != verdict.problem:
             head.problem = verdict.problem
-            audit.record(
-                "audit.broken", actor=ACTOR, target=verdict.name, seq=verdict.broken_at, problem=verdict.problem
-            )
+            audit.record(action, actor=actor, target=verdict.name, seq=verdict.broken_at, problem=verdict.problem)
         head.save()

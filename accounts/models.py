@@ -326,7 +326,10 @@ class AuditEvent(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant", "seq"], nulls_distinct=False, name="audit_chain")]
         ordering = ["-id"]
-        indexes = [models.Index(fields=["tenant", "-id"], name="audit_tenant_recent")]
+        indexes = [
+            models.Index(fields=["tenant", "-id"], name="audit_tenant_recent"),
+            models.Index(fields=["-id"], condition=models.Q(action="backup.made"), name="audit_backups"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} by {self.actor}"

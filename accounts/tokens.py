@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import hmac
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -28,7 +28,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from rest_framework_simplejwt.backends import TokenBackend
-from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import Token
 
 from accounts import audit, selectors
@@ -53,11 +53,27 @@ LONGEST = 4096
 _known: Remembered[tuple[uuid.UUID, uuid.UUID, uuid.UUID, int], Actor | None] = Remembered(TTL_SECONDS)
 
 
+class Signing(TokenBackend):
+    """Signs with one key, and reads what former keys signed too."""
+
+    def __init__(self, secret: str, former: Sequence[str]) -> None:
+        super().__init__("HS256", signing_key=derived_key(secret, "accounts.tokens: sign").hex())
+        self._former = [Signing(one, []) for one in former]
+
+    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
+        try:
+            return super().decode(token, verify)
+        except TokenBackendError:
+            for one in self._former:
+                with suppress(TokenBackendError):
+                    return one.decode(token, verify)
+            raise
+
+
 @cache
 def backend() -> TokenBackend:
-    """What signs and reads tokens: one algorithm, one key, for nothing else."""
-    key = derived_key(settings.SECRET_KEY, "accounts.tokens: sign").hex()
-    return TokenBackend("HS256", signing_key=key)
+    """What signs and reads tokens: one algorithm, and keys for nothing else."""
+    return Signing(settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS)
 
 
 class TenantToken(Token):

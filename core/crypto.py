@@ -38,6 +38,23 @@ def unwrap(keys: Sequence[str], wrapped: str) -> str:
         raise SecretUnreadable("No key of FIELD_KEYS opens this data key.") from None
 
 
+def is_newest(keys: Sequence[str], wrapped: str) -> bool:
+    """Whether the first of `keys` opens it, so that the others are not needed for it."""
+    try:
+        Fernet(keys[0]).decrypt(wrapped.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def rewrap(keys: Sequence[str], wrapped: str) -> str:
+    """The same under the first of `keys`. Raises SecretUnreadable."""
+    try:
+        return MultiFernet([Fernet(key) for key in keys]).rotate(wrapped.encode()).decode()
+    except InvalidToken:
+        raise SecretUnreadable("No key of FIELD_KEYS opens this.") from None
+
+
 def seal(data_key: str, plain: str) -> str:
     """`plain` encrypted under a tenant's data key."""
     return Fernet(data_key).encrypt(plain.encode()).decode()

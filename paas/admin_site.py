@@ -18,6 +18,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "hub",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/chat/favicon.svg"}],
     "SHOW_HISTORY": False,
+    "ENVIRONMENT": "paas.backup.standing",
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {
         "primary": {

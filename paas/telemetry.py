@@ -45,6 +45,9 @@ SELECT 'schedules', 'late', count(*)::float, coalesce(max(extract(epoch FROM now
 FROM public.tenants_alarm WHERE at <= now()
 UNION ALL
 SELECT 'tenants', status, count(*)::float, 0 FROM public.tenants_tenant GROUP BY status
+UNION ALL
+SELECT 'backup', 'made', 1, extract(epoch FROM b.at)::float FROM (
+    SELECT at FROM public.accounts_auditevent WHERE action = 'backup.made' ORDER BY id DESC LIMIT 1) b
 """
 # What is always told, also where there is none of it.
 HOLDERS = ("executing", "unclaimed", "approval")
@@ -103,6 +106,10 @@ class Live:
         yield from (reservations, ages, jobs, tenants)
         yield _gauge("paas_schedules_late_tenants", "Tenants with schedules that are due and were not asked.", late)
         yield _gauge("paas_schedules_late_seconds", "By how much the latest is late.", lateness)
+        _, backed_up = found.get(("backup", "made"), (0.0, 0.0))
+        yield _gauge(
+            "paas_backup_last_success_timestamp_seconds", "When everything was last backed up; 0: never.", backed_up
+        )
         yield _gauge(
             "paas_migrations_missing",
             "Migrations to do, of the shared tables and of tenants'.",

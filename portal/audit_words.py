@@ -94,6 +94,7 @@ SENTENCES: dict[str, str | Promise] = {
     "tenant.moved": _("%(actor)s changed the address from %(before)s to %(after)s"),
     "tenant.deleted": _("%(actor)s deleted the workspace; it is kept until %(until)s"),
     "tenant.restored": _("%(actor)s restored the workspace"),
+    "tenant.restored_from_backup": _("%(actor)s restored the workspace from the backup of %(backup)s"),
     "tenant.updated": _("%(actor)s changed the workspace"),
     "tenant.suspended": _("%(actor)s suspended the workspace"),
     "tenant.resumed": _("%(actor)s resumed the workspace"),

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from core import clock
 from tenants import scope
+from tenants.migrate import MIGRATING_LOCK
 from tenants.models import Tenant
 
 STEPS = ("access", "schema", "role", "files", "rows")
@@ -86,6 +87,7 @@ def _schema(tenant: Tenant) -> bool:
     """Table by table: one statement for all would lock them all at once, and take too long where they are large."""
     name = tenant.schema_name
     with scope.owner(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [MIGRATING_LOCK])  # not under a backup's eyes
         cursor.execute(
             "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE n.nspname = %s AND c.relkind = 'r' ORDER BY c.relname LIMIT %s",

@@ -162,10 +162,15 @@ def create_schema(schema: str) -> None:
 
 
 def prepare_empty(cursor: Any, schema: str) -> None:
-    """The role and the empty schema, with default privileges for whatever migrations will add."""
+    """The role and the empty schema, with default privileges for whatever migrations will add.
+
+    A role of that name may be there already: roles are the server's, and a database that is restored is a new one.
+    """
     role = sql.Identifier(schema)
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [schema])
+    if cursor.fetchone() is None:
+        cursor.execute(sql.SQL("CREATE ROLE {role} NOLOGIN INHERIT").format(role=role))
     statements = [
-        "CREATE ROLE {role} NOLOGIN INHERIT",
         "GRANT paas_tenant TO {role} WITH INHERIT TRUE, SET FALSE",
         "GRANT {role} TO paas_app WITH INHERIT FALSE, SET TRUE",
         "GRANT {role} TO paas_owner WITH INHERIT FALSE, SET TRUE",

@@ -12,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.db.models import BinaryField, BooleanField, Exists, F, Func, IntegerField, OuterRef, QuerySet, Value
 
-from accounts import audit
-from core import clock
+from accounts import audit_chain
+from core import chain, clock
+from core.chain import Head, Link, Words
 from tenants.models import Tenant
 from usage import invoices, money
 from usage.models import LedgerHead, Seal, UsageRecord
@@ -84,35 +86,26 @@ def _seal(tenant_id: uuid.UUID, every: bool) -> int:
 # --- verifying -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was found of one tenant's ledger.
+WORDS = Words(
+    replaced="The seal #{number} is not the one that was verified, or it is gone.",
+    missing="The seal #{number} is missing.",
+    changed="The entry of #{number} is not as it was sealed, or not what followed #{before}.",
+    rewritten="The seal #{number} is not the one that was verified: the ledger was written anew.",
+    shortened="The ledger ends with #{before}, but #{number} was verified: the newest are gone.",
+    gone="The entry of #{number} is gone.",
+)
 
-    seq, digest: of the last entry up to which it is whole. checked: entries that were computed again. waiting: entries
-    without a seal yet. problem: a sentence, "" when all is well; broken_at: the entry's number, where one is known.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Verdict(chain.Verdict):
+    """What was found of one tenant's ledger. waiting: entries without a seal yet."""
 
     tenant_id: uuid.UUID
-    name: str
-    seq: int
-    digest: bytes = field(repr=False)
-    checked: int
     waiting: int = 0
-    problem: str = ""
-    broken_at: int | None = None
 
     def view(self) -> dict[str, Any]:
         """As JSON."""
-        return {
-            "tenant": self.name,
-            "tenant_id": str(self.tenant_id),
-            "seq": self.seq,
-            "digest": self.digest.hex(),
-            "checked": self.checked,
-            "waiting": self.waiting,
-            "problem": self.problem,
-            "broken_at": self.broken_at,
-        }
+        return {**chain.Verdict.view(self), "waiting": self.waiting}
 
 
 def verify_all(*, slug: str | None = None, newest: bool = False) -> Iterator[tuple[Verdict, LedgerHead | None]]:
@@ -130,32 +123,15 @@ def verify_all(*, slug: str | None = None, newest: bool = False) -> Iterator[tup
 
 def verify(tenant: Tenant, head: LedgerHead | None, *, newest: bool = False) -> Verdict:
     """Compute one ledger's seals, costs and invoices again. Bound to the platform."""
-    known, known_digest = (head.seq, bytes(head.digest)) if head else (0, b"")
     seals = Seal.objects.filter(tenant=tenant)
-    seq, digest, checked = 0, b"", 0
     sealed = Seal.objects.filter(tenant=tenant, record_id=OuterRef("pk"))
     unsealed = UsageRecord.objects.filter(~Exists(sealed), tenant=tenant)
     waiting = 0 if newest else unsealed.count()
-
-    def broken(problem: str, at: int | None) -> Verdict:
-        return Verdict(tenant.id, tenant.slug, seq, digest, checked, waiting, problem, at)
-
-    if newest and known:
-        stored = seals.filter(seq=known).values_list("digest", flat=True).first()
-        if stored is None or bytes(stored) != known_digest:
-            return broken(f"The seal #{known} is not the one that was verified, or it is gone.", known)
-        seq, digest = known, known_digest
-    for number, stored, found in _sealed(tenant, seq):
-        computed = b"" if found is None else sealing(digest, number, found[1])
-        problem = _fault(seq, number, stored, computed, found)
-        if not problem and number == known and computed != known_digest:
-            problem = f"The seal #{number} is not the one that was verified: the ledger was written anew."
-        if problem:
-            return broken(problem, seq + 1)
-        seq, digest, checked = number, computed, checked + 1
-    if seq < known:
-        return broken(f"The ledger ends with #{seq}, but #{known} was verified: the newest are gone.", seq + 1)
-    return broken("" if newest else _beside(tenant, unsealed), None)
+    known = Head(head.seq, bytes(head.digest)) if head else Head(0, b"")
+    start = audit_chain.stored_at(seals, known.seq) if newest else None
+    found = chain.walk(known, lambda seq: _sealed(tenant, seq), sealing, WORDS, start=start)
+    problem = found.problem or ("" if newest else _beside(tenant, unsealed))
+    return Verdict(tenant.id, tenant.slug, found.seq, found.digest, found.checked, problem, found.broken_at, waiting)
 
 
 def _beside(tenant: Tenant, unsealed: QuerySet[UsageRecord]) -> str:
@@ -171,19 +147,8 @@ def sealing(before: bytes, number: int, content: bytes) -> bytes:
     return hashlib.sha256(before + number.to_bytes(8, "big") + content).digest()
 
 
-def _fault(seq: int, number: int, stored: bytes, computed: bytes, found: tuple[UsageRecord, bytes] | None) -> str:
-    """What is wrong with the seal that follows #seq; "" when nothing is."""
-    if number != seq + 1:
-        return f"The seal #{seq + 1} is missing."
-    if found is None:
-        return f"The entry of #{number} is gone."
-    if computed != stored:
-        return f"The entry of #{number} is not as it was sealed, or not what followed #{seq}."
-    return "" if adds_up(found[0]) else f"The cost of #{number} does not follow from its tokens and prices."
-
-
-def _sealed(tenant: Tenant, seq: int) -> Iterator[tuple[int, bytes, tuple[UsageRecord, bytes] | None]]:
-    """(number, digest, its entry with the content that was sealed) after `seq`, in order; no entry: None."""
+def _sealed(tenant: Tenant, seq: int) -> Iterator[Link]:
+    """The seals after `seq`, in order, with the content of their entries."""
     while True:
         following = Seal.objects.filter(tenant=tenant, seq__gt=seq).order_by("seq")
         rows = list(following.values_list("seq", "digest", "record_id")[:BATCH])
@@ -192,10 +157,17 @@ def _sealed(tenant: Tenant, seq: int) -> Iterator[tuple[int, bytes, tuple[UsageR
         found = {entry.pk: entry for entry in of_batch.annotate(content=Content())}
         for number, stored, record_id in rows:
             entry: Any = found.get(record_id)
-            yield number, bytes(stored), None if entry is None else (entry, bytes(entry.content))
+            if entry is None:
+                yield Link(number, bytes(stored), None)
+            else:
+                yield Link(number, bytes(stored), bytes(entry.content), partial(_cost, number, entry))
         if len(rows) < BATCH:
             return
         seq = rows[-1][0]
+
+
+def _cost(number: int, entry: UsageRecord) -> str:
+    return "" if adds_up(entry) else f"The cost of #{number} does not follow from its tokens and prices."
 
 
 def adds_up(entry: UsageRecord) -> bool:
@@ -231,20 +203,9 @@ def check_all(*, newest: bool) -> list[Verdict]:
     """
     found = []
     for verdict, head in verify_all(newest=newest):
-        _keep(verdict, head or LedgerHead(tenant_id=verdict.tenant_id))
+        kept = head or LedgerHead(tenant_id=verdict.tenant_id)
+        audit_chain.keep(verdict, kept, action="ledger.broken", actor=ACTOR)
         if verdict.problem:
             found.append(verdict)
             log.error("ledger is broken", tenant=verdict.name, seq=verdict.broken_at, problem=verdict.problem)
     return found
-
-
-def _keep(verdict: Verdict, head: LedgerHead) -> None:
-    with transaction.atomic():
-        if not verdict.problem:
-            head.seq, head.digest, head.verified_at, head.problem = verdict.seq, verdict.digest, clock.now(), ""
-        elif head.problem != verdict.problem:
-            head.problem = verdict.problem
-            audit.record(
-                "ledger.broken", actor=ACTOR, target=verdict.name, seq=verdict.broken_at, problem=verdict.problem
-            )
-        head.save()

@@ -15,6 +15,8 @@ VAR_DIR = env.VAR_DIR
 
 DEBUG = False
 SECRET_KEY = env.text("SECRET_KEY")
+# Former ones, newest first: what they signed is still taken, and nothing new is signed with them.
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 FIELD_KEYS = env.words("FIELD_KEYS", env.text("FIELD_KEYS"))
 API_KEY_PEPPER = env.text("API_KEY_PEPPER")
 

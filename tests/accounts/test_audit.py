@@ -21,6 +21,7 @@ from accounts import audit, audit_chain, audit_export, audit_selectors
 from accounts.audit_selectors import Search
 from accounts.models import AuditEvent, AuditHead, User
 from core import spreadsheets
+from core.chain import Verdict
 from tenants import scope
 from tests.conftest import Platform, in_thread
 from tests.services import Services
@@ -41,12 +42,12 @@ def write(tenant: Any, count: int, **data: Any) -> None:
             audit.record("thing.done", actor="test", target=f"t{number}", **data)
 
 
-def verdicts(*, newest: bool = False) -> dict[str, audit_chain.Verdict]:
+def verdicts(*, newest: bool = False) -> dict[str, Verdict]:
     with scope.platform():
         return {verdict.name: verdict for verdict, _ in audit_chain.verify_all(newest=newest)}
 
 
-def check(*, newest: bool = False) -> list[audit_chain.Verdict]:
+def check(*, newest: bool = False) -> list[Verdict]:
     with scope.platform():
         return audit_chain.check_all(newest=newest)
 

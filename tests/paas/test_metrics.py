@@ -112,6 +112,7 @@ async def test_workers_tell_what_the_database_knows(port: int, host: Any) -> Non
     for state in telemetry.JOB_STATES:
         assert ("paas_jobs", f'state="{state}"') in found
     assert found["paas_schedules_late_seconds", ""] >= 0
+    assert found["paas_backup_last_success_timestamp_seconds", ""] == 0
     assert found["paas_database_read_timestamp_seconds", ""] > 0
 
 

@@ -80,8 +80,8 @@ def cleaned(services: Services) -> Iterator[None]:
         with psycopg.connect(services.postgres.admin_url, dbname="paas", autocommit=True) as admin:
             admin.execute("SET session_replication_role = replica")
             for tenant in gone:
-                admin.execute("DELETE FROM accounts_auditevent WHERE tenant_id = %s", [tenant.id])
-                admin.execute("DELETE FROM usage_usagerecord WHERE tenant_id = %s", [tenant.id])
+                for table in ("accounts_auditevent", "usage_seal", "usage_usagerecord"):
+                    admin.execute(f"DELETE FROM {table} WHERE tenant_id = %s".encode(), [tenant.id])
             admin.execute("SET session_replication_role = DEFAULT")
         with scope.platform():
             RetiredSlug.objects.all().delete()

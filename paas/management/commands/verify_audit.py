@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import audit_chain
+from core.chain import Verdict
 from tenants import scope
 from tenants.models import Tenant
 
@@ -36,7 +37,7 @@ class Command(BaseCommand):
         if broken:
             raise CommandError(f"{len(broken)} of {len(found)} audit logs are not whole.")
 
-    def _print(self, found: list[audit_chain.Verdict]) -> None:
+    def _print(self, found: list[Verdict]) -> None:
         width = max(len(verdict.name) for verdict in found)
         for verdict in found:
             line = f"{verdict.name.ljust(width)}  #{verdict.seq:<8} {verdict.digest.hex() or '-'}"
