@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
@@ -71,6 +72,11 @@ class Server(uvicorn.Server):
                 await self._hurry.wait()
 
 
+# How long a thread may keep Python to itself while another one wants it (5 ms otherwise). The event loop, which every
+# stream waits for, wants it thousands of times a second, and threads of Django's requests are busy all the time.
+SWITCH_SECONDS = 0.001
+
+
 def main() -> None:
     """Serve paas.asgi until SIGTERM; then finish what is under way for up to DRAIN_SECONDS."""
     parser = argparse.ArgumentParser()
@@ -78,6 +84,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address of a socket of its own")
     parser.add_argument("--port", type=int, default=8000, help="and its port")
     options = parser.parse_args()
+    sys.setswitchinterval(SWITCH_SECONDS)
     sockets = [socket.socket(fileno=descriptor) for descriptor in options.fd]
     if not sockets:
         try:

@@ -3,7 +3,7 @@
 Threads share one processor's worth of Python: the more of them work, the longer each takes, until clients have given
 up on answers that are still being made. So a few work, the others wait, tenants take turns, and who would wait for too
 long is told at once to come again (T15, T16). A tenant that asks for more than it is given works at one thing at a
-time while others are there. The streaming doors do not come through here.
+time while others are there, and lets them go first. The streaming doors do not come through here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tenants.asgi import App, Receive, Scope, Send, refuse
 AT_ONCE = 6
 SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
 IN_A_CROWD = 1  # of them for a tenant whose requests queue, while others are there: each thread slows those of others
+PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because others, who ask for little, are at work
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
@@ -53,6 +54,7 @@ class Gate:
         self._queues: dict[Whose, Queue] = {}  # in the order in which tenants have their turns
         self._takes = 0.0  # s that a request has its place for, as of late
         self._asked: OrderedDict[Whose, float] = OrderedDict()  # when each tenant last did, the latest at the end
+        self._began: dict[Whose, float] = {}  # when each of those last had a place
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
         whose = _whose(connection)
@@ -71,12 +73,13 @@ class Gate:
         self._asked.move_to_end(whose)
         while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
             del self._asked[oldest]
+            self._began.pop(oldest, None)
 
     async def _come_in(self, whose: Whose) -> None:
         """Wait for a place and take it. Raises too_many_connections."""
         queue = self._queues.get(whose)
         if queue is None and self._free(whose):
-            self._working[whose] += 1
+            self._take(whose)
             return
         loop = asyncio.get_running_loop()
         if queue is None:
@@ -99,12 +102,23 @@ class Gate:
             raise
 
     def _free(self, whose: Whose) -> bool:
-        return self._working.total() < self._at_once and self._working[whose] < self._share_of(whose)
+        if self._working.total() >= self._at_once or self._working[whose] >= self._share_of(whose):
+            return False
+        if not self._in_a_crowd(whose) or all(other == whose or other in self._queues for other in self._working):
+            return True
+        return asyncio.get_running_loop().time() - self._began.get(whose, 0.0) > PASSED_OVER
+
+    def _take(self, whose: Whose) -> None:
+        self._working[whose] += 1
+        self._began[whose] = asyncio.get_running_loop().time()
 
     def _share_of(self, whose: Whose) -> int:
         """Places that a tenant may have now."""
-        alone = len(self._asked) <= (whose in self._asked)
-        return self._share if alone or whose not in self._queues else IN_A_CROWD
+        return IN_A_CROWD if self._in_a_crowd(whose) else self._share
+
+    def _in_a_crowd(self, whose: Whose) -> bool:
+        """Whether a tenant asks for more than it is given while others are there."""
+        return whose in self._queues and len(self._asked) > (whose in self._asked)
 
     def _drop(self, whose: Whose, turn: Waiting) -> None:
         queue = self._queues.get(whose)
@@ -150,7 +164,7 @@ class Gate:
         while queue and not found:
             turn = queue.popleft()
             if found := not turn.done():  # who has just given up is passed over
-                self._working[whose] += 1
+                self._take(whose)
                 turn.set_result(None)
         if queue:
             self._queues[whose] = queue  # behind the others

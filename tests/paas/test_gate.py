@@ -80,10 +80,14 @@ async def test_tenants_take_turns() -> None:
     assert crowd.working == ["l1", "l2", "o1"]
     await crowd.done("l1")  # l and o, who have more to do, have one each at work
     assert crowd.working == ["l2", "o1", "p1"]
-    await crowd.done("o1")
-    assert crowd.working == ["l2", "p1", "o2"]
-    await crowd.done("l2")
-    assert crowd.working == ["p1", "o2", "l3"]
+    await crowd.done("o1")  # and let p, who has not, go first
+    assert crowd.working == ["l2", "p1"]
+    await crowd.done("p1")
+    assert crowd.working == ["l2", "o2"]
+    await crowd.done("l2")  # o has no more than that to do
+    assert crowd.working == ["o2"]
+    await crowd.done("o2")
+    assert crowd.working == ["l3"]
     await crowd.drained()
     assert crowd.most == 3
     assert set(crowd.answers.values()) == {200}
@@ -102,6 +106,21 @@ async def test_a_tenant_that_queues_works_at_one_thing_while_others_are_there(mo
     await crowd.come("l8")
     await crowd.done("l3")
     assert crowd.working == ["l4", "l5"]
+    await crowd.drained()
+
+
+async def test_who_asks_for_much_is_not_passed_over_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "PASSED_OVER", 0.02)
+    crowd = Crowd()
+    await crowd.come("o1", "l1", "l2", "l3")
+    await crowd.done("l1")
+    assert crowd.working == ["o1", "l2"]
+    await crowd.done("l2")
+    assert crowd.working == ["o1"]
+    await asyncio.sleep(0.03)
+    await crowd.come("p1")
+    await crowd.done("p1")
+    assert crowd.working == ["o1", "l3"]
     await crowd.drained()
 
 
