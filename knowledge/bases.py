@@ -26,6 +26,7 @@ CHANGEABLE = (
 )
 RERANK = ("reranker", "rerank_model")  # changeable too, but an account is given by its name
 FIXED = ("provider", "model", "dimension")
+ANEW = "For another embeddings model have all documents read anew (API: reindex); here it cannot be changed."
 RESERVED = frozenset({"new"})  # what stands in a base's place in addresses of pages
 MOST_BASES = 200
 MOST_PEOPLE = 500
@@ -68,7 +69,7 @@ def base_update(*, actor: Actor, slug: str, fields: dict[str, Any]) -> Knowledge
 
 
 def _updated(label: str, base: KnowledgeBase, fields: dict[str, Any]) -> KnowledgeBase:
-    fixed = {name: ["This cannot be changed: make another knowledge base."] for name in FIXED if name in fields}
+    fixed = {name: [ANEW] for name in FIXED if name in fields}
     before = _settings(base)
     given = {name: value for name, value in fields.items() if name not in FIXED}
     _check(base, fixed | _given(base, given) | _reranker(base, fields))
