@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import models
 
 from tenants import catalog, isolation
+from tests import cleaning
 from tests.conftest import Platform
 from tests.services import Services
 
@@ -136,3 +137,8 @@ def test_no_key_leads_from_shared_tables_into_a_tenants_schema() -> None:
         if field.concrete and field.related_model in tenants_own
     ]
     assert across == []
+
+
+def test_every_table_of_a_tenant_is_emptied_after_a_test() -> None:
+    """Rows that stay make other tests fail, in some orders."""
+    assert tables(TENANT).keys() - {*cleaning._TENANT_TABLES, *cleaning._KEPT_TABLES} == set()
