@@ -24,6 +24,7 @@ from core import cancelling
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
 from tenants import resolve
+from tenants.asgi import read_away
 from tenants.scope import TenantRef
 
 log = structlog.get_logger(__name__)
@@ -87,6 +88,8 @@ class HttpRequest:
                 raise ClientGone
             size += len(message.get("body", b""))
             if size > limit:
+                if message.get("more_body"):
+                    await read_away(self._receive, size)
                 raise PaasError("request_too_large", f"The request is over {limit // 1024:,} KiB.")
             parts.append(message.get("body", b""))
             if not message.get("more_body"):

@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+MOST_READ_AWAY = 16 * 1024 * 1024  # bytes
 WEBSOCKET_CLOSE = {403: 4403, 404: 4404, 503: 1013}
 
 
@@ -76,6 +77,16 @@ async def refuse(connection: Scope, receive: Receive, send: Send, error: PaasErr
     headers += [(name.lower().encode(), value.encode()) for name, value in error.headers().items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def read_away(receive: Receive, size: int) -> None:
+    """Throw away what still comes of a body of which `size` bytes have come, up to MOST_READ_AWAY in all: whoever is
+    refused in the middle of sending sees a broken connection, and a proxy's 502, instead of the answer."""
+    more = True
+    while more and size < MOST_READ_AWAY:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def wants_page(connection: Scope) -> bool:

@@ -75,6 +75,14 @@ async def test_a_body_in_pieces() -> None:
     assert await Client(b'{"a":', b' "\xe4\xbd', b'\xa0"}').request().json(100) == {"a": "你"}
 
 
+async def test_what_is_too_large_is_read_to_its_end() -> None:
+    """A connection that is closed in the middle loses the answer; a proxy makes a 502 of it."""
+    client = Client(*[b"x" * 60] * 5)
+    with pytest.raises(PaasError, match="over"):
+        await client.request().json(100)
+    assert client.parts == []
+
+
 @pytest.mark.parametrize(
     ("parts", "code"),
     [

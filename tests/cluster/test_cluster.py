@@ -198,8 +198,10 @@ async def test_the_proxy_shows_nothing_of_the_inside(cluster: Installation) -> N
             async with client.get(path) as answer:
                 assert answer.status == 404, path
                 assert await answer.read() == b""
-        async with client.post("/api/v1/runs", data=io.BytesIO(b"x" * (6 * 1024 * 1024))) as answer:
-            assert answer.status == 413
+        # Over the platform's limit, and below the proxy's own: the platform's answer comes through. (Above the proxy's
+        # own, Caddy says 413 or, before 2.7, 502.)
+        async with client.post("/api/v1/runs", data=io.BytesIO(b"x" * (4 * 1024 * 1024 + 500_000))) as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (413, "request_too_large")
     async with await _direct(cluster) as inside, inside.get("/internal/certificate?domain=acme.localhost") as answer:
         assert answer.status == 200
 
