@@ -93,7 +93,7 @@ def base_set(*, actor: str, slug: str, fields: dict[str, Any]) -> str:
             "dimension": base.dimension,
         }
         if any(fields.get(name, now[name]) != now[name] for name in FIXED):
-            raise PaasError("validation_failed", f"The model of the knowledge base {slug} cannot be changed.")
+            raise PaasError("validation_failed", f"Knowledge base {slug}: {ANEW}")
         before = _settings(base)
         _updated(actor, base, {name: value for name, value in fields.items() if name not in FIXED})
         return "unchanged" if _settings(base) == before else "updated"
