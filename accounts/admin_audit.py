@@ -14,10 +14,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.shortcuts import render
 from django.urls import path
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from accounts import audit, audit_export, impersonation
+from accounts import audit, audit_export, impersonation, proof
 from accounts.audit_selectors import Search
 from accounts.models import AuditEvent, AuditHead, Impersonation, User
 from core.errors import PaasError
@@ -88,7 +89,7 @@ class ImpersonationAdmin(ReadOnlyAdmin):
         if not request.user.is_superuser:
             raise Http404
         count = impersonation.impersonations_end(chosen=chosen, how="operator")
-        self.message_user(request, f"{count} impersonations are over.", messages.SUCCESS)
+        self.message_user(request, _("%(count)s impersonations are over.") % {"count": count}, messages.SUCCESS)
 
 
 class ReasonForm(forms.Form):
@@ -122,6 +123,8 @@ class ActAs:
             user = User.objects.get(pk=object_id)
         except (User.DoesNotExist, ValidationError):
             raise Http404 from None
+        if elsewhere := proof.asked_again(request):
+            return elsewhere
         form = ReasonForm(user, request.POST or None)
         if request.method == "POST" and form.is_valid():
             given = form.cleaned_data
@@ -133,5 +136,6 @@ class ActAs:
                 )
             except PaasError as error:
                 form.add_error(None, error.message)
-        here = {"title": f"Act as {user.email}", "form": form, "person": user, "minutes": impersonation.MINUTES}
+        title = _("Act as %(email)s") % {"email": user.email}
+        here = {"title": title, "form": form, "person": user, "minutes": impersonation.MINUTES}
         return render(request, "admin/accounts/act_as.html", {**admin.site.each_context(request), **here})

@@ -9,14 +9,16 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from accounts import second_factor
+from accounts import proof, second_factor
 from accounts.models import User
 from core.errors import PaasError
 
-WORDS = {second_factor.TOTP: "App", second_factor.PASSKEY: "Passkey"}
+WORDS = {second_factor.TOTP: gettext_lazy("App"), second_factor.PASSKEY: gettext_lazy("Passkey")}
 
 
 class ResetForm(forms.Form):
@@ -36,7 +38,7 @@ class ResetFactors:
     @display(description="second factor")  # type: ignore[untyped-decorator]
     def factors(self, user: Any) -> str:
         kinds = {row.type for row in user.authenticator_set.all()}
-        return ", ".join(word for kind, word in WORDS.items() if kind in kinds) or "—"
+        return ", ".join(str(word) for kind, word in WORDS.items() if kind in kinds) or "—"
 
     @action(description="Reset second factors …", url_path="reset-factors", icon="lock_reset")  # type: ignore[untyped-decorator]
     def reset_factors(self, request: Any, object_id: str) -> HttpResponse:
@@ -47,6 +49,8 @@ class ResetFactors:
             user = User.objects.get(pk=object_id)
         except (User.DoesNotExist, ValidationError):
             raise Http404 from None
+        if elsewhere := proof.asked_again(request):
+            return elsewhere
         form = ResetForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
@@ -56,7 +60,9 @@ class ResetFactors:
             except PaasError as error:
                 form.add_error("reason", error.message)
             else:
-                messages.success(request, f"{count} factors of {user.email} were removed.")
+                said = _("%(count)s factors of %(email)s were removed.") % {"count": count, "email": user.email}
+                messages.success(request, said)
                 return HttpResponseRedirect(f"/admin/accounts/user/{user.pk}/change/")
-        here = {"title": f"Reset the second factors of {user.email}", "form": form, "person": user}
+        title = _("Reset the second factors of %(email)s") % {"email": user.email}
+        here = {"title": title, "form": form, "person": user}
         return render(request, "admin/accounts/reset_factors.html", {**admin.site.each_context(request), **here})

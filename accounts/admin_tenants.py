@@ -17,12 +17,15 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts import audit, tenant_life
+from accounts import audit, proof, tenant_life
 from accounts.models import Membership, User
 from tenants import naming, provisioning, resolve
 from tenants.models import Limit, Plan, Tenant
@@ -38,7 +41,7 @@ def operator_label(request: HttpRequest) -> str:
 
 
 @admin.register(Plan)
-class PlanAdmin(ModelAdmin):
+class PlanAdmin(proof.AsksAgain, ModelAdmin):
     """What plans allow; a change is in force at once. One that tenants are on cannot be deleted."""
 
     list_display = ("name", "slug", "tenant_count", "tokens_per_month", "max_users", "max_agents", "sessions_per_day",
@@ -151,8 +154,8 @@ class NewTenantForm(TenantForm):
 class Act:
     """Something done to a tenant after a page that asks whether. possible: the statuses in which it makes sense."""
 
-    title: str
-    consequence: str
+    title: Promise
+    consequence: Promise
     do: Callable[..., bool]
     possible: tuple[str, ...]
     dangerous: bool = False
@@ -160,28 +163,39 @@ class Act:
 
 ACTS = {
     "suspend": Act(
-        "Suspend",
-        "Nobody gets in within five seconds: no person, key, socket or job. Nothing is lost.",
+        gettext_lazy("Suspend"),
+        gettext_lazy("Nobody gets in within five seconds: no person, key, socket or job. Nothing is lost."),
         tenant_life.tenant_suspend,
         (Status.ACTIVE,),
     ),
-    "resume": Act("Resume", "Everybody gets in again.", tenant_life.tenant_resume, (Status.SUSPENDED,)),
+    "resume": Act(
+        gettext_lazy("Resume"),
+        gettext_lazy("Everybody gets in again."),
+        tenant_life.tenant_resume,
+        (Status.SUSPENDED,),
+    ),
     "delete": Act(
-        "Delete",
-        "Nobody gets in any more. Its owners get a letter with a link that restores it; when the grace is over it is "
-        "erased for good, and its address is never given away.",
+        gettext_lazy("Delete"),
+        gettext_lazy(
+            "Nobody gets in any more. Its owners get a letter with a link that restores it; when the grace is over it "
+            "is erased for good, and its address is never given away."
+        ),
         tenant_life.tenant_delete,
         (Status.CREATING, Status.ACTIVE, Status.SUSPENDED),
         dangerous=True,
     ),
     "restore": Act(
-        "Restore", "The deletion is undone; it is what it was before.", tenant_life.tenant_restore, (Status.DELETING,)
+        gettext_lazy("Restore"),
+        gettext_lazy("The deletion is undone; it is what it was before."),
+        tenant_life.tenant_restore,
+        (Status.DELETING,),
     ),
 }
 
 
-@admin.register(Tenant)
 class TenantAdmin(ModelAdmin):
+    """A tenant's row and what is done to it. paas/console registers it, with what other rooms know of a tenant."""
+
     form = TenantForm
     list_display = ("slug", "name", "plan", "shown_status", "stands", "people", "address", "created_at")
     list_filter = ("status", "plan")
@@ -203,8 +217,8 @@ class TenantAdmin(ModelAdmin):
             return [(None, {"fields": ("slug", "name", "plan", "owner")})]
         return [
             (None, {"fields": ("slug", "name", "plan")}),
-            ("State", {"fields": self.state}),
-            ("Facts", {"fields": self.facts}),
+            (_("State"), {"fields": self.state}),
+            (_("Facts"), {"fields": self.facts}),
         ]
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
@@ -225,15 +239,15 @@ class TenantAdmin(ModelAdmin):
     # --- what is shown ---
 
     @display(description="status", label=COLORS)  # type: ignore[untyped-decorator]
-    def shown_status(self, tenant: Tenant) -> str:
-        return tenant.status
+    def shown_status(self, tenant: Tenant) -> tuple[str, str]:
+        return tenant.status, str(tenant.get_status_display())
 
     @display(description="progress")  # type: ignore[untyped-decorator]
     def stands(self, tenant: Tenant) -> str:
         if tenant.status == Status.CREATING:
-            return f"{provisioning.progress_of(tenant)} % ({tenant.step or 'queued'})"
+            return f"{provisioning.progress_of(tenant)} % ({tenant.step or _('queued')})"
         if tenant.status == Status.DELETED:
-            return f"erasing: {tenant.step}" if tenant.step else "erased"
+            return _("erasing: %(step)s") % {"step": tenant.step} if tenant.step else _("erased")
         return "—"
 
     @display(description="people")  # type: ignore[untyped-decorator]
@@ -250,7 +264,8 @@ class TenantAdmin(ModelAdmin):
         place = f"{reverse('admin:tenants_limit_changelist')}?{urlencode({'tenant__id__exact': tenant.pk})}"
         own = Limit.objects.filter(tenant=tenant, level="tenant").count()
         below = Limit.objects.filter(tenant=tenant).exclude(level="tenant").count()
-        said = f"{own} in the place of its plan's, {below} for its people, keys and agents"
+        said = _("%(own)s in the place of its plan's, %(below)s for its people, keys and agents")
+        said %= {"own": own, "below": below}
         return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', place, said)
 
     @display(description="former addresses")  # type: ignore[untyped-decorator]
@@ -290,16 +305,16 @@ class TenantAdmin(ModelAdmin):
 
     @action(description="Suspend")  # type: ignore[untyped-decorator]
     def suspend_chosen(self, request: HttpRequest, chosen: QuerySet[Tenant]) -> None:
-        self._all(request, chosen, "suspend", "suspended")
+        self._all(request, chosen, "suspend", _("%(count)s tenants are suspended now."))
 
     @action(description="Resume")  # type: ignore[untyped-decorator]
     def resume_chosen(self, request: HttpRequest, chosen: QuerySet[Tenant]) -> None:
-        self._all(request, chosen, "resume", "active")
+        self._all(request, chosen, "resume", _("%(count)s tenants are active now."))
 
-    def _all(self, request: HttpRequest, chosen: QuerySet[Tenant], name: str, now: str) -> None:
+    def _all(self, request: HttpRequest, chosen: QuerySet[Tenant], name: str, said: str) -> None:
         _only_operators(request)
         changed = [ACTS[name].do(tenant=tenant, actor=operator_label(request)) for tenant in chosen]
-        self.message_user(request, f"{sum(changed)} tenants are {now} now.", messages.SUCCESS)
+        self.message_user(request, said % {"count": sum(changed)}, messages.SUCCESS)
 
     @action(description="Suspend …", url_path="suspend", icon="block")  # type: ignore[untyped-decorator]
     def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -325,14 +340,18 @@ class TenantAdmin(ModelAdmin):
         except (Tenant.DoesNotExist, ValueError):
             raise Http404 from None
         act, typed = ACTS[name], request.POST.get("confirm", "").strip().lower()
+        if act.dangerous and (elsewhere := proof.asked_again(request)):
+            return elsewhere
         back = HttpResponseRedirect(reverse("admin:tenants_tenant_change", args=[tenant.pk]))
         if tenant.status not in act.possible:
-            self.message_user(request, f"{tenant.slug} is {tenant.status}: there is nothing to do.", messages.WARNING)
+            said = _("%(slug)s is not in a state in which that can be done.") % {"slug": tenant.slug}
+            self.message_user(request, said, messages.WARNING)
             return back
         wrong = act.dangerous and typed != tenant.slug
         if request.method == "POST" and not wrong:
             if act.do(tenant=tenant, actor=operator_label(request)):
-                self.message_user(request, f"{tenant.slug} is {tenant.status} now.", messages.SUCCESS)
+                said = _("%(act)s: done for %(slug)s.") % {"act": act.title, "slug": tenant.slug}
+                self.message_user(request, said, messages.SUCCESS)
             return back
         shown = {"title": f"{act.title} {tenant.slug}", "tenant": tenant, "act": act, "wrong": wrong and bool(typed)}
         context = {**admin.site.each_context(request), **shown}

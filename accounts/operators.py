@@ -14,6 +14,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from accounts import proof
 from accounts.authentication import ActorAuthentication
 from core.errors import PaasError
 from tenants import scope
@@ -42,6 +43,8 @@ class OperatorAuthentication(BaseAuthentication):
         if not (user.is_active and user.is_staff and user.is_superuser):
             raise PaasError("permission_denied", "Only operators of the platform may do this.")
         ActorAuthentication._enforce_csrf(request)
+        if proof.must_enrol(user):
+            raise PaasError("mfa_enrolment_required", "Set up a second factor on the platform host first.")
         found = Operator(user.pk, user.email)
         return found, found
 

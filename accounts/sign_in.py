@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import login
 
-from accounts import audit, second_factor, throttle
+from accounts import audit, proof, second_factor, throttle
 from accounts.backends import EmailBackend
 from accounts.models import User
 from core import clock
@@ -94,6 +94,7 @@ def session_begin(request: Any, user: User, *, method: str, second_factor: bool 
     shown = second_factor or (waited is not None and waited["user"] == str(user.pk))
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     request.session.pop(SHOWN, None)
+    proof.noted(request)
     if shown:
         request.session[SHOWN] = True
     audit.record("session.created", actor=f"user:{user.pk}", method=method)

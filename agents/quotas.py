@@ -58,6 +58,16 @@ def lines() -> list[Line]:
     return sorted(shown, key=lambda one: (order[one.standing.level], one.name.lower(), str(one.standing.subject_id)))
 
 
+def lines_of_workspace() -> list[Line]:
+    """The bound tenant's own limits, without those of its people, keys and agents."""
+    tenant = scope.current_tenant().id
+    rows = list(Limit.objects.filter(tenant_id=tenant, level="tenant"))
+    allowed = limits.allowances(rows)
+    return [
+        Line(one) for one in (*standings_of(tenant, {tenant}), *_uncounted(tenant, allowed), *_requests(rows, allowed))
+    ]
+
+
 def line_at(place: Place) -> Line:
     """The limit at a place where one was just set."""
     kind = (place.level, place.subject_id, place.metric, place.period, place.currency)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db.models import Count, Min, Sum
 
-from knowledge.models import Document
+from knowledge.models import Document, KnowledgeBase
 from tenants import limits
 
 
@@ -20,6 +20,12 @@ def document_count() -> int:
 def page_count() -> int:
     """Of all documents together, as far as they were read."""
     return int(Document.objects.aggregate(all=Sum("pages"))["all"] or 0)
+
+
+def totals() -> dict[str, int]:
+    """{bases, documents, passages, bytes} of all bases together."""
+    found = Document.objects.aggregate(documents=Count("id"), passages=Sum("chunk_count"), bytes=Sum("size"))
+    return {"bases": KnowledgeBase.objects.count()} | {name: int(value or 0) for name, value in found.items()}
 
 
 def check_documents(more: int) -> None:

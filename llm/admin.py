@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
@@ -93,7 +94,7 @@ class PlatformProviderAdmin(ModelAdmin):
 
     @admin.display(description="plans")
     def shown_plans(self, account: PlatformProvider) -> str:
-        return ", ".join(account.plans) or "none"
+        return ", ".join(account.plans) or _("none")
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)

@@ -10,14 +10,25 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.translation import gettext_lazy as _
+
+
+def _group(title: Any, *items: tuple[Any, str, str]) -> dict[str, Any]:
+    """Entries of the side bar under a heading: what each is called, its icon, and whose list it leads to."""
+    entries = [{"title": name, "icon": icon, "link": f"/admin/{place}/"} for name, icon, place in items]
+    return {"title": title, "items": entries}
+
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Agent PaaS",
     "SITE_HEADER": "Agent PaaS",
-    "SITE_SUBHEADER": "Platform console",
+    "SITE_SUBHEADER": _("Platform console"),
     "SITE_SYMBOL": "hub",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/chat/favicon.svg"}],
     "SHOW_HISTORY": False,
+    "SHOW_LANGUAGES": True,
+    "DASHBOARD_CALLBACK": "paas.console.dashboard.dashboard",
+    "STYLES": ["/static/console/console.css"],
     "ENVIRONMENT": "paas.backup.standing",
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {
@@ -38,44 +49,33 @@ UNFOLD: dict[str, Any] = {
     "SIDEBAR": {
         "show_search": True,
         "navigation": [
-            {
-                "title": "Customers",
-                "items": [
-                    {"title": "Tenants", "icon": "apartment", "link": "/admin/tenants/tenant/"},
-                    {"title": "Plans", "icon": "sell", "link": "/admin/tenants/plan/"},
-                    {"title": "Limits", "icon": "data_usage", "link": "/admin/tenants/limit/"},
-                    {"title": "Users", "icon": "group", "link": "/admin/accounts/user/"},
-                    {"title": "Model accounts", "icon": "key", "link": "/admin/tenants/platformprovider/"},
-                ],
-            },
-            {
-                "title": "Bills",
-                "items": [
-                    {"title": "Ledger", "icon": "receipt_long", "link": "/admin/usage/usagerecord/"},
-                    {"title": "Invoices", "icon": "request_quote", "link": "/admin/usage/invoice/"},
-                    {"title": "Prices", "icon": "sell", "link": "/admin/usage/price/"},
-                    {"title": "Margins", "icon": "percent", "link": "/admin/usage/margin/"},
-                    {"title": "Verification", "icon": "verified", "link": "/admin/usage/ledgerhead/"},
-                ],
-            },
-            {
-                "title": "Activity",
-                "items": [
-                    {"title": "Runs", "icon": "bolt", "link": "/admin/usage/reservation/"},
-                    {"title": "Quotas", "icon": "speed", "link": "/admin/usage/quota/"},
-                    {"title": "Audit log", "icon": "policy", "link": "/admin/accounts/auditevent/"},
-                    {
-                        "title": "Impersonations",
-                        "icon": "visibility",
-                        "link": "/admin/accounts/impersonation/",
-                    },
-                    {
-                        "title": "Jobs",
-                        "icon": "work_history",
-                        "link": "/admin/procrastinate/procrastinatejob/",
-                    },
-                ],
-            },
+            {"items": [{"title": _("Overview"), "icon": "monitoring", "link": "/admin/"}]},
+            _group(
+                _("Customers"),
+                (_("Tenants"), "apartment", "tenants/tenant"),
+                (_("Plans"), "sell", "tenants/plan"),
+                (_("Limits"), "data_usage", "tenants/limit"),
+                (_("Users"), "group", "accounts/user"),
+                (_("Notices"), "campaign", "tenants/notice"),
+                (_("Model accounts"), "key", "tenants/platformprovider"),
+            ),
+            _group(
+                _("Bills"),
+                (_("Ledger"), "receipt_long", "usage/usagerecord"),
+                (_("Invoices"), "request_quote", "usage/invoice"),
+                (_("Prices"), "sell", "usage/price"),
+                (_("Margins"), "percent", "usage/margin"),
+                (_("Verification"), "verified", "usage/ledgerhead"),
+            ),
+            _group(
+                _("Activity"),
+                (_("Runs"), "bolt", "usage/reservation"),
+                (_("Quotas"), "speed", "usage/quota"),
+                (_("Jobs"), "work_history", "procrastinate/procrastinatejob"),
+                (_("Schemas"), "schema", "tenants/tenantschema"),
+                (_("Audit log"), "policy", "accounts/auditevent"),
+                (_("Impersonations"), "visibility", "accounts/impersonation"),
+            ),
         ],
     },
 }

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.timesince import timesince
+from django.utils.translation import gettext
 
 from accounts import audit, audit_chain
 from accounts.models import AuditEvent
@@ -53,9 +54,10 @@ def standing(request: HttpRequest) -> list[str] | None:
         return None
     last = last_made()
     if last is None:
-        return ["Never backed up", "warning"]
+        return [gettext("Never backed up"), "warning"]
     age = clock.now() - last.at
-    return [f"Backup {timesince(last.at)} ago", "success" if age <= LATE_AFTER else "danger"]
+    said = gettext("Backup %(time)s ago") % {"time": timesince(last.at)}
+    return [said, "success" if age <= LATE_AFTER else "danger"]
 
 
 def key() -> bytes | None:

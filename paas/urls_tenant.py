@@ -14,6 +14,7 @@ from accounts.members_api import (
     MemberList,
     OwnerTransfer,
 )
+from accounts.notices_api import NoticeList
 from accounts.tokens_api import Login, LoginTenant, Logout, Refresh
 from agents import release_api as releases
 from agents.api import AgentList
@@ -84,6 +85,7 @@ api = [
     path("me/sessions", MySessions.as_view()),
     path("me/sessions/<uuid:session_id>", MySession.as_view()),
     path("me/sign-out-everywhere", SignOutEverywhere.as_view()),
+    path("notices", NoticeList.as_view()),
     path("agents", AgentList.as_view()),
     path("conversations", chat.ConversationList.as_view()),
     path("conversations/<uuid:conversation_id>", chat.ConversationDetail.as_view()),

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import acting, passkeys, second_factor, sign_in
+from accounts import acting, passkeys, proof, second_factor, sign_in
 from core.errors import PaasError
 from portal.access import ENROLMENT, actor_of, page, refused, sentence
 from portal.sign_in import start_of, to_sign_in
@@ -118,6 +118,7 @@ def _home(request: Any, status: int = 200, *, panel: str = "", problem: str = ""
         status,
         factors=factors,
         must_enrol=request.tenant is not None and actor_of(request).must_enrol,
+        console_waits=request.tenant is None and proof.must_enrol(request.user),
         asks=factors.enrolled or request.user.has_usable_password(),
         add_passkey=PasskeyForm(auto_id="new_%s"),
         panel=panel,

@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import audit, throttle
+from accounts import audit, proof, throttle
 from accounts.forms import SignInForm
 from accounts.models import User
 from accounts.sign_in import advance, local_path, person_with_password
@@ -22,6 +22,7 @@ from core.errors import PaasError
 from portal.access import sentence
 
 PLATFORM_SIGN_IN = "/accounts/login/"
+SET_UP = "/accounts/profile/security/"  # of a second factor, on the platform host
 # Where somebody goes who asked for nothing in particular.
 TENANT_START, PLATFORM_START = "/chat/", "/workspaces/"
 
@@ -44,10 +45,13 @@ def sign_in(request: Any) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def console(request: Any) -> HttpResponse:
-    """`/admin/login/`: the same door, for operators. Whoever is signed in and none is told so."""
+    """`/admin/login/`: the same door, for operators. Whoever is signed in and none is told so; who is to have a second
+    factor first is sent to set one up."""
     following = local_path(request.POST.get("next") or request.GET.get("next"), "/admin/")
     if not request.user.is_authenticated:
         return _door(request, following)
+    if proof.must_enrol(request.user):
+        return HttpResponseRedirect(SET_UP)
     if request.user.is_staff:
         return HttpResponseRedirect(following)
     return render(request, "portal/no_operator.html", {"next": request.get_full_path()}, status=403)

@@ -11,7 +11,7 @@ from unfold.admin import ModelAdmin
 class ReadOnlyAdmin(ModelAdmin):
     """A tenant's rows, shown and never edited: only runs and people's acts write them."""
 
-    list_select_related = ("tenant",)
+    list_select_related: tuple[str, ...] = ("tenant",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -24,7 +24,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import LockNotAvailable
 
+from core import clock
 from tenants import provisioning, scope, selectors
+from tenants.models import Tenant
 from tenants.scope import TEMPLATE_SCHEMA, TenantRef
 
 MIGRATING_LOCK = 7_205_003
@@ -143,6 +145,7 @@ def migrate_all(say: Callable[[str], None], *, first: Sequence[str] = (), only: 
 
     first: slugs of tenants that come right after the shared tables, and are looked at before anything else is touched.
     only: nothing else is touched afterwards either.
+    What came of it is noted in each tenant's row.
     Raises SchemasBusy when some stayed locked, after all others were done; NoSuchTenant; SchemaUnfit.
     """
     with _alone():
@@ -156,6 +159,31 @@ def migrate_all(say: Callable[[str], None], *, first: Sequence[str] = (), only: 
             changed += _migrate_template(say) + _migrate_tenants(tenant_schemas(), say)
             _note_what_all_have()
     return changed
+
+
+def note_states() -> int:
+    """Keep in every tenant's row what its schema lacks, for the console, which may not look into schemas; how many lack
+    something. A failure that was noted stays until the schema is whole."""
+    schemas = tenant_schemas()
+    behind = schemas_behind(schemas, wanted := wanted_migrations(TEMPLATE_SCHEMA))
+    lacks = {schema: missing_migrations(schema, wanted) for schema in behind}
+    whole = set(schemas) - set(behind)
+    with scope.platform():
+        Tenant.objects.filter(schema_name__in=whole).update(
+            schema_missing=[], schema_failure="", schema_checked_at=clock.now()
+        )
+        for schema, missing in lacks.items():
+            Tenant.objects.filter(schema_name=schema).update(schema_missing=missing, schema_checked_at=clock.now())
+    return len(behind)
+
+
+def _noted(schema: str, *, failure: str) -> None:
+    """Keep in the tenant's row how an attempt to migrate it ended."""
+    missing = missing_migrations(schema, wanted_migrations(TEMPLATE_SCHEMA))
+    with scope.platform():
+        Tenant.objects.filter(schema_name=schema).update(
+            schema_missing=missing, schema_failure=failure[:300], schema_checked_at=clock.now()
+        )
 
 
 def _note_what_all_have() -> None:
@@ -211,7 +239,14 @@ def _migrate_tenants(schemas: Sequence[str], say: Callable[[str], None]) -> int:
     behind = schemas_behind(schemas, wanted_migrations(TEMPLATE_SCHEMA))
     for schema in behind:
         say(f"migrating {schema}")
-        if not _patiently(schema):
+        try:
+            done = _patiently(schema)
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            _noted(schema, failure=f"{type(error).__name__}: {lines[0]}")
+            raise
+        _noted(schema, failure="" if done else "Its tables stayed locked.")
+        if not done:
             busy.append(schema)
     if busy:
         raise SchemasBusy(f"{len(busy)} schemas stayed locked, run it again: {', '.join(busy[:10])}")

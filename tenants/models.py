@@ -10,9 +10,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
 from django_tenants.models import DomainMixin, TenantMixin
 
-from core import crypto
+from core import clock, crypto
 from core.ids import uuid7
 from tenants.scope import TenantRef, schema_of
 
@@ -151,6 +152,17 @@ class Tenant(TenantMixin):
     guide_hidden = models.BooleanField(
         "first steps hidden", default=False, db_default=False, help_text="Its people put the first steps away."
     )
+    schema_missing = ArrayField(
+        models.CharField(max_length=120), null=True, blank=True, editable=False,
+        help_text="Migrations that its schema lacks.",
+    )  # fmt: skip
+    schema_failure = models.CharField(
+        max_length=300, blank=True, default="", db_default="", editable=False,
+        help_text="Why the last attempt to migrate it failed.",
+    )  # fmt: skip
+    schema_checked_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When its schema was last looked at."
+    )
 
     class Meta:
         ordering = ["slug"]
@@ -181,6 +193,51 @@ class Tenant(TenantMixin):
             self.require_mfa,
             None if own is None else int(own),
         )
+
+
+class TenantSchema(Tenant):
+    """A tenant as the operator's list of schemas shows it: how far its migrations are."""
+
+    class Meta:
+        proxy = True
+        ordering = ["slug"]
+        verbose_name = "schema"
+
+
+class Notice(models.Model):
+    """What an operator tells people on their pages for a while. Read it with tenants.notices.
+
+    No tenant's role has any right on the table: whom a notice is for is nobody else's business. plans, tenant_ids: whom
+    it is for; both empty: everybody. A text that is missing in Chinese is shown in English.
+    """
+
+    class Level(models.TextChoices):
+        INFO = "info"
+        WARNING = "warning"
+        CRITICAL = "critical"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    level = models.CharField(max_length=8, choices=Level.choices, default=Level.INFO)
+    title_en = models.CharField("title, English", max_length=120)
+    title_zh = models.CharField("title, Chinese", max_length=120, blank=True)
+    text_en = models.TextField("text, English", max_length=1000, blank=True)
+    text_zh = models.TextField("text, Chinese", max_length=1000, blank=True)
+    starts_at = models.DateTimeField("from", default=clock.now, help_text="UTC.")
+    ends_at = models.DateTimeField("until", null=True, blank=True, help_text="UTC; empty: until it is deleted.")
+    plans = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    tenant_ids = ArrayField(models.UUIDField(), verbose_name="tenants", default=list, blank=True)
+    created_by = models.CharField(max_length=100, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-starts_at"]
+
+    def __str__(self) -> str:
+        return self.title_en
+
+    def clean(self) -> None:
+        if self.ends_at is not None and self.ends_at <= self.starts_at:
+            raise ValidationError({"ends_at": _("It would end before it begins.")})
 
 
 class PlatformProvider(models.Model):

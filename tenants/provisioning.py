@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from psycopg import sql
 
+from core import clock
 from tenants import naming, scope
 from tenants.models import Plan, RetiredSlug, Tenant
 from tenants.scope import TEMPLATE_SCHEMA
@@ -80,6 +81,8 @@ def _insert(slug: str, name: str, plan: str, status: str, *, careful: bool) -> T
         naming.check(slug, careful=careful)
         tenant = Tenant(slug=slug, name=name, plan=found, status=status)
         tenant.step = "queued" if status == Tenant.Status.CREATING else ""
+        if status == Tenant.Status.ACTIVE:
+            tenant.schema_missing, tenant.schema_checked_at = [], clock.now()
         tenant.schema_name = scope.schema_of(tenant.id)
         tenant.full_clean(exclude=["wrapped_key"])
         tenant.save(force_insert=True)
@@ -101,7 +104,8 @@ def tenant_build(tenant_id: uuid.UUID, *, opened: Callable[[Tenant], None]) -> b
                 return False
             create_schema(scope.schema_of(tenant.id))
             tenant.status, tenant.step, tenant.failure = Tenant.Status.ACTIVE, "", ""
-            tenant.save(update_fields=["status", "step", "failure"])
+            tenant.schema_missing, tenant.schema_checked_at = [], clock.now()  # it is the template's copy
+            tenant.save(update_fields=["status", "step", "failure", "schema_missing", "schema_checked_at"])
             opened(tenant)
     return True
 

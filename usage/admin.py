@@ -7,11 +7,13 @@ from unfold.decorators import display
 
 from tenants.admin import ReadOnlyAdmin
 from usage import admin_billing, admin_limits  # noqa: F401 - register the ledger, prices, invoices; limits
+from usage.admin_traces import LeadsToTrace
 from usage.models import Quota, Reservation
 
 
 @admin.register(Reservation)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(LeadsToTrace, ReadOnlyAdmin):
+    readonly_fields = ("trace",)
     list_display = (
         "created_at",
         "tenant",

@@ -12,11 +12,14 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from unfold.decorators import action, display
 
+from accounts import proof
 from core.errors import PaasError
 from tenants.admin import ReadOnlyAdmin
 from usage import admin_forms, corrections, downloads, invoices, prices
+from usage.admin_traces import LeadsToTrace
 from usage.models import Invoice, LedgerHead, Margin, Price, UsageRecord
 
 Act = Callable[[dict[str, Any], str], str]
@@ -26,6 +29,8 @@ def ask(request: Any, form: forms.Form, act: Act, back: str, *, title: str, lead
     """A page that asks with `form`; what was entered goes to act(fields, actor), whose sentence is shown at `back`."""
     if not request.user.is_superuser:
         raise Http404
+    if elsewhere := proof.asked_again(request):
+        return elsewhere
     if request.method == "POST" and form.is_valid():
         try:
             said = act(form.cleaned_data, f"operator:{request.user.pk}")
@@ -47,9 +52,10 @@ def _found(model: Any, object_id: str) -> Any:
 
 
 @admin.register(UsageRecord)
-class UsageRecordAdmin(ReadOnlyAdmin):
+class UsageRecordAdmin(LeadsToTrace, ReadOnlyAdmin):
     """The ledger."""
 
+    readonly_fields = ("trace",)
     list_display = (
         "at",
         "tenant",
@@ -87,11 +93,13 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         def act(given: dict[str, Any], actor: str) -> str:
             make = {"credit": corrections.credit_create, "adjustment": corrections.adjustment_create}[given.pop("kind")]
             made = make(**given, actor=actor)
-            return f"{made.kind.capitalize()} of {made.cost} {made.currency} for {made.tenant} is in the ledger."
+            said = _("%(kind)s of %(cost)s %(currency)s for %(tenant)s is in the ledger.")
+            fields = {"kind": _(made.kind.capitalize()), "cost": made.cost, "currency": made.currency}
+            return said % (fields | {"tenant": made.tenant})
 
         form = admin_forms.Correction(request.POST or None)
-        lead = "The ledger is never changed: this makes a new entry, in the month that runs."
-        return ask(request, form, act, "/admin/usage/usagerecord/", title="Credit or adjust", lead=lead)
+        lead = _("The ledger is never changed: this makes a new entry, in the month that runs.")
+        return ask(request, form, act, "/admin/usage/usagerecord/", title=_("Credit or adjust"), lead=lead)
 
     @action(description="Take back …", url_path="take-back", icon="undo")  # type: ignore[untyped-decorator]
     def reverse_entry(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -100,13 +108,13 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 
         def act(given: dict[str, Any], actor: str) -> str:
             corrections.entry_reverse(entry_id=found.pk, reason=given["reason"], actor=actor)
-            return "The entry is taken back by a new one."
+            return _("The entry is taken back by a new one.")
 
         form = admin_forms.Reason(request.POST or None)
         lead = (
             f"{found.tenant}, {found.at:%Y-%m-%d %H:%M} UTC, {found.model or found.kind}: {found.cost} {found.currency}"
         )
-        return ask(request, form, act, "/admin/usage/usagerecord/", title="Take back", lead=lead)
+        return ask(request, form, act, "/admin/usage/usagerecord/", title=_("Take back"), lead=lead)
 
 
 @admin.register(LedgerHead)
@@ -117,7 +125,7 @@ class LedgerHeadAdmin(ReadOnlyAdmin):
 
     @display(description="problem")  # type: ignore[untyped-decorator]
     def shown_problem(self, head: LedgerHead) -> str:
-        return head.problem or "none"
+        return head.problem or _("none")
 
     @display(description="digest")  # type: ignore[untyped-decorator]
     def shown_digest(self, head: LedgerHead) -> str:
@@ -139,19 +147,20 @@ class PriceAdmin(ReadOnlyAdmin):
         def act(given: dict[str, Any], actor: str) -> str:
             wanted = {name: given[name] for name in ("vendor", "model", "tenant", "valid_from")}
             rows = prices.price_set(**wanted, rates=form.rates(), actor=actor)
-            return f"{len(rows)} prices of {given['model']} hold from {given['valid_from']:%Y-%m-%d %H:%M} UTC."
+            said = _("%(count)s prices of %(model)s hold from %(when)s UTC.")
+            return said % {"count": len(rows), "model": given["model"], "when": f"{given['valid_from']:%Y-%m-%d %H:%M}"}
 
-        lead = (
+        lead = _(
             "Prices are never changed: newer ones supersede those of before. All prices of the model are set at once."
         )
-        return ask(request, form, act, "/admin/usage/price/", title="Set prices", lead=lead)
+        return ask(request, form, act, "/admin/usage/price/", title=_("Set prices"), lead=lead)
 
 
 @admin.register(Margin)
 class MarginAdmin(ReadOnlyAdmin):
     list_display = ("tenant", "plan", "percent", "valid_from", "made_by")
     list_filter = ("tenant", "plan")
-    list_select_related = ("tenant", "plan")  # type: ignore[assignment]
+    list_select_related = ("tenant", "plan")
     actions_list = ("set_margin",)
 
     @action(description="Set a margin …", url_path="set", icon="percent")  # type: ignore[untyped-decorator]
@@ -160,11 +169,11 @@ class MarginAdmin(ReadOnlyAdmin):
 
         def act(given: dict[str, Any], actor: str) -> str:
             prices.margin_set(**given, actor=actor)
-            return f"The margin holds from {given['valid_from']:%Y-%m-%d %H:%M} UTC."
+            return _("The margin holds from %(when)s UTC.") % {"when": f"{given['valid_from']:%Y-%m-%d %H:%M}"}
 
         form = admin_forms.MarginForm(request.POST or None)
-        lead = "Percent on top of list prices, of one workspace or of all of a plan. A workspace's own wins."
-        return ask(request, form, act, "/admin/usage/margin/", title="Set a margin", lead=lead)
+        lead = _("Percent on top of list prices, of one workspace or of all of a plan. A workspace's own wins.")
+        return ask(request, form, act, "/admin/usage/margin/", title=_("Set a margin"), lead=lead)
 
 
 @admin.register(Invoice)
@@ -195,11 +204,12 @@ class InvoiceAdmin(ReadOnlyAdmin):
         """A month's drafts, made or made anew."""
 
         def act(given: dict[str, Any], actor: str) -> str:
-            return f"{len(invoices.invoices_draft(tenant=given['tenant'], month=given['month']))} drafts are made."
+            made = invoices.invoices_draft(tenant=given["tenant"], month=given["month"])
+            return _("%(count)s drafts are made.") % {"count": len(made)}
 
         form = admin_forms.Month(request.POST or None)
-        lead = "A job does this by itself when a month is over. One draft for each currency; what is issued stays."
-        return ask(request, form, act, "/admin/usage/invoice/", title="Draft a month", lead=lead)
+        lead = _("A job does this by itself when a month is over. One draft for each currency; what is issued stays.")
+        return ask(request, form, act, "/admin/usage/invoice/", title=_("Draft a month"), lead=lead)
 
     @action(description="Issue …", url_path="issue", icon="task_alt")  # type: ignore[untyped-decorator]
     def issue(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -207,10 +217,11 @@ class InvoiceAdmin(ReadOnlyAdmin):
         found = _found(Invoice, object_id)
 
         def act(given: dict[str, Any], actor: str) -> str:
-            return f"{invoices.invoice_issue(invoice=found, actor=actor).label} is issued."
+            return _("%(label)s is issued.") % {"label": invoices.invoice_issue(invoice=found, actor=actor).label}
 
-        lead = f"{found.tenant}, {found.month:%Y-%m}: {found.total} {found.currency}. It gets a number and is frozen."
-        return ask(request, forms.Form(request.POST or None), act, _page(found), title="Issue", lead=lead)
+        lead = f"{found.tenant}, {found.month:%Y-%m}: {found.total} {found.currency}. "
+        lead += _("It gets a number and is frozen.")
+        return ask(request, forms.Form(request.POST or None), act, _page(found), title=_("Issue"), lead=lead)
 
     @action(description="Void …", url_path="void", icon="block")  # type: ignore[untyped-decorator]
     def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -219,10 +230,11 @@ class InvoiceAdmin(ReadOnlyAdmin):
 
         def act(given: dict[str, Any], actor: str) -> str:
             note = invoices.invoice_void(invoice=found, reason=given["reason"], actor=actor)
-            return f"{found.label} is void; {note.label} takes it back."
+            return _("%(label)s is void; %(note)s takes it back.") % {"label": found.label, "note": note.label}
 
-        lead = f"{found.label or 'A draft'}: a credit note with a number of its own takes it back."
-        return ask(request, admin_forms.Reason(request.POST or None), act, _page(found), title="Void", lead=lead)
+        lead = _("%(label)s: a credit note with a number of its own takes it back.")
+        lead %= {"label": found.label or _("A draft")}
+        return ask(request, admin_forms.Reason(request.POST or None), act, _page(found), title=_("Void"), lead=lead)
 
     @action(description="CSV", url_path="csv", icon="download")  # type: ignore[untyped-decorator]
     def csv(self, request: HttpRequest, object_id: str) -> HttpResponse:

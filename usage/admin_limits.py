@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 from unfold.decorators import action, display
 
 from core.errors import PaasError
@@ -48,10 +49,10 @@ class LimitAdmin(ReadOnlyAdmin):
             except ValidationError as error:
                 field = next(iter(error.message_dict)) if hasattr(error, "error_dict") else ""
                 raise PaasError("validation_failed", error.messages[0], details={"param": field}) from None
-            return f"The limit of {tenant.slug} holds from now on."
+            return _("The limit of %(slug)s holds from now on.") % {"slug": tenant.slug}
 
-        lead = "It stands in the place of what the workspace's plan says, and holds at once, for runs that begin."
-        return ask(request, admin_forms.NewLimit(request.POST or None), act, HERE, title="Set a limit", lead=lead)
+        lead = _("It stands in the place of what the workspace's plan says, and holds at once, for runs that begin.")
+        return ask(request, admin_forms.NewLimit(request.POST or None), act, HERE, title=_("Set a limit"), lead=lead)
 
     @action(description="Remove …", url_path="remove", icon="delete")  # type: ignore[untyped-decorator]
     def remove_limit(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -66,9 +67,9 @@ class LimitAdmin(ReadOnlyAdmin):
             with scope.platform_about(tenant):
                 place = Place(tenant, "tenant", tenant.id, found.metric, found.period, found.currency)
                 limit_remove(place=place, actor=actor)
-            return f"What the plan of {tenant.slug} says holds again."
+            return _("What the plan of %(slug)s says holds again.") % {"slug": tenant.slug}
 
-        return ask(request, _Sure(request.POST or None), act, HERE, title="Remove", lead=f"{tenant.slug}: {found}.")
+        return ask(request, _Sure(request.POST or None), act, HERE, title=_("Remove"), lead=f"{tenant.slug}: {found}.")
 
 
 class _Sure(forms.Form):

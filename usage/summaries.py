@@ -114,9 +114,14 @@ def summary_of(tenant_id: uuid.UUID, days: int, **only: str) -> Summary:
 def _used(row: dict[str, Any]) -> Used:
     who = f"user:{row['user_id']}" if row["user_id"] else f"key:{row['key_id']}" if row["key_id"] else ""
     keys = {"day": row["day"], "agent": row["agent"], "model": f"{row['provider']}/{row['model']}", "who": who}
+    return used_of(row, keys[row["by"]] or "", str(row["agent_id"] or "") if row["by"] == "agent" else "")
+
+
+def used_of(row: dict[str, Any], key: str, id_: str = "") -> Used:
+    """From a row of the database's functions."""
     return Used(
-        key=keys[row["by"]] or "",
-        id=str(row["agent_id"] or "") if row["by"] == "agent" else "",
+        key=key,
+        id=id_,
         runs=int(row["runs"]),
         calls=int(row["calls"]),
         unpriced=int(row["unpriced"]),

@@ -34,7 +34,7 @@ TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", 0)
 
 # --- Applications ----------------------------------------------------------------------------------
 SHARED_APPS = [
-    "unfold",
+    "paas.apps.ConsoleTheme",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -186,6 +186,8 @@ MFA_ADAPTER = "accounts.factors_adapter.FactorsAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_TOTP_TOLERANCE = 1  # a code of the half minute before or after: phones' clocks differ
 MFA_RECOVERY_CODE_DIGITS = 12
+# Whether operators get into the console, and its API, with a second factor only.
+OPERATORS_NEED_SECOND_FACTOR = env.flag("OPERATORS_NEED_SECOND_FACTOR", False)
 SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_DOMAIN = None  # host-only: never readable on a sibling subdomain (P18)
 SESSION_COOKIE_HTTPONLY = True
@@ -302,6 +304,8 @@ OTEL_HEADERS = env.text("OTEL_EXPORTER_OTLP_HEADERS", "")
 OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", "agent-paas")
 OTEL_PERCENT = env.number("OTEL_TRACES_PERCENT", 100)
 OTEL_CAPTURE_CONTENT = env.flag("OTEL_CAPTURE_CONTENT", False)
+# Where the tracing system shows a run: an address with {run_id} in it; empty: the console has no such link.
+TRACE_URL_TEMPLATE = env.text("TRACE_URL_TEMPLATE", "")
 LOG_FORMAT = env.choice("LOG_FORMAT", "line", "json")
 
 LOGGING = {

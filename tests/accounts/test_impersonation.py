@@ -253,24 +253,8 @@ def test_who_may_ask(db: Platform, operator: User) -> None:
 
 
 async def console(site: Site, who: str = OPERATOR) -> aiohttp.ClientSession:
-    """A browser with an operator's session, made beside the sign-in pages."""
-    from importlib import import_module
-
-    from django.conf import settings
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-
-    def open_session() -> str:
-        with scope.platform():
-            user = User.objects.get(email=who)
-            store = import_module(settings.SESSION_ENGINE).SessionStore()
-            store[SESSION_KEY], store[BACKEND_SESSION_KEY] = str(user.pk), impersonation.BACKEND
-            store[HASH_SESSION_KEY] = user.get_session_auth_hash()
-            store.create()
-            return str(store.session_key)
-
-    client = site.client()
-    client.cookie_jar.update_cookies({"sessionid": in_thread(open_session)}, URL(site.url()))
-    return client
+    """A browser with an operator's session."""
+    return await site.signed_in_on_platform(who)
 
 
 async def test_the_console_asks_for_a_reason(db: Platform, site: Site, operator: User) -> None:

@@ -16,7 +16,9 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from yarl import URL
 
+from accounts import proof
 from accounts.models import User
+from core import clock
 from tenants import scope
 from tenants.models import Tenant
 from tests.conftest import forget_caches, in_thread
@@ -57,6 +59,7 @@ def session_of(tenant: Any, email: str) -> str:
             store[SESSION_KEY] = str(user.pk)
             store[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
             store[HASH_SESSION_KEY] = user.get_session_auth_hash()
+            store[proof.PROVEN_AT] = clock.now().timestamp()
             store.create()
         return str(store.session_key)
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from django.conf import settings
 
 from accounts.models import AuditEvent, User
 from core import clock
 from tenants import scope
-from tests.conftest import PASSWORD, Platform, in_thread
+from tests.conftest import Platform, in_thread
+from tests.console import Console, console  # noqa: F401 - the fixture
 from tests.site import Site
 from tests.usage.entries import entry, free, issued_invoice, last_month, seal
 from usage import corrections, invoices
@@ -168,31 +170,6 @@ async def test_the_page_of_a_workspace_that_used_nothing(db: Platform, site: Sit
 # --- the console ---------------------------------------------------------------------------------------
 
 
-class Console:
-    """The operator's browser."""
-
-    def __init__(self, *, superuser: bool = True) -> None:
-        from django.test import Client
-
-        with scope.platform():
-            make = User.objects.create_superuser if superuser else User.objects.create_user
-            self.user = make("operator@platform.test", PASSWORD, **({} if superuser else {"is_staff": True}))
-        self.client = Client(HTTP_HOST="localhost")
-        self.client.force_login(self.user)
-
-    def get(self, path: str) -> Any:
-        return self.client.get(f"{path.removesuffix('/')}/")
-
-    def post(self, path: str, **fields: Any) -> Any:
-        return self.client.post(f"{path.removesuffix('/')}/", fields)
-
-
-@pytest.fixture
-def console(db: Platform) -> Console:
-    with scope.platform():
-        return Console()
-
-
 def test_the_console_shows_all_of_it(db: Platform, console: Console) -> None:
     furnished(db)
     with scope.platform():
@@ -270,3 +247,12 @@ def test_a_void_invoice_says_so(db: Platform) -> None:
     assert (new["kind"], new["cancels"], new["total"], new["reason"]) == (
         "credit_note", made.label, "-1.50", "wrong name",
     )  # fmt: skip
+
+
+def test_a_run_leads_to_its_trace(db: Platform, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = entry(db.acme)
+    page = f"/admin/usage/usagerecord/{one.pk}/change"
+    with scope.platform():
+        assert "TRACE_URL_TEMPLATE is not set." in console.said(page)
+        monkeypatch.setattr(settings, "TRACE_URL_TEMPLATE", "https://traces.test/find?run={run_id}&a=b")
+        assert f'href="https://traces.test/find?run={one.run_id}&amp;a=b"' in console.get(page).content.decode()

@@ -16,9 +16,9 @@ from tenants.models import Limit, Plan
 from tests.accounts.test_people_pages import get, post
 from tests.chat.ledger import Ledger
 from tests.conftest import Platform, in_thread
+from tests.console import Console, console
 from tests.site import Site
 from tests.usage.conftest import Money
-from tests.usage.test_billing_pages import Console, console
 
 __all__ = ["console"]
 LIMITS, PAGE = "/api/v1/limits", "/settings/limits/"

@@ -13,13 +13,14 @@ from django.templatetags.i18n import BlockTranslateNode, TranslateNode
 from django.utils.translation import trim_whitespace
 
 from core.errors import ERRORS
+from paas.console import words
 
 CATALOGUE = settings.ROOT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
 ROOMS = ("tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
 FILLED = re.compile(r"%\(\w+\)[sd]")
 STRAY = re.compile(r"(?<!%)%(?![%(])")
-OWN_TEMPLATES = ("portal", "mail")
+OWN_TEMPLATES = ("portal", "mail", "admin")
 
 
 class Command(BaseCommand):
@@ -58,6 +59,7 @@ def differs(entry: Any) -> bool:
 def sentences() -> Iterator[str]:
     """Every sentence that people are told, as the catalogue names it."""
     yield from (spec.message for spec in ERRORS.values())
+    yield from words.names()
     for folder in OWN_TEMPLATES:
         for path in sorted((settings.ROOT / "templates" / folder).rglob("*.*")):
             yield from _of_template(path)

@@ -1,0 +1,52 @@
+"""The console speaks Chinese: the names of its tables, columns, acts and forms, and what their fields explain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import polib
+from django.conf import settings
+from django.contrib import admin
+from django.utils.translation import override
+
+from paas.console import words
+from tests.contracts.access import CONSOLE_MODELS
+
+CATALOGUE = settings.ROOT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
+HAN = re.compile(r"[\u4e00-\u9fff]")
+# The same in both languages.
+ALIKE = re.compile(r"(?:ID|CSV|UTC|#rrggbb|[\W\d]*)\Z")
+
+
+def named() -> Iterator[tuple[str, Any]]:
+    """(where, what it is called) of everything that the console shows of its tables."""
+    for model, one in admin.site._registry.items():
+        options = model._meta
+        label = options.label_lower
+        yield label, options.verbose_name
+        yield f"{label} plural", options.verbose_name_plural
+        for field in options.concrete_fields:
+            yield f"{label}.{field.name}", field.verbose_name
+            yield f"{label}.{field.name} help", field.help_text
+        for name in (*one.list_display, *one.readonly_fields, *one.actions, *one.actions_detail, *one.actions_list):
+            function = getattr(one, name, None) if isinstance(name, str) else None
+            if function is not None and getattr(function, "short_description", None):
+                yield f"{label}: {name}", function.short_description
+
+
+def test_every_name_has_a_chinese_one() -> None:
+    assert {model._meta.label_lower for model in admin.site._registry} == CONSOLE_MODELS
+    with override("zh-hans"):
+        found = {where: str(said) for where, said in named() if said}
+    assert len(found) > 300
+    assert {where: said for where, said in found.items() if not HAN.search(said) and not ALIKE.match(said)} == {}
+
+
+def test_the_catalogue_is_asked_for_each_of_them() -> None:
+    """What `manage.py messages` holds: a new field without an entry fails there."""
+    known = {entry.msgid for entry in polib.pofile(str(CATALOGUE)) if entry.translated()}
+    said = set(words.names())
+    assert {"schema failure", "tenants", "Retry", "Owner's e-mail address", "Tokens and cost"} <= said
+    assert said - known == set()
