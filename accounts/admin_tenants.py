@@ -200,7 +200,7 @@ class TenantAdmin(ModelAdmin):
     list_display = ("slug", "name", "plan", "shown_status", "stands", "people", "address", "created_at")
     list_filter = ("status", "plan")
     search_fields = ("slug", "name")
-    state = ("shown_status", "stands", "failure", "delete_after", "deleted_at")
+    state = ("status", "stands", "failure", "delete_after", "deleted_at")
     facts = ("address", "limits", "former_addresses", "require_mfa", "color", "id", "schema_name", "created_at")
     readonly_fields = (*state, *facts)
     inlines = (People,)

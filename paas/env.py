@@ -77,6 +77,14 @@ def choice(name: str, *values: str) -> str:
     return value
 
 
+def address_with(name: str, place: str) -> str:
+    """An http address with `place` in it, or empty. Raises ImproperlyConfigured for anything else."""
+    value = text(name, "")
+    if value and not (value.startswith(("http://", "https://")) and place in value):
+        raise ImproperlyConfigured(f"{name} must be an address that begins with http and has {place} in it.")
+    return value
+
+
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from tenants.admin import ReadOnlyAdmin
 from usage import admin_billing, admin_limits  # noqa: F401 - register the ledger, prices, invoices; limits
 from usage.admin_traces import LeadsToTrace
 from usage.models import Quota, Reservation
+
+OUTCOMES = {
+    "running": _("running"), "completed": _("completed"), "cancelled": _("cancelled"), "failed": _("failed"),
+}  # fmt: skip
 
 
 @admin.register(Reservation)
@@ -31,8 +36,9 @@ class RunAdmin(LeadsToTrace, ReadOnlyAdmin):
         description="status",
         label={"running": "info", "completed": "success", "cancelled": "warning", "failed": "danger"},
     )
-    def shown_outcome(self, run: Reservation) -> str:
-        return run.outcome or "running"
+    def shown_outcome(self, run: Reservation) -> tuple[str, str]:
+        outcome = run.outcome or "running"
+        return outcome, str(OUTCOMES.get(outcome, outcome))
 
     @display(description="seconds")  # type: ignore[untyped-decorator]
     def seconds(self, run: Reservation) -> str:

@@ -187,8 +187,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
     actions_detail = ("issue", "void", "csv")
 
     @display(description="status", label={"draft": "info", "issued": "success", "void": "danger"})  # type: ignore[untyped-decorator]
-    def shown_status(self, invoice: Invoice) -> str:
-        return invoice.status
+    def shown_status(self, invoice: Invoice) -> tuple[str, str]:
+        return invoice.status, str(invoice.get_status_display())
 
     @display(description="statement")  # type: ignore[untyped-decorator]
     def shown_statement(self, invoice: Invoice) -> str:

@@ -88,7 +88,7 @@ class JobAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "task_name")
     ordering = ("-id",)
     show_full_result_count = False
-    fields = ("id", "task_name", "of_tenant", "shown_status", "shown_arguments", "attempts", "scheduled_at",
+    fields = ("id", "task_name", "of_tenant", "status", "shown_arguments", "attempts", "scheduled_at",
               "queue_name", "priority", "queueing_lock")  # fmt: skip
     readonly_fields = fields
     inlines = (Events,)
@@ -121,8 +121,8 @@ class JobAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', reverse("admin:tenants_tenant_change", args=[job.tenant]), job.slug)
 
     @display(description="status", label=COLORS)  # type: ignore[untyped-decorator]
-    def shown_status(self, job: Any) -> str:
-        return str(job.status)
+    def shown_status(self, job: Any) -> tuple[str, str]:
+        return job.status, str(job.get_status_display())
 
     @display(description="asked for at")  # type: ignore[untyped-decorator]
     def waited_since(self, job: Any) -> Any:

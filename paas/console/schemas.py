@@ -53,7 +53,7 @@ class TenantSchemaAdmin(ReadOnlyAdmin):
     list_filter = (StateFilter, "status")
     list_select_related = ()
     search_fields = ("slug", "schema_name")
-    fields = ("slug", "schema_name", "state", "missing_ones", "schema_failure", "schema_checked_at")
+    fields = ("slug", "schema_name", "how_far", "missing_ones", "schema_failure", "schema_checked_at")
     readonly_fields = fields
     actions = ("migrate_chosen",)
     actions_list = ("look_again",)
@@ -70,6 +70,10 @@ class TenantSchemaAdmin(ReadOnlyAdmin):
         if one.schema_missing is None:
             return "unknown", gettext("not looked at")
         return ("behind", gettext("behind")) if one.schema_missing else ("up to date", gettext("up to date"))
+
+    @display(description="state")  # type: ignore[untyped-decorator]
+    def how_far(self, one: Tenant) -> str:
+        return str(self.state(one)[1])
 
     @display(description="migrations that it lacks")  # type: ignore[untyped-decorator]
     def lacks(self, one: Tenant) -> str:

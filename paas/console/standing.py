@@ -59,26 +59,20 @@ def _ago(at: datetime) -> str:
 
 
 def _services() -> Iterator[Part]:
-    labels = {
-        "postgresql": "PostgreSQL",
-        "redis": "Redis",
-        "model": _("Local model"),
-        "migrations": _("Migrations of the shared tables"),
-    }
-    mend = {
-        "redis": _("Start Redis, or correct REDIS_URL. Answers run on; signing in waits."),
-        "model": _("Start the model server, or correct LOCAL_MODEL_URL."),
-        "migrations": "manage.py migrate_all",
-    }
     found = async_to_sync(health.readiness)()
-    for name, label in labels.items():
-        if name in found:
-            well = found[name] == "ok"
-            said = (_("up to date") if name == "migrations" else _("answers")) if well else found[name]
-            yield Part(
-                name, label, OK if well else ERROR, said,
-                "" if well else mend.get(name, _("Look into the log of the web process.")),
-            )  # fmt: skip
+    said = {"ok": _("answers"), "no answer": _("does not answer")}
+    known = {
+        "postgresql": ("PostgreSQL", _("Look into the log of the web process.")),
+        "redis": ("Redis", _("Start Redis, or correct REDIS_URL. Answers run on; signing in waits.")),
+        "model": (_("Local model"), _("Start the model server, or correct LOCAL_MODEL_URL.")),
+    }
+    for name, (label, mend) in known.items():
+        if outcome := found.get(name):
+            well = outcome == "ok"
+            yield Part(name, label, OK if well else ERROR, said.get(outcome, outcome), "" if well else mend)
+    label, well = _("Migrations of the shared tables"), found["migrations"] == "ok"
+    outcome = _("up to date") if well else _("not up to date")
+    yield Part("migrations", label, OK if well else ERROR, outcome, "" if well else "manage.py migrate_all")
 
 
 def _workers() -> Part:
@@ -89,13 +83,16 @@ def _workers() -> Part:
 
 def _queue() -> Part:
     due = ProcrastinateJob.objects.filter(Q(scheduled_at=None) | Q(scheduled_at__lte=clock.now()), status="todo")
-    found = due.aggregate(count=Count("id", distinct=True), oldest=Min("procrastinateevent__at"))
+    found = due.aggregate(
+        count=Count("id", distinct=True),
+        planned=Min("scheduled_at"),
+        asked=Min("procrastinateevent__at", filter=Q(scheduled_at=None)),
+    )
     if not found["count"]:
         return Part("queue", _("Jobs that wait"), OK, _("none"))
-    late = clock.now() - found["oldest"] > books.WAITS if found["oldest"] else False
-    said = _("%(count)s, the oldest since %(time)s") % {
-        "count": found["count"], "time": timesince(found["oldest"]) if found["oldest"] else "?",
-    }  # fmt: skip
+    oldest = min((at for at in (found["planned"], found["asked"]) if at), default=clock.now())
+    late = clock.now() - oldest > books.WAITS
+    said = _("%(count)s, the oldest for %(time)s") % {"count": found["count"], "time": timesince(oldest)}
     mend = _("Start more workers: manage.py work") if late else ""
     where = "/admin/procrastinate/procrastinatejob/?status__exact=todo"
     return Part("queue", _("Jobs that wait"), WARNING if late else OK, said, mend, where)

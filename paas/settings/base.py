@@ -305,7 +305,7 @@ OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", "agent-paas")
 OTEL_PERCENT = env.number("OTEL_TRACES_PERCENT", 100)
 OTEL_CAPTURE_CONTENT = env.flag("OTEL_CAPTURE_CONTENT", False)
 # Where the tracing system shows a run: an address with {run_id} in it; empty: the console has no such link.
-TRACE_URL_TEMPLATE = env.text("TRACE_URL_TEMPLATE", "")
+TRACE_URL_TEMPLATE = env.address_with("TRACE_URL_TEMPLATE", "{run_id}")
 LOG_FORMAT = env.choice("LOG_FORMAT", "line", "json")
 
 LOGGING = {

@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.utils import ProgrammingError
 
 from accounts.models import AuditHead, User
 from core import clock
+from paas import env
 from paas.console import standing, tenant_page
 from tenants import scope
 from tenants.models import Tenant
@@ -152,7 +154,7 @@ def test_a_tenants_page(db: Platform, console: Console) -> None:
             "Plan Pro",
             "1.75 USD",
             "Members 4",
-            "0 documents",
+            "Documents: 0",
             "4 / 100",
             "Invoices",
             "Act as owner@acme.test",
@@ -178,3 +180,13 @@ def test_a_tenants_page_without_its_tables(db: Platform, console: Console, monke
         words = console.said(f"/admin/tenants/tenant/{db.acme.id}/change")
     assert "cannot be read by this release" in words
     assert "Plan Pro" in words
+
+
+def test_an_address_of_traces_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("https://traces.test/?run={run_id}", ""):
+        monkeypatch.setenv("TRACES_OF_A_TEST", value)
+        assert env.address_with("TRACES_OF_A_TEST", "{run_id}") == value
+    for value in ("https://traces.test/", "javascript:alert('{run_id}')", "{run_id}"):
+        monkeypatch.setenv("TRACES_OF_A_TEST", value)
+        with pytest.raises(ImproperlyConfigured, match="TRACES_OF_A_TEST"):
+            env.address_with("TRACES_OF_A_TEST", "{run_id}")
