@@ -38,6 +38,7 @@ class Memberships(TabularInline):
     model = Membership
     extra = 0
     fields = ("tenant", "role", "created_at")
+    hide_title = True
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -109,6 +109,7 @@ class People(TabularInline):
     extra = 0
     fields = readonly_fields = ("user", "role", "created_at")
     verbose_name_plural = "people"
+    hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
         found: QuerySet[Membership] = super().get_queryset(request)

@@ -64,6 +64,7 @@ class Events(TabularInline):
     fields = readonly_fields = ("type", "at")
     ordering = ("at", "id")
     verbose_name_plural = _("What happened")
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -109,6 +110,13 @@ class JobAdmin(ReadOnlyAdmin):
         if job is not None:
             job.args = dict(arguments_of(job.args))
         return job
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """Those that make sense for the job as it is."""
+        status = _found(str(object_id)).status
+        possible = [name for name, of in (("retry", RETRIED), ("cancel", ("todo",))) if status in of]
+        found = super().get_actions_detail(request, object_id)
+        return [one for one in found if str(one.action_name).rpartition("_")[2] in possible]
 
     # --- what is shown ---
 

@@ -27,7 +27,7 @@ THEME = (
     _("Type to search"), _("Filters"), _("Search apps and models..."), _("Reset filters"), _("No results found"),
     _("This page yielded into no results. Create a new item or reset your filters."), _("Light"), _("Dark"),
     _("System"), _("Apply Filters"), _("Run the selected action"), _("Select action to run"), _("Record picture"),
-    _("Return to site"), _("Show all"), _("No data"), _("Expand row"), _("Are you sure?"),
+    _("Return to site"), _("Show all"), _("No data"), _("Expand row"), _("Are you sure?"), _("Select all rows"),
 )  # fmt: skip
 
 MODULES = re.compile(r"^(?:accounts|usage|llm|tenants)\.admin\w*$|^paas\.console\.\w+$")

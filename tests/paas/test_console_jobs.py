@@ -46,6 +46,8 @@ def test_the_list_and_a_page(db: Platform, console: Console) -> None:
             assert SECRET not in page, path
         assert "sealed: hidden" in console.said(f"{PLACE}/{ids['letter']}/change")
         assert f"tenant_id: {db.acme.id}" in console.said(f"{PLACE}/{ids['failed']}/change")
+        page = console.get(f"{PLACE}/{ids['failed']}/change").content.decode()
+        assert ("/retry" in page, "/cancel" in page) == (True, False), "only what makes sense is offered"
 
         def shown(query: str) -> list[int]:
             listed: Any = console.client.get(f"{PLACE}/?{query}").context_data["cl"]

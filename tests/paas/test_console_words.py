@@ -11,10 +11,18 @@ from django.conf import settings
 from django.contrib import admin
 from django.utils.translation import override
 
+from accounts.models import User
 from paas.console import words
+from tenants import scope
+from tests.conftest import Platform
+from tests.console import Console, console  # noqa: F401 - the fixture
 from tests.contracts.access import CONSOLE_MODELS
+from tests.portal.test_every_page import english_in
+from tests.usage.entries import entry
 
 CATALOGUE = settings.ROOT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
+# Names and commands, the same in every language.
+KNOWN = {"manage.py"}
 HAN = re.compile(r"[\u4e00-\u9fff]")
 # The same in both languages.
 ALIKE = re.compile(r"(?:ID|CSV|UTC|#rrggbb|[\W\d]*)\Z")
@@ -50,3 +58,26 @@ def test_the_catalogue_is_asked_for_each_of_them() -> None:
     said = set(words.names())
     assert {"schema failure", "tenants", "Retry", "Owner's e-mail address", "Tokens and cost"} <= said
     assert said - known == set()
+
+
+def test_no_page_says_anything_in_english(db: Platform, console: Console) -> None:
+    """Every list, every page to add something, and the pages that ask before something is done."""
+    entry(db.acme)
+    paths = [f"/admin/{model._meta.label_lower.replace('.', '/')}" for model in admin.site._registry]
+    with scope.platform():
+        person = User.objects.get(email="owner@acme.test").pk
+        paths += [f"/admin/tenants/{name}/add" for name in ("tenant", "plan", "notice", "platformprovider")]
+        paths += [f"/admin/usage/{act}" for act in ("usagerecord/correct", "price/set", "margin/set", "invoice/draft")]
+        paths += [f"/admin/tenants/tenant/{db.acme.id}{page}" for page in ("/change", "/suspend", "/delete-with-grace")]
+        paths += [f"/admin/accounts/user/{person}{page}" for page in ("/change", "/act-as", "/reset-factors")]
+        paths += [f"/admin/tenants/tenantschema/{db.acme.id}/migrate", "/admin/tenants/tenantschema/look-again"]
+        paths += ["/admin/tenants/limit/set", "/admin/tenants/plan/pro/change", "/admin/proof"]
+        console.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
+        english = {}
+        for path in paths:
+            answer = console.get(path)
+            assert answer.status_code == 200, path
+            page = answer.content.decode()
+            if found := english_in(page[page.find("<body") :], KNOWN):
+                english[path] = found
+    assert english == {}, english
