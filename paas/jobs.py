@@ -28,7 +28,7 @@ async def look_now() -> None:
 
 @platform_job(MIGRATE, retries=1)
 async def migrate_tenant(tenant_id: str) -> None:
-    """Bring one tenant's schema to this release, after the shared tables. Why it failed is in the tenant's row."""
+    """Bring one tenant's schema to this release, after the shared tables; its row says why it could not be."""
     await scope.run_patiently(_migrate, uuid.UUID(tenant_id))
 
 

@@ -153,7 +153,11 @@ def migrate_all(say: Callable[[str], None], *, first: Sequence[str] = (), only: 
         canaries = [tenant_named(slug) for slug in first]
         changed += _migrate_tenants([tenant.schema for tenant in canaries], say)
         for tenant in canaries:
-            look_at(tenant)
+            try:
+                look_at(tenant)
+            except SchemaUnfit as error:
+                state_note(tenant.schema, failure=str(error))
+                raise
             say(f"{tenant.slug} ({tenant.schema}) is up to date and can be read")
         if not only:
             changed += _migrate_template(say) + _migrate_tenants(tenant_schemas(), say)
@@ -177,7 +181,7 @@ def note_states() -> int:
     return len(behind)
 
 
-def _noted(schema: str, *, failure: str) -> None:
+def state_note(schema: str, *, failure: str) -> None:
     """Keep in the tenant's row how an attempt to migrate it ended."""
     missing = missing_migrations(schema, wanted_migrations(TEMPLATE_SCHEMA))
     with scope.platform():
@@ -243,9 +247,9 @@ def _migrate_tenants(schemas: Sequence[str], say: Callable[[str], None]) -> int:
             done = _patiently(schema)
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
-            _noted(schema, failure=f"{type(error).__name__}: {lines[0]}")
+            state_note(schema, failure=f"{type(error).__name__}: {lines[0]}")
             raise
-        _noted(schema, failure="" if done else "Its tables stayed locked.")
+        state_note(schema, failure="" if done else "Its tables stayed locked.")
         if not done:
             busy.append(schema)
     if busy:

@@ -100,8 +100,8 @@ class TenantSchemaAdmin(ReadOnlyAdmin):
     def migrate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Have the worker bring this schema up."""
         try:
-            one = Tenant.objects.get(pk=uuid.UUID(object_id))
-        except (Tenant.DoesNotExist, ValueError):
+            one = self.get_queryset(request).get(pk=uuid.UUID(object_id))
+        except (TenantSchema.DoesNotExist, ValueError):
             raise Http404 from None
 
         def act(actor: str) -> str:

@@ -88,6 +88,16 @@ async def test_once_mended_it_is_whole_again(db: Platform) -> None:
     assert (found.schema_missing, found.schema_failure) == ([], "")
 
 
+def test_tables_that_cannot_be_read_are_noted(db: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unfit(tenant: Any) -> None:
+        raise migrate.SchemaUnfit("chat_run of acme: column does not exist")
+
+    monkeypatch.setattr(migrate, "look_at", unfit)
+    with pytest.raises(migrate.SchemaUnfit):
+        migrate.migrate_all(lambda line: None, first=["acme"], only=True)
+    assert row(db.acme).schema_failure == "chat_run of acme: column does not exist"
+
+
 def test_other_staff_asks_for_nothing(db: Platform) -> None:
     with scope.platform():
         staff = Console(superuser=False)
