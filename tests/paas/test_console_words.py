@@ -9,7 +9,7 @@ from typing import Any
 import polib
 from django.conf import settings
 from django.contrib import admin
-from django.utils.translation import override
+from django.utils.translation import get_language, override
 
 from accounts.models import User
 from paas.console import words
@@ -64,7 +64,7 @@ def test_no_page_says_anything_in_english(db: Platform, console: Console) -> Non
     """Every list, every page to add something, and the pages that ask before something is done."""
     entry(db.acme)
     paths = [f"/admin/{model._meta.label_lower.replace('.', '/')}" for model in admin.site._registry]
-    with scope.platform():
+    with scope.platform(), override(get_language()):  # which a request in this thread changes for good
         person = User.objects.get(email="owner@acme.test").pk
         paths += [f"/admin/tenants/{name}/add" for name in ("tenant", "plan", "notice", "platformprovider")]
         paths += [f"/admin/usage/{act}" for act in ("usagerecord/correct", "price/set", "margin/set", "invoice/draft")]
