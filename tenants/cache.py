@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import redis
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from django.utils.functional import cached_property
 
@@ -31,10 +30,10 @@ class _Client(RedisCacheClient):
     """Keeps its client: Django makes one for each command, which takes longer than to send it (0.3 ms of processor)."""
 
     @cached_property
-    def _made(self) -> redis.Redis:
-        return redis.Redis(connection_pool=self._get_connection_pool(write=True))
+    def _made(self) -> Any:
+        return super().get_client(write=True)
 
-    def get_client(self, key: Any = None, *, write: bool = False) -> redis.Redis:
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
         return self._made
 
 

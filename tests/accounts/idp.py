@@ -56,9 +56,8 @@ class Idp:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import oidc_provider_mock
-            from authlib.oidc.core.grants import code
-
             from authlib.jose import RSAKey
+            from authlib.oidc.core.grants import code
 
             # It reads its key anew for each token, which takes 30 ms, and each provider makes one, which takes 200 ms.
             if not hasattr(code.import_any_key, "cache"):
