@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import httptools
 
 from bench.chaos.place import Servers, straight
 from bench.load import percentile
@@ -49,34 +50,88 @@ class Answers:
         return dict(Counter(status for status, _, _ in self.found))
 
 
+class Line(asyncio.Protocol):
+    """A connection that is kept, on the bare socket: a general client costs more than a refusal that it measures."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[tuple[int, bool]] | None = None
+        self._again = False  # whether the answer says when to come again
+
+    @property
+    def open(self) -> bool:
+        """Whether one more request may be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def ask(self, request: bytes) -> tuple[int, bool]:
+        """(status, whether Retry-After was there). Raises ConnectionError."""
+        assert self._transport is not None
+        self._answer, self._again = asyncio.get_running_loop().create_future(), False
+        self._transport.write(request)
+        return await self._answer
+
+    def close(self) -> None:
+        """For good."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError())
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of the parser's."""
+        self._again = self._again or name.lower() == b"retry-after"
+
+    def on_message_complete(self) -> None:
+        """Of the parser's."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result((self._parser.get_status_code(), self._again))
+
+
 class Asker:
     """Sends plain reads as a tenant to one web process."""
 
     def __init__(self, port: int, host: str, key: str) -> None:
         self.answers = Answers()
-        self._url = f"http://127.0.0.1:{port}{READ}"
-        self._http = aiohttp.ClientSession(
-            headers={"Host": host, "Authorization": f"Bearer {key}"},
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(15),
-        )
+        self._port = port
+        self._request = f"GET {READ} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+        self._lines: list[Line] = []  # that nobody uses just now
 
     async def __aenter__(self) -> Asker:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._http.close()
+        for line in self._lines:
+            line.close()
 
     async def ask(self) -> None:
         """One request."""
-        began = time.monotonic()
+        began, line = time.monotonic(), None
         try:
-            async with self._http.get(self._url) as answer:
-                await answer.read()
-                said = (answer.status, time.monotonic() - began, "Retry-After" in answer.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            said = (0, time.monotonic() - began, False)
-        self.answers.found.append(said)
+            async with asyncio.timeout(15):
+                line = await self._line()
+                status, again = await line.ask(self._request)
+            self._lines.append(line)
+        except (TimeoutError, OSError, httptools.HttpParserError):
+            status, again = 0, False
+            if line is not None:
+                line.close()
+        self.answers.found.append((status, time.monotonic() - began, again))
+
+    async def _line(self) -> Line:
+        while self._lines:
+            if (line := self._lines.pop()).open:
+                return line
+        return (await asyncio.get_running_loop().create_connection(Line, "127.0.0.1", self._port))[1]
 
     async def at_rate(self, per_second: float, seconds: float) -> Answers:
         """An open loop: a request each 1/rate s, whether or not the ones before are answered."""
