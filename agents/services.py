@@ -25,8 +25,8 @@ def agent_set(
     """Create the agent `slug`, or give it a new version where something differs.
 
     fields: name, description, instructions, parameters, tools, limits, memory, output_schema, team, knowledge,
-    rewrite_queries; what is left out stays as it is. provider None: of a team without a supervisor. Returns "created", "updated" or "unchanged".
-    Raises ValidationError, or plan_limit_reached for one more than the plan has.
+    rewrite_queries; what is left out stays as it is. provider None: of a team without a supervisor. Returns "created",
+    "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})

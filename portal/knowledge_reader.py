@@ -16,6 +16,7 @@ from knowledge import access, files
 from knowledge.selectors import passage_count, passages_page
 from portal.access import actor_of, page
 from portal.knowledge_documents import line_of
+from portal.knowledge_picture import has_pictures
 
 PAGE = 40
 
@@ -41,6 +42,7 @@ def read(request: HttpRequest, slug: str, document_id: uuid.UUID) -> HttpRespons
         "number": number,
         "last": last,
         "may_change": KNOWLEDGE_WRITE in actor.actions,
+        "pictures": has_pictures(found),
     }
     return render(request, "portal/knowledge_reader.html", context)
 

@@ -37,7 +37,8 @@ class Aside:
         return [(role, text) for role, text in said if role in SPEAKERS and text.strip()]
 
     async def ask(self, number: int, asked: str, messages: Sequence[dict[str, Any]], most_tokens: int) -> str:
-        """What the model says, without its thoughts. number: of the tool's call. asked: what it is about, for the trace.
+        """What the model says, without its thoughts. number: of the tool's call. asked: what it is about, which the
+        trace shows.
 
         Raises PaasError: as vendors fail, provider_timeout, and quota_exceeded where less is left than this call and
         the answer after it may take.

@@ -20,7 +20,8 @@ class Unreadable(Exception):
 class Asked:
     """pages, rows: "3" or "2-9", counted from 1. query: only where these words are, whatever their case.
 
-    few: of a whole PDF: a page with a picture and fewer characters than this is told as a picture; 0: none is.
+    few: of a whole PDF: a page with a picture and fewer characters than this is told as a picture; 0: none is. pixels:
+    of the longer side of a page that is shown.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Asked:
     rows: str = ""
     query: str = ""
     few: int = 0
+    pixels: int = 0
 
 
 def span(text: str, many: int, default: int) -> range:
