@@ -26,6 +26,7 @@ from core.documents.asked import Asked, Unreadable
 from core.errors import PaasError
 from knowledge import access, files
 from knowledge.models import Chunk, Document
+from knowledge.selectors import has_pictures
 from portal.access import actor_of, beside, page, refused
 
 PIXELS = {"": 1400, "small": 640}  # of the longer side, by `size`
@@ -41,12 +42,6 @@ class _Wanted:
     key: str
     asked: Asked
     etag: str
-
-
-def has_pictures(document: Document) -> bool:
-    """Whether pages of the document can be shown."""
-    shown = document.kind == "pdf" and document.key and document.version == document.live_version
-    return bool(shown) and pages.installed()
 
 
 @require_GET

@@ -13,10 +13,9 @@ from accounts.policies import CHAT_READ, KNOWLEDGE_WRITE
 from core.documents.kinds import inert_name
 from core.errors import PaasError
 from knowledge import access, files
-from knowledge.selectors import passage_count, passages_page
+from knowledge.selectors import has_pictures, passage_count, passages_page
 from portal.access import actor_of, page
 from portal.knowledge_documents import line_of
-from portal.knowledge_picture import has_pictures
 
 PAGE = 40
 

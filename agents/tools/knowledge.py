@@ -15,6 +15,7 @@ from agents.tools.wording import worded
 from core.errors import PaasError
 from knowledge.access import bases_for
 from knowledge.search import MOST_QUERY, Question, search_bases
+from knowledge.selectors import pictured
 from tenants import scope
 
 NAME = "search_knowledge"
@@ -51,6 +52,7 @@ async def _call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
     looked = LOOKED.format(query=orjson.dumps(query).decode()) if query != asked else ""
     if not found:
         return ToolResult(looked + NOTHING)
+    shown = await scope.run_in_tenant(context.tenant, pictured, {one["document_id"] for one in found})
     numbers = context.state.numbers
     parts: list[str] = []
     sources: list[dict[str, Any]] = []
@@ -64,7 +66,7 @@ async def _call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         numbers[one["chunk_id"]] = n
         parts.append(text)
         size += len(text)
-        sources.append(_source(n, one))
+        sources.append(_source(n, one) | ({"picture": True} if one["page"] and one["document_id"] in shown else {}))
     return ToolResult(looked + HEAD + "\n".join(parts), sources=tuple(sources))
 
 

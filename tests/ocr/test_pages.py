@@ -16,6 +16,7 @@ from PIL import Image
 from core.documents import confined, pages
 from core.documents.asked import Asked, Unreadable
 from knowledge.models import Document
+from knowledge.selectors import pictured
 from tests.accounts.people import within
 from tests.files import no_files  # noqa: F401
 from tests.knowledge.conftest import bound, ingested, make, put
@@ -114,5 +115,9 @@ async def test_who_reads_the_base_sees_the_page(site: Any, db: Any, actor: Any, 
         f"{place}picture/?passage=x",
     ):
         assert (await viewer.get(wrong))[0] == 404
+    # The chat is told of which passages there is one.
+    told = bound(owner, lambda: pictured([str(one) for one in ids.values()]))
+    assert told == {str(ids["deposit.pdf"])}
     bound(owner, lambda: Document.objects.filter(title="deposit.pdf").update(version=2))
+    assert bound(owner, lambda: pictured(told)) == set()
     assert (await viewer.get(picture))[0] == 404, "its file is already the next version's"
