@@ -12,8 +12,8 @@ from knowledge.fields import HalfVectorField
 from llm.models import ProviderAccount
 
 SLUG = r"^[a-z0-9](?:[a-z0-9_-]{0,58}[a-z0-9])?\Z"
-# Vectors of these lengths have an index (knowledge/migrations/0001_initial.sql); others cannot be searched fast.
-DIMENSIONS = (256, 512, 768, 1024, 1536, 2048, 3072)
+# Vectors of these lengths have an index (knowledge/migrations); others cannot be searched fast.
+DIMENSIONS = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
 
 
 class KnowledgeBase(models.Model):
