@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from core.said import said
+
 MOST_CHARS = 15_000
 MOST_FOUND = 40
 MOST_CELL = 1_000  # characters of one line or cell
@@ -13,7 +15,11 @@ MOST_WHOLE_CELL = 20_000  # of a cell where the whole document is read
 
 
 class Unreadable(Exception):
-    """Why a file, or this part of it, is not read: a sentence for who asked."""
+    """Why a file, or this part of it, is not read: a sentence for who asked. told: what stands in its places."""
+
+    def __init__(self, text: str, **told: object) -> None:
+        self.said = said(text, **told)
+        super().__init__(str(self.said))
 
 
 @dataclass(frozen=True)

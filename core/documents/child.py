@@ -153,7 +153,7 @@ def lines(
         else:
             yield {"text": reader(source, Asked(**asked))}
     except Unreadable as error:
-        yield {"error": str(error)}
+        yield {"error": str(error), "said": [error.said.text, error.said.told]}
     except MemoryError:
         yield {"error": "Unpacked, the file is too large."}
     except RecursionError:

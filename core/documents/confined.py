@@ -15,6 +15,7 @@ import orjson
 
 from core.documents.asked import Asked, Unreadable
 from core.documents.blocks import Block
+from core.said import MOST_CHARS, Said, fits
 
 # In one process of ours: readers, each of which may take a processor and a gibibyte, what looks at pictures, and what
 # shows pages, for which no reader waits.
@@ -25,6 +26,7 @@ WHOLE_SECONDS = 900.0
 MOST_ANSWER = 1024 * 1024
 MOST_WHOLE = 256 * 1024 * 1024
 MOST_LINE = 4 * 1024 * 1024
+MOST_PLACES = 8  # of a sentence
 CHILD = Path(__file__).parent / "child.py"
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 TOO_LONG = "The file takes too long, or too much memory, to read."
@@ -132,8 +134,20 @@ def _value(said: bytes, code: int | None) -> Any:
     if isinstance(found, list) or (isinstance(found, dict) and ("text" in found or "end" in found)):
         return found
     if isinstance(found, dict) and isinstance(found.get("error"), str):
-        raise Unreadable(found["error"])
+        raise _unreadable(found["error"], found.get("said"))
     raise Unreadable(TOO_LONG if code is not None and code < 0 else "The file could not be read.")
+
+
+def _unreadable(text: str, kept: Any) -> Unreadable:
+    """The error that a reader tells; a file may have made the reader say anything."""
+    error = Unreadable(text[:MOST_CHARS])
+    match kept:
+        case [str(sentence), dict(told)] if len(told) <= MOST_PLACES and all(
+            isinstance(one, str) and len(one) <= MOST_CHARS for one in (sentence, *told, *told.values())
+        ):
+            if fits(sentence, told):
+                error.said = Said(sentence, told)
+    return error
 
 
 def _block(row: Any) -> Block:

@@ -145,7 +145,7 @@ def _opened(source: IO[bytes]) -> pypdf.PdfReader:
     if not count:
         raise Unreadable("The PDF has no page.")
     if count > MOST_PAGES:
-        raise Unreadable(f"The PDF has {count:,} pages; {MOST_PAGES} are read at most.")
+        raise Unreadable("The PDF has %(count)s pages; %(most)s are read at most.", count=count, most=MOST_PAGES)
     return reader
 
 
