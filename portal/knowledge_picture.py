@@ -25,8 +25,8 @@ from core.documents import confined, pages
 from core.documents.asked import Asked, Unreadable
 from core.errors import PaasError
 from knowledge import access, files
-from knowledge.models import Chunk, Document
-from knowledge.selectors import has_pictures
+from knowledge.models import Document
+from knowledge.selectors import has_pictures, passages_page
 from portal.access import actor_of, beside, page, refused
 
 PIXELS = {"": 1400, "small": 640}  # of the longer side, by `size`
@@ -74,8 +74,9 @@ async def picture(request: HttpRequest, slug: str, document_id: uuid.UUID) -> Ht
 def _wanted(actor: Actor, document: Document, passage: str, size: str) -> _Wanted:
     """What is to be shown. Raises not_found."""
     ordinal = int(passage) if passage.isascii() and passage.isdigit() and len(passage) < 9 else 0
-    chunk = Chunk.objects.filter(document=document, version=document.live_version, ordinal=ordinal).first()
-    if chunk is None or chunk.page is None or size not in PIXELS or not has_pictures(document):
+    chunk = next(iter(passages_page(document, ordinal, 1)), None)
+    known = chunk is not None and chunk.ordinal == ordinal and size in PIXELS and has_pictures(document)
+    if chunk is None or chunk.page is None or not known:
         raise PaasError("not_found", "There is no picture of this passage's page.")
     asked = Asked(document.title, pages=str(chunk.page), query=chunk.text, pixels=PIXELS[size])
     made_of = f"{document.id} {document.live_version} {ordinal} {size}".encode()
