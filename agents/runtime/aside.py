@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
+from agents.runtime.chain import BRIEFLY
 from agents.runtime.spec import ModelCall, Transcript, Turn
 from agents.runtime.trace import Steps
 from agents.tools.toolbox import Toolbox
@@ -68,8 +69,7 @@ class Aside:
             raise PaasError("quota_exceeded")
         call.granted = most_tokens
         self._transcript.model_calls.append(call)
-        thinks = {"thinking": "disabled"} if "thinking" in turn.parameters else {}
-        request = ModelRequest(self._model, messages, most_tokens, thinks)
+        request = ModelRequest(self._model, messages, most_tokens, BRIEFLY)
         said: list[str] = []
         try:
             async with asyncio.timeout(SECONDS), aclosing(self._client.stream(request)) as batches:

@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 
+from agents.runtime import chain
+from agents.runtime.spec import Choice
 from agents.tools.spec import ToolContext
 from agents.tools.wording import MOST_CHARS, MOST_TOKENS, worded
 from chat import traces
 from core.errors import PaasError
 from core.ids import uuid7
 from knowledge.words import stands_alone
-from llm.deltas import Finish, ToolCallDelta, UsageReport
+from llm.catalog import ModelInfo
+from llm.deltas import Finish, ModelRequest, ToolCallDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
+from llm.registry import ProviderRef
 from tests.chat.ledger import Ledger
 from tests.chat.talk import Told, ask
 from tests.knowledge.conftest import bound, ingested, make, put
@@ -88,6 +92,18 @@ async def test_an_answer_that_cannot_be_used_leaves_the_words_as_they_came(answe
     beside.conversation = beside.conversation[-1:]
     assert await worded(context, "how long does it take") == "how long does it take"
     assert len(beside.asked) == 1, "a first turn has nothing to be worded by"
+
+
+def test_a_model_that_thinks_by_itself_is_told_not_to() -> None:
+    """200 tokens would be gone before it has said a word; to other vendors the word is not sent."""
+
+    def sent(kind: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        choice = Choice(ProviderRef(uuid7(), kind), kind, "m", ModelInfo())
+        return chain._asked(ModelRequest("m", [], MOST_TOKENS, parameters), choice).parameters
+
+    assert sent("zhipu", chain.BRIEFLY) == {"thinking": "disabled"}
+    assert sent("openai_compatible", chain.BRIEFLY) == {}
+    assert sent("openai_compatible", {"thinking": "enabled"}) == {"thinking": "enabled"}, "what an agent says is sent"
 
 
 @pytest.fixture
