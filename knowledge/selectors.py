@@ -10,7 +10,6 @@ from typing import Any
 from django.db.models import Count, F, Func, Q, QuerySet, Sum, TextField
 
 from accounts.actors import Actor
-from core.documents import pages
 from knowledge.documents import WAITING
 from knowledge.models import Chunk, Document, KnowledgeBase, Upload
 
@@ -115,15 +114,11 @@ def passage_count(document: Document) -> int:
 def has_pictures(document: Document) -> bool:
     """Whether pages of the document can be shown. While the next version is read its file is not that of the passages
     any more."""
-    return bool(pages.installed() and document.key and document.kind == PICTURED["kind"]) and (
-        document.version == document.live_version
-    )
+    return bool(document.key and document.kind == PICTURED["kind"]) and (document.version == document.live_version)
 
 
 def pictured(ids: Iterable[str]) -> set[str]:
     """Those of the documents with these ids of which `has_pictures` is so."""
-    if not pages.installed():
-        return set()
     found = Document.objects.filter(**PICTURED, id__in=list(ids), version=F("live_version")).exclude(key="")
     return {str(one) for one in found.values_list("id", flat=True)}
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 from core.documents.asked import Asked, Unreadable
 from core.documents.blocks import Block
 
-PACKAGES = ("rapidocr", "onnxruntime", "cv2", "pypdfium2")
+PACKAGES = ("rapidocr", "onnxruntime", "cv2")
 MISSING = (
     "OCR is not installed: pictures cannot be read here. Whoever runs the platform can install requirements-ocr.txt."
 )

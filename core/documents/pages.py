@@ -1,12 +1,8 @@
-"""Shows a page of a PDF as a picture, with a passage of it marked; in the confined process only.
-
-Needs pypdfium2 (of the group `ocr` in pyproject.toml) and Pillow.
-"""
+"""Shows a page of a PDF as a picture, with a passage of it marked; in the confined process only."""
 
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import re
 import unicodedata
@@ -27,25 +23,17 @@ _PIECES = re.compile(r"[\n\t|]+")
 Box = tuple[int, int, int, int]  # left, top, right, bottom; pixels
 
 
-def installed() -> bool:
-    """Whether the package is there."""
-    return importlib.util.find_spec("pypdfium2") is not None
-
-
 def load() -> None:
     """Load what is needed later, when nothing can be loaded any more."""
-    if installed():
-        import pypdfium2  # noqa: F401
-        from PIL import Image
+    import pypdfium2  # noqa: F401
+    from PIL import Image
 
-        Image.init()
+    Image.init()
 
 
 def page_pdf(source: IO[bytes], asked: Asked) -> str:
     """A page as a WebP picture, in base64. asked.pages: its number; asked.pixels: of the longer side; asked.query: the
     text that is marked, as far as the page has it."""
-    if not installed():
-        raise Unreadable("Pages cannot be shown here: pypdfium2 is not installed.")
     import pypdfium2 as pdfium
 
     try:

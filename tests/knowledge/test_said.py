@@ -23,8 +23,7 @@ ROOT = Path(__file__).parents[2]
 # Of `read_file`, whose sentences are for models.
 FOR_MODELS = {
     'Name a part as "3" or "2-9".', "Parts are counted from 1, and the first comes before the last.",
-    "The file takes too long to read.", "Pages cannot be shown here: pypdfium2 is not installed.",
-    "This page of the PDF cannot be shown.",
+    "The file takes too long to read.", "This page of the PDF cannot be shown.",
 }  # fmt: skip
 
 

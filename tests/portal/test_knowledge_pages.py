@@ -239,21 +239,3 @@ def queries(db: Platform, who: Any, view: Any, kwargs: Any, data: Any) -> int:
     with CaptureQueriesContext(connection) as captured:
         assert view(request, **kwargs).status_code == 200
     return len(captured)
-
-
-async def test_without_its_package_a_page_has_no_picture(admin: Person, db: Platform, actor: Any) -> None:
-    """With it: tests/ocr/test_pages.py."""
-    from core.documents import pages
-
-    if pages.installed():
-        pytest.skip("pypdfium2 is installed here")
-    owner = actor("owner")
-    make(owner)
-    put(owner, "docs", ("guide.md", GUIDE))
-    await ingested(owner)
-    within(db.acme, lambda: Document.objects.update(kind="pdf"))
-    ((place,),) = [re.findall(r'href="(/settings/knowledge/docs/documents/[^"]+/)"', (await admin.get(BASE))[1])[:1]]
-    place = place.replace("/settings", "")
-    status, page = await admin.get(f"{place}?passage=1")
-    assert (status, "page-picture" in page, "data-cited" in page) == (200, False, True)
-    assert (await admin.get(f"{place}picture/?passage=1"))[0] == 404

@@ -1,7 +1,4 @@
-"""Pages of a PDF as pictures with a passage marked, made in the confined process, and for whom they are.
-
-Needs pypdfium2 (requirements-ocr.txt).
-"""
+"""Pages of a PDF as pictures with a passage marked, made in the confined process, and for whom they are."""
 
 from __future__ import annotations
 
