@@ -34,6 +34,8 @@ ROUTES = (
 # Those whose address has no id in it are told whole.
 WHOLE = frozenset({"/v1/chat/completions", "/v1/models", "/v1/embeddings", "/v1/responses", "/api/v1/runs", "/mcp"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Answers that are told by themselves: to come again, and 502 and 504, which tell of a fault of somebody else.
+TOLD = frozenset({429, 502, 504})
 UNTRACED = frozenset({"static", "health"})
 
 
@@ -43,6 +45,11 @@ def route_of(path: str) -> tuple[str, str]:
         if begins.match(path):
             return kind, path if path in WHOLE else told
     return "page", ""
+
+
+def status_class(status: int) -> str:
+    """How metrics tell an answer: `2xx`, one of TOLD, or `none` for who left before it."""
+    return str(status) if status in TOLD else f"{status // 100}xx" if status else "none"
 
 
 class Observed:
@@ -65,7 +72,7 @@ class Observed:
                     _tell(span, connection)
             finally:
                 status = connection.get("paas.status", 0)
-                metrics.REQUESTS.labels(kind, f"{status // 100}xx" if status else "none").inc()
+                metrics.REQUESTS.labels(kind, status_class(status)).inc()
                 metrics.REQUEST_SECONDS.labels(kind).observe(max(0.0, time.perf_counter() - began))
 
     def _continued(self, connection: Any, kind: str) -> Any:
