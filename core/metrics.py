@@ -78,8 +78,8 @@ MODEL_CALLS = _counter(
     "paas_model_calls_total", "Calls of models: done, left, breaker_open, or the error's code.", "provider", "outcome"
 )
 TOOL_CALLS = _counter("paas_tool_calls_total", "Calls of agents' tools.", "tool", "outcome")
-JOBS = _counter("paas_jobs_total", "Background jobs that have ended here.", "job", "outcome")
-JOB_DONE = _gauge("paas_job_success_timestamp_seconds", "When a background job was last done here.", "job")
+JOBS = _counter("paas_jobs_total", "Background jobs that have ended here.", "task", "outcome")
+JOB_DONE = _gauge("paas_job_success_timestamp_seconds", "When a background job was last done here.", "task")
 SPANS = _counter("paas_spans_total", "Spans of traces: sent, lost.", "outcome")
 DOCUMENTS = _counter("paas_documents_total", "Documents that were made searchable here, or failed.", "outcome")
 INGEST_SECONDS = _histogram("paas_document_step_seconds", "How long a step of that took.", INGEST_BUCKETS, "step")
