@@ -48,7 +48,12 @@ def test_each_finds_the_secrets_that_it_reads(tmp_path: Path) -> None:
         assert wanted <= given, name
         assert given <= made
         if name == "web":
-            assert not {"database_owner_url", "database_admin_url", "postgres_password"} & given
+            assert not {"database_owner_url", "database_admin_url", "postgres_password", "backup_key"} & given
+
+
+def test_keys_can_be_changed_and_backups_are_encrypted() -> None:
+    assert "SECRET_KEY_FALLBACKS_FILE" in settings()
+    assert "BACKUP_KEY_FILE" in {one["name"] for one in pod("worker")["containers"][0]["env"]}
 
 
 def test_few_rights() -> None:
