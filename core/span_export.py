@@ -57,4 +57,4 @@ class Exporter(SpanExporter):
 
     def shutdown(self) -> None:
         logging.getLogger(trace_exporter.__name__).removeFilter(self._reason)
-        self._sender.shutdown()
+        self._sender.shutdown()  # type: ignore[no-untyped-call]

@@ -128,8 +128,8 @@ CASES = {
     "DatabaseNotRead": one("paas_database_read_timestamp_seconds", "1x40", "60+60x40"),
     "DocumentsWait": Case(documents(4000), documents(100), labels={"instance": "b"}),
     "QueueOfRequests": one('paas_requests{instance="a",state="waiting"}', "30x40", "2x40", instance="a"),
-    "LedgerBroken": one('paas_chain_broken{chain="ledger"}', "1x5 0x40", "0x40"),
-    "AuditLogBroken": one('paas_chain_broken{chain="audit"}', "1x5 0x40", "0x40"),
+    "LedgerBroken": one('paas_chain_broken{chain="ledger"}', "1x40", "0x40"),
+    "AuditLogBroken": one('paas_chain_broken{chain="audit"}', "1x40", "0x40"),
     "BooksNotVerified": one(
         'paas_chain_verified_timestamp_seconds{chain="audit"}', "1x300", "60+60x300", "4h", chain="audit"
     ),

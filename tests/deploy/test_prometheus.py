@@ -50,6 +50,12 @@ def test_what_runs_fail_of_is_the_same_in_code_and_rules() -> None:
     assert named == {"|".join(telemetry.OWN_FAULTS)}
 
 
+def test_the_promise_of_first_tokens_is_a_step_of_their_histogram() -> None:
+    asked = {float(found) for rule in rules() for found in re.findall(r'bucket\{le="([^"]*)"', rule["expr"])}
+    assert len(asked) == 1
+    assert asked <= set(metrics.FIRST_TOKEN_BUCKETS)
+
+
 def test_every_alert_leads_to_its_section() -> None:
     text = (ROOT / "docs" / "runbooks.md").read_text()
     sections = dict(re.findall(r"^### (\w+)\n+(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL))

@@ -18,10 +18,12 @@ from django.conf import settings
 from chat import host as hosts
 from core import metrics
 from launch.ports import free_port
+from llm import breaker
 from llm.deltas import Finish, UsageReport
 from llm.providers.scripted import ScriptedModel
-from llm.registry import PROVIDERS
+from llm.registry import PROVIDERS, ProviderRef
 from paas import readings, telemetry
+from paas.doctor import around
 from paas.health import version
 from paas.observed import route_of
 from tests.chat.conftest import agents  # noqa: F401
@@ -134,6 +136,22 @@ async def test_what_is_looked_up_at_a_scrape_is_little(host: Any) -> None:
     await live.readings.read()
     open_models = metrics.MOST_MODELS + len(PROVIDERS)
     assert sum(len(family.samples) for family in live.collect()) + open_models <= LIVE
+
+
+async def test_the_doctor_names_models_that_are_left_alone(port: int, host: Any) -> None:
+    account = ProviderRef(uuid.uuid4(), "openai")
+
+    def told() -> list[str]:
+        return [finding.what for finding in around.breakers() if finding.check == "models.breakers"]
+
+    async with telemetry.opened("web"):
+        assert await asyncio.to_thread(told) == []
+        for _ in range(breaker.FAULTS):
+            breaker.breaker_for(account, CANARY).failed()
+        assert (await scraped(port))["paas_breakers_open", ""] == 1
+        (what,) = await asyncio.to_thread(told)
+    breaker.forget()
+    assert 'model="other",provider="openai"' in what
 
 
 async def test_a_port_that_is_taken_stops_nobody(port: int, host: Any, caplog: Any) -> None:
