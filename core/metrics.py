@@ -83,6 +83,9 @@ JOB_DONE = _gauge("paas_job_success_timestamp_seconds", "When a background job w
 SPANS = _counter("paas_spans_total", "Spans of traces: sent, lost.", "outcome")
 DOCUMENTS = _counter("paas_documents_total", "Documents that were made searchable here, or failed.", "outcome")
 INGEST_SECONDS = _histogram("paas_document_step_seconds", "How long a step of that took.", INGEST_BUCKETS, "step")
+SEARCH_SECONDS = _histogram(
+    "paas_knowledge_search_seconds", "A search's statement, without the question's vector.", REQUEST_BUCKETS
+)
 EMBEDDING_CALLS = _counter("paas_document_embeddings_total", "Batches of passages sent to be embedded.", "outcome")
 # Of all tenants, as the worker found them that looked last, once a minute.
 DOCUMENTS_STORED = _gauge("paas_documents_stored", "Documents of all tenants by state.", "state")

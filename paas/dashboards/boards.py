@@ -346,14 +346,15 @@ WORK = Dashboard(
             Panel("Documents by state", {"{{state}}": "max by (state) (paas_documents_stored)"}),
             Panel("The oldest that waits", {"waits": OLDEST}, "s"),
             Panel("Became searchable, or failed", {"{{outcome}}": rate("paas_documents_total", "outcome")}, "ops"),
-            Panel("Steps: how long", quantiles("paas_document_step_seconds", "step"), "s", width=12),
+            Panel("Steps: how long", quantiles("paas_document_step_seconds", "step"), "s"),
             Panel(
                 "Batches sent to be embedded",
                 {"{{outcome}}": rate("paas_document_embeddings_total", "outcome")},
                 "ops",
                 only_when="a base has a model for its vectors",
-                width=12,
             ),
+            Panel("Searches", {"searches": rate("paas_knowledge_search_seconds_count")}, "ops"),
+            Panel("Searches: how long", quantiles("paas_knowledge_search_seconds"), "s"),
         ],
         "PostgreSQL": [
             Panel(

@@ -106,6 +106,8 @@ async def load(cluster: Installation) -> None:
                 await answer.read()
         async with client.post("/api/v1/knowledge/handbook/documents", json={"text": "Tea is at four."}) as answer:
             assert answer.status == 202, await answer.text()
+        async with client.post("/api/v1/knowledge/handbook/search", json={"query": "tea"}) as answer:
+            assert answer.status == 200, await answer.text()
         for address in ("/api/v1/agents", "/login/", "/api/v1/me", "/nowhere/"):
             async with client.get(address) as answer:
                 await answer.read()
