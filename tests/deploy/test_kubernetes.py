@@ -102,6 +102,18 @@ def test_the_metric_to_scale_by_is_one_of_ours() -> None:
     assert asked in (FOLDER / "runs" / "adapter-rules.yaml").read_text()
 
 
+def test_prometheus_finds_the_processes() -> None:
+    job = yaml.safe_load((DEPLOY / "prometheus" / "kubernetes.yml").read_text())["scrape_configs"][0]
+    namespace = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["namespace"]
+    assert job["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": [namespace]}}]
+    kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"] if rule.get("action") == "keep"}
+    for name in ("web", "worker"):
+        labels = found("Deployment", name)["spec"]["template"]["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == kept["__meta_kubernetes_pod_label_app_kubernetes_io_name"]
+        ports = {one["name"]: one["containerPort"] for one in pod(name)["containers"][0]["ports"]}
+        assert str(ports[kept["__meta_kubernetes_pod_container_port_name"]]) == settings()["METRICS_PORT"]
+
+
 def test_nothing_private_is_reached() -> None:
     internet = found("NetworkPolicy", "internet")["spec"]["egress"][0]["to"][0]["ipBlock"]
     assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(internet["except"])
