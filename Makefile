@@ -33,7 +33,7 @@ test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
 attack: ## Run the security suite, with the whole of its matrices
 	@exec $(WITH) requirements-dev.txt -- $(PYTEST) $(SECURITY) $(ARGS)
 
-observed: ## Try alerts and dashboards (needs caddy and prometheus)
+observed: ## Try alerts and dashboards (needs caddy, prometheus and alertmanager)
 	@exec $(WITH) requirements-dev.txt -- -m pytest -o addopts="" -ra --strict-markers tests/cluster/test_alerts.py tests/cluster/test_dashboards.py $(ARGS)
 
 check: ## Format, lint, types, import rules, migrations

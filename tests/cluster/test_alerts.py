@@ -143,17 +143,27 @@ CASES = {
 }  # fmt: skip
 
 
-def promtool(*arguments: str | Path) -> str:
-    """What it prints; it must succeed."""
-    program = shutil.which("promtool")
-    assert program, "apt-get install prometheus"
+def run(name: str, *arguments: str | Path) -> str:
+    """What a program prints; it must succeed."""
+    program = shutil.which(name)
+    assert program, "apt-get install prometheus prometheus-alertmanager"
     done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_the_files_are_what_prometheus_takes() -> None:
-    assert "SUCCESS" in promtool("check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    assert "SUCCESS" in run("promtool", "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+
+
+def test_pages_and_tickets_go_to_those_they_are_for() -> None:
+    file = DEPLOY / "alertmanager" / "alertmanager.yml"
+    assert "SUCCESS" in run("amtool", "check-config", file)
+    for rule in alerts().values():
+        told = run(
+            "amtool", "config", "routes", "test", f"--config.file={file}", f"severity={rule['labels']['severity']}"
+        )
+        assert told.split() == [f"{rule['labels']['severity']}s"]
 
 
 def test_every_alert_is_tried() -> None:
@@ -177,4 +187,4 @@ def test_an_alert_fires_when_it_should_and_not_else(tmp_path: Path, name: str) -
         for series, wrong in ((case.bad, True), (case.good, False))
     ]
     (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": tests}))
-    promtool("test", "rules", tmp_path / "test.yml")
+    run("promtool", "test", "rules", tmp_path / "test.yml")

@@ -21,6 +21,7 @@ NETWORKS = {
     "proxy": {"edge"},
     "collector": {"watch", "outside"},
     "prometheus": {"watch"},
+    "alertmanager": {"watch", "outside"},
     "grafana": {"watch", "operators"},
 }
 SECRETS = {

@@ -13,7 +13,7 @@ from core import metrics
 from paas import readings, telemetry
 from paas.dashboards.boards import boards
 from tests.deploy.alerts import alerts, rules
-from tests.deploy.files import DEPLOY, ROOT
+from tests.deploy.files import DEPLOY, ROOT, compose
 
 NAME = re.compile(r"\b(?:paas|process)_\w+|\bpaas:\w+:\w+")
 OF_PROMETHEUS = {
@@ -90,10 +90,30 @@ def test_dashboards_are_found_again_and_have_room() -> None:
         assert not re.search(r"#[0-9a-fA-F]{6}|rgb", json.dumps(document))
 
 
+def test_who_is_told_and_what_is_not_told_beside_something_else() -> None:
+    told = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    named = {
+        name
+        for rule in told["inhibit_rules"]
+        for matcher in rule["source_matchers"] + rule["target_matchers"]
+        for name in matcher.partition("=")[2].strip('~"').split("|")
+    }
+    assert named <= set(alerts())
+    alerting = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
+    assert alerting == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
+    assert "alertmanager" in compose()["services"]
+
+
 def test_grafana_finds_prometheus_and_the_dashboards() -> None:
     folder = DEPLOY / "grafana" / "provisioning"
-    source: dict[str, Any] = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"][0]
-    assert (source["type"], source["uid"]) == ("prometheus", "prometheus")
+    sources: list[dict[str, Any]] = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    assert [(one["type"], one["uid"]) for one in sources] == [
+        ("prometheus", "prometheus"),
+        ("alertmanager", "alertmanager"),
+    ]
+    assert all(one["url"].split("/")[2].split(":")[0] in compose()["services"] for one in sources)
     provider = yaml.safe_load((folder / "dashboards" / "agent-paas.yaml").read_text())["providers"][0]
-    mounts = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["grafana"]["volumes"]
+    mounts = compose()["services"]["grafana"]["volumes"]
     assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in mounts
