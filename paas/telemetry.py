@@ -40,6 +40,8 @@ OWN_FAULTS = ("run_interrupted", "internal_error", "agent_failed", "database_una
 # Told from the start with 0: of a series that begins with 1, Prometheus does not see that it grew.
 STATUSES = ("2xx", "4xx", "5xx")
 REFUSED = ("quota_exceeded", "rate_limited", "too_many_runs")
+# Done every few seconds, so a worker begins as if it had just done them: else one that never does would not be seen.
+OFTEN_DONE = ("usage.seal", "chat.end_abandoned_runs", "chat.run_schedules", "tenants.resume")
 
 
 class Live:
@@ -102,7 +104,7 @@ def _breakers() -> Iterator[GaugeMetricFamily]:
 
 
 def _disk() -> GaugeMetricFamily:
-    found = gauges("paas_disk_bytes", "The disk that holds VAR_DIR/files: size, free.", "state")
+    found = gauges("paas_disk_bytes", "The disk that holds VAR_DIR: size, free.", "state")
     try:
         size, _, free = shutil.disk_usage(settings.VAR_DIR)
     except OSError:
@@ -144,7 +146,7 @@ async def opened(process: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _served(process: str) -> AsyncIterator[None]:
     live = Live(process)
-    _begin_with_nothing()
+    _begin_with_nothing(process)
     metrics.REGISTRY.register(live)
     server = _listening()
     reading = asyncio.create_task(_keep_reading(live))
@@ -158,7 +160,7 @@ async def _served(process: str) -> AsyncIterator[None]:
         metrics.REGISTRY.unregister(live)
 
 
-def _begin_with_nothing() -> None:
+def _begin_with_nothing(process: str) -> None:
     for kind in sorted({kind for _, kind, _ in ROUTES} | {"page"}):
         for status in STATUSES:
             metrics.REQUESTS.labels(kind, status)
@@ -166,6 +168,9 @@ def _begin_with_nothing() -> None:
         metrics.RUN_FAILURES.labels(code)
     for code in REFUSED:
         metrics.REFUSALS.labels(code)
+    if process == "worker":
+        for task in OFTEN_DONE:
+            metrics.JOB_DONE.labels(task).set_to_current_time()
 
 
 class _Server(ThreadingTCPServer):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from procrastinate.contrib.django import app
 
 from core import metrics
 from paas import readings, telemetry
@@ -48,6 +49,12 @@ def test_what_is_asked_is_told() -> None:
 def test_what_runs_fail_of_is_the_same_in_code_and_rules() -> None:
     named = {found for rule in rules() for found in re.findall(r'run_failures_total\{code=~"([^"]*)"', rule["expr"])}
     assert named == {"|".join(telemetry.OWN_FAULTS)}
+
+
+def test_periodic_work_that_is_watched_is_told_from_the_start() -> None:
+    watched = re.findall(r'task=~"([^"]*)"', alerts()["PeriodicWorkStopped"]["expr"])
+    assert watched == ["|".join(telemetry.OFTEN_DONE)]
+    assert {name for name in telemetry.OFTEN_DONE if name not in app.tasks} == set()
 
 
 def test_the_promise_of_first_tokens_is_a_step_of_their_histogram() -> None:

@@ -127,6 +127,7 @@ async def test_workers_tell_what_the_database_knows(port: int, host: Any) -> Non
     most, open_now = (found["paas_database_connections", f'state="{state}"'] for state in ("most", "open"))
     assert most >= open_now > 0
     assert found["paas_disk_bytes", 'state="size"'] > found["paas_disk_bytes", 'state="free"'] > 0
+    assert found["paas_job_success_timestamp_seconds", 'task="usage.seal"'] > 0
     faults = {labels for name, labels in found if name == "paas_run_failures_total"}
     assert faults >= {f'code="{code}"' for code in telemetry.OWN_FAULTS}
 
