@@ -30,6 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _services = Services(Path(worker["shared"]) if worker else None)
     import django
+    import hypothesis
+
+    hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
+    hypothesis.settings.load_profile("untimed")
 
     django.setup()
 
