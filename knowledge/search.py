@@ -12,6 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db.models import Func, JSONField, QuerySet, TextField, UUIDField, Value
 
 from accounts.actors import Actor
+from core import metrics
 from core.errors import PaasError
 from knowledge import access, embedding, reranking
 from knowledge.fields import as_text
@@ -111,6 +112,7 @@ def _reranks(base: KnowledgeBase, question: Question) -> bool:
     return base.reranker is not None and question.rerank
 
 
+@metrics.SEARCH_SECONDS.time()
 def _found(
     actor: Actor, group: list[KnowledgeBase], question: Question, vector: list[float] | None
 ) -> list[dict[str, Any]]:

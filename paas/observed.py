@@ -35,6 +35,8 @@ ROUTES = (
 # Those whose address has no id in it are told whole.
 WHOLE = frozenset({"/v1/chat/completions", "/v1/models", "/v1/embeddings", "/v1/responses", "/api/v1/runs", "/mcp"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Answers that are told by themselves: to come again, and 502 and 504, which tell of a fault of somebody else.
+TOLD = frozenset({429, 502, 504})
 UNTRACED = frozenset({"static", "health"})
 
 
@@ -44,6 +46,11 @@ def route_of(path: str) -> tuple[str, str]:
         if begins.match(path):
             return kind, path if path in WHOLE else told
     return "page", ""
+
+
+def status_class(status: int) -> str:
+    """How metrics tell an answer: `2xx`, one of TOLD, or `none` for who left before it."""
+    return str(status) if status in TOLD else f"{status // 100}xx" if status else "none"
 
 
 class Observed:
@@ -65,7 +72,7 @@ class Observed:
                     await self.application(connection, receive, send)
                     _tell(span, connection)
             finally:
-                counted, timed = _measures(kind, connection.get("paas.status", 0) // 100)
+                counted, timed = _measures(kind, status_class(connection.get("paas.status", 0)))
                 counted.inc()
                 timed.observe(max(0.0, time.perf_counter() - began))
 
@@ -84,9 +91,9 @@ class Observed:
 
 
 @cache
-def _measures(kind: str, hundreds: int) -> tuple[Any, Any]:
-    """The counter and the histogram of a class of routes; hundreds: of the status, 0 for no answer."""
-    return metrics.REQUESTS.labels(kind, f"{hundreds}xx" if hundreds else "none"), metrics.REQUEST_SECONDS.labels(kind)
+def _measures(kind: str, status: str) -> tuple[Any, Any]:
+    """The counter and the histogram of a class of routes; status: as `status_class` tells it."""
+    return metrics.REQUESTS.labels(kind, status), metrics.REQUEST_SECONDS.labels(kind)
 
 
 def _tell(span: tracing.Span, connection: Any) -> None:
