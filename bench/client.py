@@ -22,7 +22,7 @@ class Outcome:
     """What came back for one request. Times are `time.perf_counter()` seconds.
 
     `deltas` counts events that carried text; `text` is all of it; `done` says that the stream ended with
-    `[DONE]` and that the response was complete.
+    `[DONE]` and that the response was complete, `retry_after` that the answer had that header.
     """
 
     sent_at: float = 0.0
@@ -33,6 +33,7 @@ class Outcome:
     text: list[str] = field(default_factory=list)
     finish: str | None = None
     done: bool = False
+    retry_after: bool = False
     error: str | None = None
 
     @property
@@ -79,6 +80,11 @@ class Target:
             f"Accept: */*\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
+
+    def reading(self, path: str) -> bytes:
+        """GET of a path of this host, as bytes."""
+        host = urlsplit(self.url).netloc
+        return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode()
 
 
 class Connection(asyncio.Protocol):
@@ -165,8 +171,11 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        if name.lower() == b"content-type":
+        name = name.lower()
+        if name == b"content-type":
             self._streamed = value.startswith(b"text/event-stream")
+        elif name == b"retry-after":
+            self._outcome.retry_after = True
 
     def on_headers_complete(self) -> None:
         """The response head is here."""

@@ -39,6 +39,11 @@ class Platform:
         )  # fmt: skip
         self.port, self.who = 0, list[tuple[str, str]]()
 
+    @property
+    def pid(self) -> int:
+        """The process above all of its own."""
+        return self._child.pid
+
     def say(self, word: str) -> dict[str, Any]:
         """Have it do something; what it answers. Raises RuntimeError when it has ended."""
         assert self._child.stdin
