@@ -6,7 +6,6 @@ A general client would cost more than the requests that it measures: aiohttp tak
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -53,13 +52,10 @@ class Pool:
 
 
 async def open_loop(ask: Callable[[], Awaitable[object]], per_second: float, seconds: float) -> None:
-    """Ask each 1/rate s for so long, whether or not what was asked before is answered; wait for the last answers."""
+    """Ask rate x seconds times, one each 1/rate s, whether or not what was asked before is answered; wait for all."""
     began, tasks = time.perf_counter(), set[asyncio.Future[object]]()
-    for number in itertools.count():
-        due = began + number / per_second
-        if due > began + seconds:
-            break
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+    for number in range(max(1, round(per_second * seconds))):
+        await asyncio.sleep(max(0.0, began + number / per_second - time.perf_counter()))
         task = asyncio.ensure_future(ask())
         tasks.add(task)
         task.add_done_callback(tasks.discard)

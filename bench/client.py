@@ -112,6 +112,11 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent."""
         return self._transport is not None and self._keep_alive
 
+    @property
+    def outcome(self) -> Outcome:
+        """What has come so far of the answer that is on its way."""
+        return self._outcome
+
     def close(self) -> None:
         """Close the socket."""
         if self._transport is not None:

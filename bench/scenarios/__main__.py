@@ -22,6 +22,7 @@ import orjson
 from bench import machine
 from bench.processes import BENCH_DIR, ProcessFailed
 from bench.report import progress
+from bench.scenarios.costs import costs
 from bench.scenarios.idle import idle, sockets
 from bench.scenarios.options import Options
 from bench.scenarios.overload import noisy, overload
@@ -32,7 +33,8 @@ from bench.scenarios.tenants import tenants
 from bench.scenarios.turns import burst, soak, steady
 
 SCENARIOS: dict[str, Callable[[Options], Result]] = {
-    scenario.__name__: scenario for scenario in (idle, steady, burst, overload, noisy, sockets, tenants, peers, soak)
+    scenario.__name__: scenario
+    for scenario in (idle, costs, steady, burst, overload, noisy, sockets, tenants, peers, soak)
 }
 UNASKED = tuple(name for name in SCENARIOS if name != "soak")
 
