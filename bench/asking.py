@@ -18,9 +18,14 @@ from bench.load import percentile
 class PlainConnection(Connection):
     """A connection whose answers are only counted: what is in them is not looked at."""
 
-    def _document(self, body: bytes) -> None:
-        self._outcome.first_at = time.perf_counter()
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, of whatever kind."""
+        self._outcome.first_at = self._outcome.first_at or time.perf_counter()
+
+    def on_message_complete(self) -> None:
+        """The response is complete."""
         self._outcome.done = True
+        self._finish()
 
 
 class Pool:
@@ -64,9 +69,10 @@ async def open_loop(ask: Callable[[], Awaitable[object]], per_second: float, sec
 
 @dataclass(slots=True)
 class Answers:
-    """(status, seconds, whether Retry-After was there) of plain requests; status 0: no answer."""
+    """(status, seconds, whether Retry-After was there) of plain requests; status 0: no answer, `errors` say why."""
 
     found: list[tuple[int, float, bool]] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
 
     def times(self, *statuses: int) -> list[float]:
         """How long the answers with these statuses took, in milliseconds."""
@@ -104,7 +110,9 @@ class Asker:
         """One request."""
         began = time.perf_counter()
         outcome = await self._pool.ask(self._request)
-        status = 0 if outcome.error else outcome.status
+        status = outcome.status if outcome.done or outcome.status >= 400 else 0
+        if outcome.error:
+            self.answers.errors[outcome.error[:160]] += 1
         self.answers.found.append((status, time.perf_counter() - began, outcome.retry_after))
 
     async def at_rate(self, per_second: float, seconds: float) -> Answers:

@@ -83,8 +83,16 @@ class Target:
 
     def reading(self, path: str) -> bytes:
         """GET of a path of this host, as bytes."""
-        host = urlsplit(self.url).netloc
-        return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode()
+        return f"GET {self._head(path)}\r\n".encode()
+
+    def run(self, agent: str) -> bytes:
+        """A native turn of a new conversation whose events are streamed, as bytes."""
+        body = orjson.dumps({"agent": agent, "message": "Count, please."})
+        more = f"Accept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"POST {self._head('/api/v1/runs')}{more}\r\n".encode() + body
+
+    def _head(self, path: str) -> str:
+        return f"{path} HTTP/1.1\r\nHost: {urlsplit(self.url).netloc}\r\nAuthorization: Bearer {self.key}\r\n"
 
 
 class Connection(asyncio.Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import uvloop
 
@@ -74,7 +75,7 @@ async def _three_times(result: Result, what: str, asker: Asker, seconds: float) 
     result.at_most(f"{what}: answers other than 200, 429, 503", wrong, 0, "")
 
 
-def overload_figures(capacity: float, full_p99: float, goodput: float, over: Answers) -> dict[str, float | list[float]]:
+def overload_figures(capacity: float, full_p99: float, goodput: float, over: Answers) -> dict[str, Any]:
     """What is told of an overload; times in ms."""
     refused = [said for status, _, said in over.found if status in (429, 503)]
     return {
@@ -83,6 +84,8 @@ def overload_figures(capacity: float, full_p99: float, goodput: float, over: Ans
         "refused p50 / p99, ms": [over.p(0.5, 429, 503), over.p(0.99, 429, 503)],
         "refused": len(refused),
         "refused without Retry-After": sum(not said for said in refused),
+        "statuses": over.statuses(),
+        "errors": dict(over.errors.most_common(3)),
     }
 
 

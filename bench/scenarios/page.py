@@ -69,7 +69,7 @@ def _section(result: Result) -> str:
     figures = "".join(f"<tr><td>{escape(name)}<td>{escape(said(value))}" for name, value in result.figures.items())
     return (
         f"<h2 id={escape(result.name)}>{escape(result.name)}</h2>"
-        f"<p class=soft>{escape(result.told)} ({result.seconds:g} s)</p>{failed}"
+        f"<p class=soft>{escape(result.told.replace('`', ''))} ({result.seconds:g} s)</p>{failed}"
         f"<table><tr><th>Target<th>Measured<th>{verdicts}</table>"
         f"<div class=charts>{''.join(map(svg, result.charts))}</div>"
         f"<table><tr><th>Figure<th>{figures}</table>"
