@@ -27,7 +27,7 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
 
 def member_of(user_id: uuid.UUID) -> User | None:
     """An active member of the bound tenant with their `standing` there, in one query; or None."""
-    return members_of([user_id]).get(user_id)
+    return next(iter(members_of([user_id]).values()), None)  # sessions hold the id as text
 
 
 def members_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, User]:

@@ -15,6 +15,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from subprocess import SubprocessError
 from typing import Any
 
 import orjson
@@ -44,7 +45,7 @@ def measure(name: str, options: Options) -> Result:
     scenario = SCENARIOS[name]
     try:
         return scenario(options)
-    except (ProcessFailed, OSError, RuntimeError, TimeoutError) as error:
+    except (ProcessFailed, OSError, RuntimeError, SubprocessError) as error:
         told = (scenario.__doc__ or "").strip()
         return Result(name, told, failed=f"{type(error).__name__}: {error}"[:2000])
 

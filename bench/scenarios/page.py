@@ -20,7 +20,7 @@ th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--
 td:nth-child(2){font-variant-numeric:tabular-nums}.PASS{color:var(--good)}.FAIL{color:var(--bad)}.NOT{color:var(--none)}
 .PASS,.FAIL,.NOT{font-weight:600;white-space:nowrap}.charts{display:grid;gap:1rem;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr))}figure{margin:0}figcaption{color:var(--soft)}
-svg{width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--soft)}.grid{stroke:var(--line)}
+svg{width:100%;height:auto}svg text{font:13px system-ui,sans-serif;fill:var(--soft)}.grid{stroke:var(--line)}
 .line{fill:none;stroke-width:1.8}.line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}
 .line.c3{stroke:var(--c3)}rect.c0{fill:var(--c0)}rect.c1{fill:var(--c1)}rect.c2{fill:var(--c2)}rect.c3{fill:var(--c3)}
 """
