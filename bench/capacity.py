@@ -22,22 +22,22 @@ SOCKETS_A_STREAM = 5.0
 class Costs:
     """Of one of each, in milliseconds of a core, KB and MB (10^3, 10^6 bytes)."""
 
-    read_ms: float = 9.0
-    turn_ms: float = 10.0
-    token_ms: float = 0.16
-    socket_minute_ms: float = 13.4
-    database_read_ms: float = 1.5
-    database_turn_ms: float = 4.0
-    database_token_ms: float = 0.004
-    redis_turn_ms: float = 0.4
-    redis_token_ms: float = 0.01
-    socket_kb: float = 47.2
-    stream_kb: float = 60.0
-    web_mb: float = 165.0
-    worker_mb: float = 165.0
-    database_turn_kb: float = 9.0
-    wal_turn_kb: float = 20.0
-    redis_turn_kb: float = 10.0
+    read_ms: float = 11.3
+    turn_ms: float = 13.6
+    token_ms: float = 0.08
+    socket_minute_ms: float = 17.8
+    database_read_ms: float = 1.3
+    database_turn_ms: float = 5.7
+    database_token_ms: float = 0.0022
+    redis_read_ms: float = 0.2
+    redis_turn_ms: float = 1.0
+    redis_token_ms: float = 0.0078
+    socket_kb: float = 47.0
+    stream_kb: float = 37.0
+    web_mb: float = 180.0
+    database_turn_kb: float = 6.4
+    wal_turn_kb: float = 9.7
+    redis_turn_kb: float = 11.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,15 @@ class Rules:
     database_cores: int = 32  # of one PostgreSQL
     database_tenants: int = 10_000  # schemas of one PostgreSQL
     redis_kept_s: int = 3600
+
+    def cells(self, database: float, redis: float, tenants: int) -> int:
+        """How many installations: each has one PostgreSQL and one Redis, which has one core for its commands."""
+        return max(
+            1,
+            math.ceil(database / (self.database_cores * self.busy)),
+            math.ceil(redis / self.busy),
+            math.ceil(tenants / self.database_tenants),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Need:
     web_processes: int
     web_gb: float
     database_cores: float
-    databases: int
+    cells: int
     connections: int
     redis_cores: float
     redis_gb: float
@@ -93,8 +102,8 @@ LOADS = (
     Load("a team", 10, 10),
     Load("one machine", 100, 50),
     Load("several machines", 1_000, 1_000),
-    Load("one large PostgreSQL", 5_000, 10_000),
-    Load("several PostgreSQL", 10_000, 100_000),
+    Load("a few cells", 5_000, 10_000),
+    Load("many cells", 10_000, 100_000),
 )
 
 
@@ -107,17 +116,12 @@ def need(load: Load, costs: Costs | None = None, rules: Rules | None = None) -> 
         reads * cost.read_ms + turns * cost.turn_ms + tokens * cost.token_ms + sockets * cost.socket_minute_ms / 60
     ) / 1000
     database = (reads * cost.database_read_ms + turns * cost.database_turn_ms + tokens * cost.database_token_ms) / 1000
-    redis = (turns * cost.redis_turn_ms + tokens * cost.redis_token_ms) / 1000
+    redis = (reads * cost.redis_read_ms + turns * cost.redis_turn_ms + tokens * cost.redis_token_ms) / 1000
     processes = max(
         1,
         math.ceil(web / rule.busy),
         math.ceil(load.streams / rule.runs_a_process),
         math.ceil(sockets / rule.sockets_a_process),
-    )
-    databases = max(
-        1,
-        math.ceil(database / (rule.database_cores * rule.busy)),
-        math.ceil(load.tenants / rule.database_tenants),
     )
     memory = processes * cost.web_mb / 1e3 + (sockets * cost.socket_kb + load.streams * cost.stream_kb) / 1e6
     return Need(
@@ -125,7 +129,7 @@ def need(load: Load, costs: Costs | None = None, rules: Rules | None = None) -> 
         web_processes=processes,
         web_gb=memory,
         database_cores=database,
-        databases=databases,
+        cells=rule.cells(database, redis, load.tenants),
         connections=processes * rule.connections_a_process,
         redis_cores=redis,
         redis_gb=turns * rule.redis_kept_s * cost.redis_turn_kb / 1e6,
@@ -142,12 +146,12 @@ ROWS = (
     ("web processes (one a core)", lambda _, found: _said(found.web_processes)),
     ("memory of them, GB", lambda _, found: _said(found.web_gb)),
     ("cores of PostgreSQL", lambda _, found: _said(found.database_cores)),
-    ("PostgreSQL servers", lambda _, found: _said(found.databases)),
     ("connections to PostgreSQL, most", lambda _, found: _said(found.connections)),
     ("WAL, MB a second", lambda _, found: _said(found.wal_mb_per_s)),
     ("stored, GB a day at this load", lambda _, found: _said(found.stored_gb_a_day)),
     ("cores of Redis", lambda _, found: _said(found.redis_cores)),
     ("memory of Redis, GB", lambda _, found: _said(found.redis_gb)),
+    ("cells, each with one PostgreSQL and one Redis", lambda _, found: _said(found.cells)),
 )
 
 

@@ -12,7 +12,7 @@ from bench.processes import ROOT
 
 ROUND = Costs(
     read_ms=10, turn_ms=20, token_ms=0.1, socket_minute_ms=60, database_read_ms=1, database_turn_ms=10,
-    database_token_ms=0.01, redis_turn_ms=1, redis_token_ms=0.01, socket_kb=50, stream_kb=100, web_mb=200,
+    database_token_ms=0.01, redis_read_ms=1, redis_turn_ms=1, redis_token_ms=0.01, socket_kb=50, stream_kb=100, web_mb=200,
     database_turn_kb=10, wal_turn_kb=20, redis_turn_kb=5,
 )  # fmt: skip
 
@@ -26,7 +26,7 @@ def test_each_kind_of_work_counts() -> None:
     assert found.web_processes == 8  # 4.7 cores at 60 %
     assert found.web_gb == pytest.approx(8 * 0.2 + 0.1 + 0.04)
     assert found.database_cores == pytest.approx(0.09 + 0.3 + 0.12)
-    assert found.redis_cores == pytest.approx(0.03 + 0.12)
+    assert found.redis_cores == pytest.approx(0.09 + 0.03 + 0.12)
     assert found.connections == 8 * 16
     assert found.stored_gb_a_day == pytest.approx(30 * 86_400 * 10 / 1e6)
     assert found.wal_mb_per_s == pytest.approx(0.6)
@@ -35,11 +35,12 @@ def test_each_kind_of_work_counts() -> None:
 
 def test_the_first_limit_that_is_met_decides() -> None:
     idle = need(Load("tabs", 10, 0, sockets=5_001), Costs(socket_minute_ms=0))
-    assert (idle.web_processes, idle.databases) == (2, 1)
+    assert (idle.web_processes, idle.cells) == (2, 1)
     assert need(Load("none", 1, 0), ROUND).web_processes == 1
-    assert need(Load("many", 10_001, 1), ROUND).databases == 2
-    busy = need(Load("busy", 1, 40_000), ROUND, Rules(database_cores=16))
-    assert busy.databases == 6  # 51 cores, 16 at 60 % each
+    assert need(Load("many", 10_001, 1), ROUND).cells == 2
+    load = Load("busy", 1, 40_000)
+    assert need(load, ROUND, Rules(database_cores=1)).cells == 85  # 51 cores of PostgreSQL at 60 %
+    assert need(load, ROUND, Rules(database_cores=64)).cells == 40  # 24 of Redis
 
 
 def test_the_document_shows_what_it_says() -> None:
