@@ -35,6 +35,7 @@ class Costs:
     socket_kb: float = 47.0
     stream_kb: float = 37.0
     web_mb: float = 180.0
+    catalogue_kb: float = 900.0  # of PostgreSQL, for each tenant that a connection has served
     database_turn_kb: float = 6.4
     wal_turn_kb: float = 9.7
     redis_turn_kb: float = 11.2
@@ -50,6 +51,7 @@ class Rules:
     connections_a_process: int = 16  # HOT_POOL_SIZE and DATABASE_POOL_SIZE
     database_cores: int = 32  # of one PostgreSQL
     database_tenants: int = 10_000  # schemas of one PostgreSQL
+    served: float = 0.1  # of the tenants, by one connection before it is replaced (DATABASE_CONNECTION_SECONDS)
     redis_kept_s: int = 3600
 
     def cells(self, database: float, redis: float, tenants: int) -> int:
@@ -90,6 +92,7 @@ class Need:
     web_processes: int
     web_gb: float
     database_cores: float
+    catalogue_gb: float
     cells: int
     connections: int
     redis_cores: float
@@ -123,13 +126,16 @@ def need(load: Load, costs: Costs | None = None, rules: Rules | None = None) -> 
         math.ceil(load.streams / rule.runs_a_process),
         math.ceil(sockets / rule.sockets_a_process),
     )
+    cells = rule.cells(database, redis, load.tenants)
+    served = load.tenants / cells * rule.served
     memory = processes * cost.web_mb / 1e3 + (sockets * cost.socket_kb + load.streams * cost.stream_kb) / 1e6
     return Need(
         web_cores=web,
         web_processes=processes,
         web_gb=memory,
         database_cores=database,
-        cells=rule.cells(database, redis, load.tenants),
+        catalogue_gb=processes * rule.connections_a_process * served * cost.catalogue_kb / 1e6,
+        cells=cells,
         connections=processes * rule.connections_a_process,
         redis_cores=redis,
         redis_gb=turns * rule.redis_kept_s * cost.redis_turn_kb / 1e6,
@@ -147,6 +153,7 @@ ROWS = (
     ("memory of them, GB", lambda _, found: _said(found.web_gb)),
     ("cores of PostgreSQL", lambda _, found: _said(found.database_cores)),
     ("connections to PostgreSQL, most", lambda _, found: _said(found.connections)),
+    ("memory of theirs for tenants' tables, GB", lambda _, found: _said(found.catalogue_gb)),
     ("WAL, MB a second", lambda _, found: _said(found.wal_mb_per_s)),
     ("stored, GB a day at this load", lambda _, found: _said(found.stored_gb_a_day)),
     ("cores of Redis", lambda _, found: _said(found.redis_cores)),
