@@ -29,7 +29,7 @@ AT_ONCE = 16
 
 
 def idle(options: Options) -> Result:
-    """Everything that `make run` starts but the local model, once it is ready and has answered one page."""
+    """Everything that `make run` starts but the local model, once it is ready and has answered a request."""
     with stage() as place:
         return uvloop.run(_idle(place, min(options.seconds, 10.0)))
 
