@@ -113,6 +113,7 @@ class Site:
                 lifespan="on",
                 http="launch.receipt:ReceiptProtocol",
                 ws="websockets-sansio",
+                ws_per_message_deflate=False,
                 proxy_headers=False,  # as launch.web serves it
                 timeout_graceful_shutdown=1,
             )

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from bench.chaos.asking import Asker
+from bench.asking import Asker
 from bench.chaos.place import Servers, straight
 
 if TYPE_CHECKING:
     from bench.chaos.targets import Measured
 
+READ = "/api/v1/conversations"
 HALF_OPEN, SLOW_READERS, HOLD_SECONDS = 500, 200, 60.0
 OPEN_STREAMS, POOL = 200, 10
 OVERLOAD_SECONDS = 12.0
@@ -47,7 +48,7 @@ async def t13(servers: Servers, seed: int) -> Measured:
     closed: list[float] = []
     async with (
         loaded(servers, webs=1, workers=1, environment=straight()) as place,
-        Asker(place.webs[0].port, place.host, KEY) as asker,
+        Asker.reading(place.webs[0].port, place.host, KEY, READ) as asker,
     ):
         port = place.webs[0].port
         head = f"POST /api/v1/runs HTTP/1.1\r\nHost: {place.host}\r\nAuthorization: Bearer {KEY}\r\n".encode()
@@ -113,7 +114,7 @@ async def t14(servers: Servers, seed: int) -> Measured:
                     async for _ in answer.content:
                         continue
 
-            async with crowd([stream] * OPEN_STREAMS), Asker(port, place.host, KEY) as asker:
+            async with crowd([stream] * OPEN_STREAMS), Asker.reading(port, place.host, KEY, READ) as asker:
                 while opened.total() < OPEN_STREAMS:
                     await asyncio.sleep(0.1)
                 answers = await asker.at_rate(20, 20)
@@ -133,7 +134,7 @@ async def t15(servers: Servers, seed: int) -> Measured:
 
     async with (
         loaded(servers, webs=1, workers=1, environment=straight()) as place,
-        Asker(place.webs[0].port, place.host, KEY) as asker,
+        Asker.reading(place.webs[0].port, place.host, KEY, READ) as asker,
     ):
         await asker.closed_loop(4, 3)
         full = await asker.closed_loop(16, OVERLOAD_SECONDS)
@@ -176,7 +177,7 @@ async def t16(servers: Servers, seed: int) -> Measured:
     normal = 4.0
     async with loaded(servers, webs=1, workers=1, environment=straight() | {"RATE_LIMITS": ""}) as place:
         port = place.webs[0].port
-        async with Asker(port, place.host, KEY) as loud, Asker(port, *OTHER) as other:
+        async with Asker.reading(port, place.host, KEY, READ) as loud, Asker.reading(port, *OTHER, READ) as other:
             await other.at_rate(normal, 4)
             quiet = await other.at_rate(normal, 20)
             shouting = asyncio.create_task(loud.at_rate(50 * normal, 54))

@@ -50,7 +50,7 @@ class Database:
             min_size=min_size,
             max_size=max_size,
             timeout=WAIT_SECONDS,
-            max_lifetime=1800,
+            max_lifetime=settings.DATABASE_CONNECTION_SECONDS,
             reconnect_timeout=1,  # no growing pauses: a database that is back is asked at once (P26)
             kwargs={"autocommit": True, "prepare_threshold": 2},
             configure=session.abegin,
