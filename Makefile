@@ -2,7 +2,7 @@
 # Variables may be given before or after: `PORT=8001 make run` and `make run PORT=8001` are the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster replace test attack check format reset clean lock frontend bench chaos screenshots
+.PHONY: help run cluster replace test attack observed check format reset clean lock frontend bench chaos screenshots
 
 # The first Python that is 3.11 or newer; the one in .venv starts quickest.
 PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -32,6 +32,9 @@ test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
 
 attack: ## Run the security suite, with the whole of its matrices
 	@exec $(WITH) requirements-dev.txt -- $(PYTEST) $(SECURITY) $(ARGS)
+
+observed: ## Try alerts and dashboards (needs caddy, prometheus and alertmanager)
+	@exec $(WITH) requirements-dev.txt -- -m pytest -o addopts="" -ra --strict-markers tests/cluster/test_alerts.py tests/cluster/test_dashboards.py $(ARGS)
 
 check: ## Format, lint, types, import rules, migrations
 	@$(WITH) requirements-dev.txt

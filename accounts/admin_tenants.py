@@ -27,6 +27,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts import audit, proof, tenant_life
 from accounts.models import Membership, User
+from core import metrics
 from tenants import naming, provisioning, resolve
 from tenants.models import Limit, Plan, Tenant
 
@@ -202,7 +203,10 @@ class TenantAdmin(ModelAdmin):
     list_filter = ("status", "plan")
     search_fields = ("slug", "name")
     state = ("status", "stands", "failure", "delete_after", "deleted_at")
-    facts = ("address", "limits", "former_addresses", "require_mfa", "color", "id", "schema_name", "created_at")
+    facts = (
+        "address", "limits", "former_addresses", "require_mfa", "color",
+        "id", "schema_name", "in_metrics", "created_at",
+    )  # fmt: skip
     readonly_fields = (*state, *facts)
     inlines = (People,)
     actions = ("suspend_chosen", "resume_chosen")
@@ -221,6 +225,11 @@ class TenantAdmin(ModelAdmin):
             (_("State"), {"fields": self.state}),
             (_("Facts"), {"fields": self.facts}),
         ]
+
+    @admin.display(description="In metrics")
+    def in_metrics(self, tenant: Tenant) -> str:
+        """How metrics name it."""
+        return metrics.digest_of(tenant.pk)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj else ()

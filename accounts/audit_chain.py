@@ -101,15 +101,21 @@ def check_all(*, newest: bool) -> list[Verdict]:
     """
     found = []
     for verdict, head in verify_all(newest=newest):
-        keep(verdict, head or AuditHead(tenant_id=verdict.tenant_id), action="audit.broken", actor=ACTOR)
+        kept = head or AuditHead(tenant_id=verdict.tenant_id)
+        keep(verdict, kept, action="audit.broken", actor=ACTOR, newest=newest)
         if verdict.problem:
             found.append(verdict)
             log.error("audit log is broken", tenant=verdict.name, seq=verdict.broken_at, problem=verdict.problem)
     return found
 
 
-def keep(verdict: Verdict, head: Any, *, action: str, actor: str) -> None:
-    """Move a head (an AuditHead, or another of its fields) forward, or write down once what is broken."""
+def keep(verdict: Verdict, head: Any, *, action: str, actor: str, newest: bool) -> None:
+    """Move a head (an AuditHead, or another of its fields) forward, or write down once what is broken.
+
+    newest: only what came after the head was looked at, so nothing is known of a fault that was found before it.
+    """
+    if newest and head.problem and not verdict.problem:
+        return
     with transaction.atomic():
         if not verdict.problem:
             head.seq, head.digest, head.verified_at, head.problem = verdict.seq, verdict.digest, clock.now(), ""

@@ -39,7 +39,7 @@ async def actor_of_headers(headers: Mapping[str, str], tenant: TenantRef | None)
     if token is not None:
         actor: Actor | None = await actor_of_bearer(token, tenant)
     elif tenant is not None:
-        actor = await scope.run_in_tenant(tenant, _actor_of_cookie, headers.get("cookie", ""))
+        actor = await scope.run_in_tenant(tenant, actor_of_cookie, headers.get("cookie", ""))
     else:
         actor = None
     if actor is None:
@@ -56,10 +56,16 @@ async def actor_of_bearer(token: str, tenant: TenantRef | None) -> Actor:
     return await keys.actor_of_token(token, tenant)
 
 
-def _actor_of_cookie(header: str) -> Actor | None:
+def session_key_of(header: str) -> str | None:
+    """The session that a cookie header names."""
     # As Django's own views read it: one odd cookie of somebody else's does not hide the session.
-    key = parse_cookie(header).get(settings.SESSION_COOKIE_NAME)
-    if not key:
+    return parse_cookie(header).get(settings.SESSION_COOKIE_NAME) or None
+
+
+def actor_of_cookie(header: str) -> Actor | None:
+    """The Actor whose session a cookie header names; None when it names none. Bound to the tenant."""
+    key = session_key_of(header)
+    if key is None:
         return None
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
     request = _SessionOnly(store)

@@ -15,6 +15,7 @@ from agents.charges import charged_info
 from agents.models import Agent, AgentVersion
 from agents.registry import BuiltinAgent
 from agents.runtime.spec import AgentSpec
+from agents.tools.knowledge import with_knowledge
 from agents.tools.registry import bound_tools
 from core.errors import PaasError
 from core.ids import uuid7
@@ -68,8 +69,12 @@ def builtin_spec(slug: str) -> AgentSpec | None:
         provider_name=provider_name,
         info=info,
         answer=built.answer,
-        tools=bound_tools([{"name": name} for name in built.tools]) if TOOLS in info.features else (),
+        tools=bound_tools(_tools_of(built)) if TOOLS in info.features else (),
     )
+
+
+def _tools_of(built: BuiltinAgent) -> list[dict[str, Any]]:
+    return with_knowledge([{"name": name} for name in built.tools], [], rewrite=True)
 
 
 def builtin_id(slug: str) -> uuid.UUID:

@@ -52,7 +52,8 @@ class AgentVersion(models.Model):
     is its default. memory: it may note things about a person and is told them again (agents/memories.py).
     output_schema: the JSON schema that its answers fit (agents/output.py); {} is none. team: of an agent that is one
     (agents/teams.py); its members are those versions for ever. knowledge: the slugs of the knowledge bases that it may
-    search (agents/tools/knowledge.py).
+    search (agents/tools/knowledge.py). rewrite_queries: what it looks for there is worded by the conversation first
+    (agents/tools/wording.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -68,6 +69,7 @@ class AgentVersion(models.Model):
     output_schema = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     team = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     knowledge = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    rewrite_queries = models.BooleanField(default=False, db_default=False)
     note = models.CharField(max_length=500, blank=True, default="", db_default="")
     restores = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.CharField(max_length=80, blank=True)

@@ -26,6 +26,7 @@ from llm.models import ProviderAccount
 
 FORMAT = "agent/1"
 FAMILY = "agent/"
+DEEPEST = 50  # a parameter's schema of a tool is the deepest part of a file, and far below that
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,22 @@ def agent_document(agent: Agent, which: str = "") -> Content:
 def document_of(text: str) -> Any:
     """The document in a file, YAML or JSON. Raises validation_failed for what is neither, or is more than JSON says."""
     try:
-        # References could make a small file a huge document.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise PaasError("validation_failed", gettext("The file has YAML references, which no agent's file has."))
+        _look_at(text)
         return json.loads(json.dumps(yaml.safe_load(text), allow_nan=False))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         raise PaasError("validation_failed", gettext("This is not an agent's file: it is no YAML or JSON.")) from None
+
+
+def _look_at(text: str) -> None:
+    """Raise for what a small file could cost much with, before it is read: references, and brackets in brackets, of
+    which each takes milliseconds."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise PaasError("validation_failed", gettext("The file nests deeper than any agent's file does."))
+        if isinstance(event, yaml.AliasEvent):
+            raise PaasError("validation_failed", gettext("The file has YAML references, which no agent's file has."))
 
 
 class _DryRun(Exception):

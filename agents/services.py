@@ -24,9 +24,9 @@ def agent_set(
 ) -> str:
     """Create the agent `slug`, or give it a new version where something differs.
 
-    fields: name, description, instructions, parameters, tools, limits, memory, output_schema, team, knowledge; what is
-    left out stays as it is. provider None: of a team without a supervisor. Returns "created", "updated" or "unchanged".
-    Raises ValidationError, or plan_limit_reached for one more than the plan has.
+    fields: name, description, instructions, parameters, tools, limits, memory, output_schema, team, knowledge,
+    rewrite_queries; what is left out stays as it is. provider None: of a team without a supervisor. Returns "created",
+    "updated" or "unchanged". Raises ValidationError, or plan_limit_reached for one more than the plan has.
     """
     wanted = fields or {}
     _check_parameters(wanted.get("parameters") or {})
@@ -80,8 +80,7 @@ def _said(
         said["limits"] = checked_limits(wanted["limits"])
     if "output_schema" in wanted:
         said["output_schema"] = checked_schema(wanted["output_schema"])
-    if "memory" in wanted:
-        said["memory"] = wanted["memory"]
+    said |= {name: wanted[name] for name in ("memory", "rewrite_queries") if name in wanted}
     if "knowledge" in wanted:
         said["knowledge"] = checked_knowledge(wanted["knowledge"])
     if "team" in wanted:

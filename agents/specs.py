@@ -158,7 +158,7 @@ def _own_spec(agent: Agent, version: AgentVersion) -> AgentSpec:
         provider_name=account.name,
         info=info,
         fallbacks=fallbacks_of(version.parameters, info),
-        tools=bound_tools(with_knowledge(version.tools, version.knowledge)),
+        tools=bound_tools(with_knowledge(version.tools, version.knowledge, rewrite=version.rewrite_queries)),
         limits=RunLimits(**version.limits),
         memory=version.memory,
         output_schema=version.output_schema,

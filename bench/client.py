@@ -22,7 +22,7 @@ class Outcome:
     """What came back for one request. Times are `time.perf_counter()` seconds.
 
     `deltas` counts events that carried text; `text` is all of it; `done` says that the stream ended with
-    `[DONE]` and that the response was complete.
+    `[DONE]` and that the response was complete, `retry_after` that the answer had that header.
     """
 
     sent_at: float = 0.0
@@ -33,6 +33,7 @@ class Outcome:
     text: list[str] = field(default_factory=list)
     finish: str | None = None
     done: bool = False
+    retry_after: bool = False
     error: str | None = None
 
     @property
@@ -80,6 +81,19 @@ class Target:
         )
         return head.encode() + body
 
+    def reading(self, path: str) -> bytes:
+        """GET of a path of this host, as bytes."""
+        return f"GET {self._head(path)}\r\n".encode()
+
+    def run(self, agent: str) -> bytes:
+        """A native turn of a new conversation whose events are streamed, as bytes."""
+        body = orjson.dumps({"agent": agent, "message": "Count, please."})
+        more = f"Accept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"POST {self._head('/api/v1/runs')}{more}\r\n".encode() + body
+
+    def _head(self, path: str) -> str:
+        return f"{path} HTTP/1.1\r\nHost: {urlsplit(self.url).netloc}\r\nAuthorization: Bearer {self.key}\r\n"
+
 
 class Connection(asyncio.Protocol):
     """One connection. `await ask(request)` gives an Outcome and never raises for what the server does."""
@@ -105,6 +119,11 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether another request may be sent."""
         return self._transport is not None and self._keep_alive
+
+    @property
+    def outcome(self) -> Outcome:
+        """What has come so far of the answer that is on its way."""
+        return self._outcome
 
     def close(self) -> None:
         """Close the socket."""
@@ -165,8 +184,11 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        if name.lower() == b"content-type":
+        name = name.lower()
+        if name == b"content-type":
             self._streamed = value.startswith(b"text/event-stream")
+        elif name == b"retry-after":
+            self._outcome.retry_after = True
 
     def on_headers_complete(self) -> None:
         """The response head is here."""

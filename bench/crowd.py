@@ -73,7 +73,8 @@ class Crowd:
             self.web.stop()
 
     def serve(self) -> dict[str, Any]:
-        """Make the tenants and serve them: the port, and each one's host and session; seconds each creation took."""
+        """Make the tenants and serve them: the port, the web process, each one's host, session and key; seconds each
+        creation took."""
         from bench.leaks import world
         from tenants import provisioning
 
@@ -100,7 +101,9 @@ class Crowd:
             self.folder / "web.log",
         )
         self.web.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
-        return {"port": port, "who": [[one.host, one.session] for one in self.customers], "seconds": seconds}
+        who = [[one.host, one.session] for one in self.customers]
+        tokens = [one.token for one in self.customers]
+        return {"port": port, "web": self.web.pid, "who": who, "tokens": tokens, "seconds": seconds}
 
     def create(self) -> dict[str, Any]:
         """T22: seconds from the request until people are let in, as page and worker do it; then, with creations that

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.peers import litellm_version
+from bench.peers import LITELLM
 from bench.processes import ROOT
 
 _PACKAGES = ("django", "uvicorn", "uvloop", "httptools", "aiohttp", "orjson", "psycopg", "redis")
@@ -26,7 +26,7 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "commit": _commit(),
-        "versions": {name: _version(name) for name in _PACKAGES} | {"litellm": litellm_version()},
+        "versions": {name: _version(name) for name in _PACKAGES} | {"litellm": LITELLM.version},
     }
 
 

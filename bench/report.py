@@ -26,7 +26,7 @@ import orjson
 
 from bench import machine
 from bench.load import SCENARIOS
-from bench.peers import litellm_version
+from bench.peers import LITELLM
 from bench.processes import BENCH_DIR, ROOT, ProcessFailed, cpu_seconds, environment, peak_memory_bytes
 from bench.subjects import (
     LiteLLMSubject,
@@ -154,7 +154,7 @@ def choose(options: argparse.Namespace, vendor: VendorSubject) -> list[Subject]:
     elif "platform" not in options.without:
         subjects.append(PlatformSubject(vendor.target.url))
     if "litellm" not in options.without:
-        if litellm_version():
+        if LITELLM.version:
             subjects.append(LiteLLMSubject(vendor.target.url))
         else:
             progress("LiteLLM is not installed (python -m bench.peers install): its targets are not measured.")

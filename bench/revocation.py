@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from bench.crowd import stage
-from bench.leaks.world import _session as session_new
+from bench.leaks.world import session_of as session_new
 from bench.load import percentile
 from bench.machine import describe
 

@@ -26,6 +26,7 @@ from bench.processes import ROOT
 PATHS = ("/api/v1/me", "/api/v1/agents", "/api/v1/conversations", "/chat/", "/api/v1/me")
 VISIT = 2  # times PATHS: what somebody's browser asks in a few seconds
 FEW = 10
+STOPPED_SECONDS = 300.0  # files of a thousand schemas are deleted
 NO_OP_SECONDS, MIGRATION_SECONDS, CREATION_SECONDS, REQUEST_SHARE = 10.0, 600.0, 3.0, 1.1
 
 
@@ -38,6 +39,11 @@ class Platform:
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.port, self.who = 0, list[tuple[str, str]]()
+
+    @property
+    def pid(self) -> int:
+        """The process above all of its own."""
+        return self._child.pid
 
     def say(self, word: str) -> dict[str, Any]:
         """Have it do something; what it answers. Raises RuntimeError when it has ended."""
@@ -54,7 +60,7 @@ class Platform:
         """Its input ends, and so it does."""
         assert self._child.stdin
         self._child.stdin.close()
-        self._child.wait(60)
+        self._child.wait(STOPPED_SECONDS)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import sys
 from typing import Protocol
 
 from bench.client import Target
-from bench.peers import litellm_program
+from bench.peers import LITELLM
 from bench.processes import (
     BENCH_DIR,
     ROOT,
@@ -53,8 +53,8 @@ class Subject(Protocol):
         """All of its processes."""
 
 
-class _Server:
-    """What the subjects with one server process share."""
+class Server:
+    """What subjects with one server process share."""
 
     name = ""
     ready_path = "/v1/models"
@@ -96,7 +96,7 @@ class _Server:
         return descendants(self._process.pid) if self._process else []
 
 
-class VendorSubject(_Server):
+class VendorSubject(Server):
     """The stand-in vendor, asked directly: what no relay can beat."""
 
     name = "vendor"
@@ -106,7 +106,7 @@ class VendorSubject(_Server):
         return [sys.executable, "-m", "bench.vendor", "--port", str(self.port)]
 
 
-class PassthroughSubject(_Server):
+class PassthroughSubject(Server):
     """bench/passthrough.py under uvicorn, one worker."""
 
     name = "passthrough"
@@ -126,7 +126,7 @@ class PassthroughSubject(_Server):
         return {"VENDOR_URL": self._vendor_url}
 
 
-class LiteLLMSubject(_Server):
+class LiteLLMSubject(Server):
     """LiteLLM's proxy with one worker and the settings of bench/litellm/config.yaml."""
 
     name = "litellm"
@@ -143,11 +143,11 @@ class LiteLLMSubject(_Server):
         """The proxy's own command line."""
         config = str(ROOT / "bench" / "litellm" / "config.yaml")
         address = ["--host", "127.0.0.1", "--port", str(self.port)]
-        return [str(litellm_program()), "--config", config, *address, "--num_workers", "1"]
+        return [str(LITELLM.program), "--config", config, *address, "--num_workers", "1"]
 
     def variables(self) -> dict[str, str]:
         """Keys, and everything off that would cost it time: logs, telemetry, downloads of price lists."""
-        program = litellm_program().parent
+        program = LITELLM.program.parent
         return {
             "PATH": f"{program}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(BENCH_DIR / "litellm-home"),
@@ -162,19 +162,20 @@ class LiteLLMSubject(_Server):
         }
 
 
-class PlatformSubject(_Server):
+class PlatformSubject(Server):
     """This platform as `make run` starts it, one web process, the vendor in the local model's place.
 
-    Its data are new for each report: quotas start full, tables empty. Durable, as in a real installation.
+    Its data are new each time: quotas start full, tables empty. Durable, as in a real installation. `more`: further
+    variables of its environment.
     """
 
     name = "platform"
     ready_path = "/readyz"
     ready_seconds = 120.0
 
-    def __init__(self, vendor_url: str) -> None:
+    def __init__(self, vendor_url: str, **more: str) -> None:
         super().__init__()
-        self._vendor_url = vendor_url
+        self._vendor_url, self._more = vendor_url, more
         self._var = BENCH_DIR / "platform"
         self.target = Target(self.target.url, PLATFORM_KEY)
 
@@ -192,7 +193,7 @@ class PlatformSubject(_Server):
             "WEB_WORKERS": "1",
             # Counted as ever, but more than one key's share.
             "RATE_LIMITS": "turn=1000000000, stream=1000000000, read=1000000000, write=1000000000",
-        }
+        } | self._more
 
     def start(self) -> None:
         """Start everything on empty data, then make the tenant, its agents and its key."""

@@ -26,7 +26,7 @@ from bench.chunks import response
 from bench.serving import CHAT_PATHS, Connection
 from bench.stats import Stats
 
-MODELS = ("bench-0-0-200", "bench-50-10-200", "echo", "count-input", "reasoning-20", "tools-lookup")
+MODELS = ("bench-0-0-200", "bench-50-10-200", "bench-50-10-20", "echo", "count-input", "reasoning-20", "tools-lookup")
 _METHODS = dict.fromkeys(CHAT_PATHS, b"POST") | {
     b"/v1/models": b"GET",
     b"/_stats": b"GET",

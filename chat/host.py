@@ -85,6 +85,7 @@ class LiveRun:
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # it was let in, or stopped
     door: str = ""  # by which it was asked for
     asked_at: float = field(default_factory=time.perf_counter)  # s
+    silent_at: float = 0.0  # when its model had said everything, by the same clock
 
     @property
     def tainted(self) -> bool:
@@ -304,6 +305,8 @@ class Host:
         except Exception as error:
             log.exception("the engine failed", run=str(run.log.run_id))
             return from_exception(error)
+        finally:
+            run.silent_at = time.perf_counter()
         return None
 
     def cancel(self, run_id: uuid.UUID) -> bool:

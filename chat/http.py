@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import orjson
 import structlog
 
-from accounts import keys
+from accounts import keys, standing
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers
 from accounts.credentials import token_of
@@ -190,7 +190,7 @@ class HttpRequest:
         try:
             # The tenant as it is now, with what it asks of its people.
             tenant = await resolve.tenant_of_host(self.host) if self.tenant is not None else None
-            await actor_of_headers(self.headers, tenant)
+            await standing.still_actor(self.headers, tenant)
         except PaasError as error:
             # A database away is no reason. 429 is what callers get whom no credential names, when they are too many.
             return error.status in (401, 403, 404, 429)

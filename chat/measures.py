@@ -41,6 +41,8 @@ class Ended:
 def count(ended: Ended) -> None:
     """Count an end, wherever the run had begun."""
     metrics.RUNS.labels(ended.door, ended.outcome.status).inc()
+    if ended.outcome.error is not None:
+        metrics.RUN_FAILURES.labels(ended.outcome.error.code).inc()
     metrics.TENANT_RUNS.labels(metrics.tenant_label(ended.tenant_id)).inc()
     for call in ended.outcome.usage.get("calls") or [ended.outcome.usage]:
         kind = ended.kinds.get(call.get("provider", ""), ended.provider)
@@ -85,6 +87,14 @@ def span_of(run: LiveRun) -> Span:
     return spans.agent_run(spec.slug, values, run.turn)
 
 
+def _token_seconds(run: LiveRun) -> float | None:
+    """Mean time between two tokens; None with fewer, and of a run that calls tools, which take theirs."""
+    spoken, gaps = run.log.spoken_at, run.transcript.deltas - 1
+    if spoken is None or gaps < 1 or run.trace is not None:
+        return None
+    return max(0.0, run.silent_at - spoken) / gaps
+
+
 def ended_here(run: LiveRun, outcome: Outcome, span: Span) -> None:
     """A run that executed here has ended."""
     spec, usage = run.spec, outcome.usage
@@ -94,6 +104,8 @@ def ended_here(run: LiveRun, outcome: Outcome, span: Span) -> None:
     first = run.first_seconds
     if first is not None:
         metrics.FIRST_TOKEN.labels(run.door).observe(first)
+    if (between := _token_seconds(run)) is not None:
+        metrics.TOKEN_SECONDS.labels(run.door).observe(between)
     if not run.resumed:
         metrics.RUN_SECONDS.labels(run.door).observe(max(0.0, time.perf_counter() - run.asked_at))
     counts = (usage[name] for name in TOKENS)

@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from core.redis_client import NAMELESS, client
+from core.redis_client import NAMELESS, client, mortal
 from tenants.cache import tenant_key
 from tenants.scope import TenantRef
 
@@ -81,6 +81,8 @@ class Relay:
         self._append = self.client.register_script(APPEND_LUA)
         # Blocking reads need a connection without a read timeout: redis-py's default of 5 s ends idle ones.
         self._listener = redis.from_url(url, socket_timeout=None, socket_connect_timeout=1.0, driver_info=NAMELESS)
+        pool: Any = self._listener.connection_pool
+        pool.connection_class = mortal(pool.connection_class)
         self._pubsub = self._listener.pubsub(ignore_subscribe_messages=True)
         self._names = [host_channel(name) for name in (host, *also)]
         self._on_command = on_command

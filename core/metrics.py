@@ -19,9 +19,10 @@ ProcessCollector(registry=REGISTRY)  # its memory, processor time and files
 
 OTHER = "other"
 MOST_TENANTS = 1_000
-MOST_MODELS = 60
-MOST_TOOLS = 30
+MOST_MODELS = 50
+MOST_TOOLS = 20
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
+TOKEN_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 RUN_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 INGEST_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -61,18 +62,30 @@ REQUEST_SECONDS = _histogram(
 )
 REFUSALS = _counter("paas_turns_refused_total", "Turns that were refused, by the error's code.", "code")
 RUNS = _counter("paas_runs_total", "Runs that have ended here.", "door", "outcome")
+RUN_FAILURES = _counter("paas_run_failures_total", "Runs that have failed here, by the error's code.", "code")
 FIRST_TOKEN = _histogram(
     "paas_run_first_token_seconds", "From the turn's start to the first token.", FIRST_TOKEN_BUCKETS, "door"
+)
+TOKEN_SECONDS = _histogram(
+    "paas_run_token_seconds", "Mean time between two tokens of a run that calls no tools.", TOKEN_BUCKETS, "door"
 )
 RUN_SECONDS = _histogram("paas_run_seconds", "From the turn's start to the run's end.", RUN_BUCKETS, "door")
 TOKENS = _counter("paas_tokens_total", "Tokens that runs used.", "provider", "model", "kind")
 COST = _counter("paas_cost_total", "What runs cost, where there is a price.", "provider", "model", "currency")
 TENANT_RUNS = _counter("paas_tenant_runs_total", "Runs that have ended here, by tenant.", "tenant")
 TENANT_TOKENS = _counter("paas_tenant_tokens_total", "Tokens that runs used, by tenant.", "tenant")
+MODEL_CALLS = _counter(
+    "paas_model_calls_total", "Calls of models: done, left, breaker_open, or the error's code.", "provider", "outcome"
+)
 TOOL_CALLS = _counter("paas_tool_calls_total", "Calls of agents' tools.", "tool", "outcome")
-JOBS = _counter("paas_jobs_total", "Background jobs that have ended here.", "job", "outcome")
+JOBS = _counter("paas_jobs_total", "Background jobs that have ended here.", "task", "outcome")
+JOB_DONE = _gauge("paas_job_success_timestamp_seconds", "When a background job was last done here.", "task")
+SPANS = _counter("paas_spans_total", "Spans of traces: sent, lost.", "outcome")
 DOCUMENTS = _counter("paas_documents_total", "Documents that were made searchable here, or failed.", "outcome")
 INGEST_SECONDS = _histogram("paas_document_step_seconds", "How long a step of that took.", INGEST_BUCKETS, "step")
+SEARCH_SECONDS = _histogram(
+    "paas_knowledge_search_seconds", "A search's statement, without the question's vector.", REQUEST_BUCKETS
+)
 EMBEDDING_CALLS = _counter("paas_document_embeddings_total", "Batches of passages sent to be embedded.", "outcome")
 # Of all tenants, as the worker found them that looked last, once a minute.
 DOCUMENTS_STORED = _gauge("paas_documents_stored", "Documents of all tenants by state.", "state")

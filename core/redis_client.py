@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import Any
 
 import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core import tracing
@@ -46,5 +48,24 @@ def client(url: str, *, patience: float, **options: Any) -> Client:
     made: Any = Client.from_url(
         url, socket_timeout=None, socket_connect_timeout=patience, driver_info=NAMELESS, **options
     )
+    made.connection_pool.connection_class = mortal(made.connection_pool.connection_class)
     made.patience = patience
     return made  # type: ignore[no-any-return]
+
+
+@cache
+def mortal(kind: type[Any]) -> type[Any]:
+    """A kind of redis-py's connections, which says of one that is gone what redis-py says of it, on every event loop.
+
+    uvloop raises RuntimeError where asyncio raises ConnectionResetError; unmended, each connection that was cut failed
+    somebody's request as an error of ours.
+    """
+
+    class Mortal(kind):  # type: ignore[misc]
+        async def send_packed_command(self, *args: Any, **options: Any) -> None:
+            try:
+                await super().send_packed_command(*args, **options)
+            except RuntimeError as error:
+                raise RedisConnectionError(str(error)) from error
+
+    return Mortal

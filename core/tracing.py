@@ -204,11 +204,12 @@ def configure(to: Collector) -> None:
     """Write spans from now on. They wait in a queue of QUEUE_SPANS for a thread that sends them: a collector that is
     away costs no request anything."""
     global _provider, _exporter, _tracer, _content
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    from core.span_export import Exporter
 
     close()
     # By the trace's id, also where a client says that it samples: else it would decide how much is kept.
@@ -216,7 +217,7 @@ def configure(to: Collector) -> None:
     sampler = ParentBased(kept, remote_parent_sampled=kept, remote_parent_not_sampled=kept)
     provider = TracerProvider(sampler, Resource.create(to.resource), shutdown_on_exit=False)
     address = f"{to.endpoint.rstrip('/')}/v1/traces"
-    _exporter = OTLPSpanExporter(address, headers=to.headers or None, timeout=EXPORT_SECONDS)
+    _exporter = Exporter(address, to.headers, EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(_exporter, QUEUE_SPANS, 1000, 512))
     _provider, _tracer, _content = provider, provider.get_tracer("agent-paas"), to.content
 

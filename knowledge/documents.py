@@ -177,7 +177,7 @@ def documents_retry(*, actor: Actor, slug: str) -> int:
     """Try again all documents of a base that have failed; how many these are. Raises permission_denied, not_found."""
     base = base_for(actor, slug, write=True)
     failed = base.documents.filter(state=Document.State.FAILED)
-    queued = {"state": Document.State.QUEUED, "progress": 0, "step": "", "error": "", "updated_at": Now()}
+    queued = {"state": Document.State.QUEUED, "progress": 0, "step": "", "error": "", "said": {}, "updated_at": Now()}
     count = failed.update(**queued, user_id=actor.user_id, key_id=actor.key_id, lease=None, leased_until=None)
     if count:
         audit.record("documents.retried", actor=actor.label, target=slug, count=count)
@@ -194,8 +194,9 @@ def document_cancel(*, actor: Actor, slug: str, document_id: uuid.UUID) -> Docum
         found.chunks.exclude(version=found.live_version).delete()
         PageText.objects.filter(document=found).delete()
         found.state, found.step, found.cut_version = Document.State.CANCELLED, "", found.live_version
+        found.said = {}
         found.lease = found.leased_until = found.not_before = None
-        changed = ("state", "step", "cut_version", "lease", "leased_until", "not_before", "updated_at")
+        changed = ("state", "step", "said", "cut_version", "lease", "leased_until", "not_before", "updated_at")
         found.save(update_fields=changed)
         audit.record("document.cancelled", actor=actor.label, target=slug, document=str(found.id))
     return found
@@ -266,6 +267,7 @@ def _unshared(before: list[str], lines: list[str]) -> list[str]:
 
 def _queued(found: Document) -> None:
     found.state, found.progress, found.step, found.error = Document.State.QUEUED, 0, "", ""
+    found.said = {}
     found.lease = found.leased_until = found.not_before = None
     found.failures = 0
     found.save()

@@ -37,7 +37,15 @@ def base_reindex(*, actor: Actor, slug: str, model: dict[str, Any] | None = None
     wanted = base.documents.exclude(state=State.CANCELLED, live_version=0)
     if not base.next_model:
         wanted = wanted.exclude(state__in=WAITING)
-    fresh = {"state": State.QUEUED, "progress": 0, "step": "", "error": "", "failures": 0, "not_before": None}
+    fresh = {
+        "state": State.QUEUED,
+        "progress": 0,
+        "step": "",
+        "error": "",
+        "said": {},
+        "failures": 0,
+        "not_before": None,
+    }
     count = wanted.update(version=F("version") + 1, lease=None, leased_until=None, updated_at=Now(), **fresh)
     audit.record("knowledge.reindexed", actor=actor.label, target=slug, documents=count)
     wake()

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from accounts.actors import Actor
 from core.errors import PaasError
 from core.ids import uuid7
+from core.said import Said, said
 from knowledge.documents import WAITING, wake
 from knowledge.generations import switch
 from knowledge.models import Chunk, Document, KnowledgeBase, PageText
@@ -30,6 +31,7 @@ RENEW_LOOKS = 20  # the lease is renewed with every so many looks
 LOOK_SECONDS = 1.0
 MOST_FAILURES = 8  # of something that passes, one after the other
 FIRST_WAIT, LONGEST_WAIT = 15.0, 900.0  # seconds
+MOST_SAID = {"step": 60, "error": 500}  # characters, as Document keeps them
 State = Document.State
 
 
@@ -127,10 +129,10 @@ def _ours(held: Held, renew: bool) -> bool:
     return bool(held.rows.update(leased_until=Now() + LEASE) if renew else held.rows.exists())
 
 
-def say(held: Held, state: str, progress: int, step: str) -> None:
+def say(held: Held, state: str, progress: int, step: Said) -> None:
     """Where it stands; raises Gone."""
-    said = {"state": state, "progress": progress, "step": step, "error": ""}
-    if not held.rows.update(leased_until=Now() + LEASE, updated_at=Now(), **said):
+    told = {"state": state, "progress": progress, **_told(step=step)}
+    if not held.rows.update(leased_until=Now() + LEASE, updated_at=Now(), **told):
         raise Gone
 
 
@@ -152,8 +154,7 @@ def put_off(held: Held, error: PaasError) -> bool:
         updated_at=Now(),
         failures=held.failures + 1,
         not_before=Now() + timedelta(seconds=seconds),
-        step="waiting to try again",
-        error=error.message[:500],
+        **_told(step=said("waiting to try again"), error=Said(error.message, code=error.code)),
     )
     return True
 
@@ -170,11 +171,11 @@ def ready(held: Held) -> bool:
             wake()
         return False
     blind = held.pictures.filter(text=None).count()
-    said = {"state": State.READY, "progress": 100, "error": "", "failures": 0}
-    said["step"] = f"pages not read, as they are pictures: {blind}" if blind else ""
+    left = said("pages not read, as they are pictures: %(count)s", count=blind) if blind else None
+    told = {"state": State.READY, "progress": 100, "failures": 0, **_told(step=left)}
     if not base.next_model:
-        said["live_version"] = held.version
-    if not held.rows.update(lease=None, leased_until=None, updated_at=Now(), **said):
+        told["live_version"] = held.version
+    if not held.rows.update(lease=None, leased_until=None, updated_at=Now(), **told):
         return False
     if base.next_model:
         switch(base)
@@ -184,7 +185,14 @@ def ready(held: Held) -> bool:
     return True
 
 
-def failed(held: Held, sentence: str) -> bool:
+def failed(held: Held, sentence: Said) -> bool:
     """It ends with a sentence for whoever put it in. False: it was not ours any more."""
-    said = {"state": State.FAILED, "step": "", "error": sentence[:500], "failures": 0}
-    return bool(held.rows.update(lease=None, leased_until=None, updated_at=Now(), **said))
+    told = {"state": State.FAILED, "failures": 0, **_told(error=sentence)}
+    return bool(held.rows.update(lease=None, leased_until=None, updated_at=Now(), **told))
+
+
+def _told(*, step: Said | None = None, error: Said | None = None) -> dict[str, Any]:
+    """The columns of what is told: in English, and as it is translated. None: nothing."""
+    given = {"step": step, "error": error}
+    told: dict[str, Any] = {name: str(one)[: MOST_SAID[name]] if one else "" for name, one in given.items()}
+    return told | {"said": {name: one.stored() for name, one in given.items() if one}}

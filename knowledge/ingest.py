@@ -19,6 +19,7 @@ from django.db import transaction
 from core import cancelling, metrics
 from core.documents.asked import Unreadable
 from core.errors import PaasError
+from core.said import Said, said
 from knowledge import embedding
 from knowledge.documents import wake
 from knowledge.holding import Gone, Held, State, failed, free, let_go, put_off, ready, say, take, watch
@@ -106,16 +107,16 @@ async def _worked(tenant: TenantRef, held: Held, budget: Budget) -> None:
     except Gone:
         pass
     except Unreadable as error:
-        await _fail(tenant, held, str(error))
+        await _fail(tenant, held, error.said)
     except PaasError as error:
         if error.code in PASSING:
             await scope.run_in_tenant(tenant, let_go, held)
             raise
         if not (error.retryable and await scope.run_in_tenant(tenant, put_off, held, error)):
-            await _fail(tenant, held, error.message)
+            await _fail(tenant, held, Said(error.message, code=error.code))
     except Exception:
         log.exception("a document could not be made searchable", document=str(held.id))
-        await _fail(tenant, held, OUR_FAULT)
+        await _fail(tenant, held, Said(OUR_FAULT))
 
 
 async def _steps(tenant: TenantRef, held: Held, budget: Budget) -> None:
@@ -132,7 +133,7 @@ async def _steps(tenant: TenantRef, held: Held, budget: Budget) -> None:
         metrics.DOCUMENTS.labels("ready").inc()
 
 
-async def _fail(tenant: TenantRef, held: Held, sentence: str) -> None:
+async def _fail(tenant: TenantRef, held: Held, sentence: Said) -> None:
     if await scope.run_in_tenant(tenant, failed, held, sentence):
         metrics.DOCUMENTS.labels("failed").inc()
 
@@ -146,8 +147,9 @@ async def _embed(tenant: TenantRef, held: Held, budget: Budget) -> bool:
             return True
         if not budget.spend():
             return False
+        step = said("%(done)s of %(all)s passages", done=count - left, all=count)
         done = 25 + round(74 * (count - left) / max(count, 1))
-        await scope.run_in_tenant(tenant, say, held, State.EMBEDDING, done, f"{count - left} of {count} passages")
+        await scope.run_in_tenant(tenant, say, held, State.EMBEDDING, done, step)
         with metrics.INGEST_SECONDS.labels("embed").time():
             vectors = await _vectors(held, [text for _, text in batch])
             await scope.run_in_tenant(tenant, _keep_vectors, held, [one for one, _ in batch], vectors)

@@ -12,8 +12,8 @@ from knowledge.fields import HalfVectorField
 from llm.models import ProviderAccount
 
 SLUG = r"^[a-z0-9](?:[a-z0-9_-]{0,58}[a-z0-9])?\Z"
-# Vectors of these lengths have an index (knowledge/migrations/0001_initial.sql); others cannot be searched fast.
-DIMENSIONS = (256, 512, 768, 1024, 1536, 2048, 3072)
+# Vectors of these lengths have an index (knowledge/migrations); others cannot be searched fast.
+DIMENSIONS = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
 
 
 class KnowledgeBase(models.Model):
@@ -82,7 +82,8 @@ class Document(models.Model):
     key: the file in the tenant's storage; "" for a URL that was not fetched yet. version: counts replacements;
     live_version: the one that is found by searches, 0 for none yet. lease: of the turn that has it, until leased_until.
     cut_version: the one whose passages are all there, with or without vectors. user_id, key_id: who put it in, and
-    whose limits pay for its embeddings. progress: 0 to 100. checksum: SHA-256 of the file, "" where it was not taken.
+    whose limits pay for its embeddings. progress: 0 to 100. said: step and error as they are translated
+    (core.said.Said), {} where they are text only. checksum: SHA-256 of the file, "" where it was not taken.
     pages: of the file, or as many as its text would fill. failures, not_before: how often in a row something failed
     that passes, and until when it waits for that.
     """
@@ -112,6 +113,7 @@ class Document(models.Model):
     progress = models.PositiveSmallIntegerField(default=0)
     step = models.CharField(max_length=60, blank=True, default="")
     error = models.CharField(max_length=500, blank=True, default="")
+    said = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     version = models.PositiveIntegerField(default=1)
     live_version = models.PositiveIntegerField(default=0)
     tags = models.JSONField(default=list, blank=True)

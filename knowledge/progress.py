@@ -20,7 +20,20 @@ MOST = 500  # documents told at once
 # What was changed so lately is looked at, so that nothing is missed that is done between two looks. Far longer than a
 # look takes, because rows are dated by the clocks of several machines.
 LATELY = timedelta(minutes=1)
-FIELDS = ("id", "title", "kind", "size", "state", "progress", "step", "error", "version", "live_version", "chunk_count")
+FIELDS = (
+    "id",
+    "title",
+    "kind",
+    "size",
+    "state",
+    "progress",
+    "step",
+    "error",
+    "said",
+    "version",
+    "live_version",
+    "chunk_count",
+)
 
 
 @dataclass

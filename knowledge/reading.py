@@ -22,6 +22,7 @@ from core.documents.blocks import Block
 from core.documents.kinds import HEAD_BYTES, whole_kind_of
 from core.documents.ocr import MISSING, installed
 from core.ids import uuid7
+from core.said import said
 from knowledge import files
 from knowledge.chunks import MOST_CHUNKS, Cutter, Passage
 from knowledge.counts import check_pages
@@ -43,7 +44,7 @@ Ocr = KnowledgeBase.Ocr
 async def read(tenant: TenantRef, held: Held) -> bool:
     """Do the next part of reading; whether the document is read, and its passages are there."""
     if not held.key:
-        await scope.run_in_tenant(tenant, say, held, State.PARSING, 2, "fetching the page")
+        await scope.run_in_tenant(tenant, say, held, State.PARSING, 2, said("fetching the page"))
         with metrics.INGEST_SECONDS.labels("fetch").time():
             held = await _fetch(tenant, held)
     may_look = held.base.ocr != Ocr.NEVER and installed()
@@ -63,7 +64,7 @@ async def _fetch(tenant: TenantRef, held: Held) -> Held:
         async with asyncio.timeout(FETCH_SECONDS):
             page = await fetched(held.url)
     except TimeoutError:
-        raise Unreadable(f"The page took more than {FETCH_SECONDS:.0f} seconds.") from None
+        raise Unreadable("The page took more than %(most)s seconds.", most=round(FETCH_SECONDS)) from None
     except (ClientError, ValueError, OSError):
         raise Unreadable("The page could not be read: its server cannot be reached.") from None
     if page.cut:
@@ -112,7 +113,7 @@ async def _look(tenant: TenantRef, held: Held, pages: list[int]) -> None:
     done = await scope.run_in_tenant(tenant, held.pictures.exclude(text=None).count)
 
     async def tell() -> None:
-        step = f"{done} of {count} pictures read"
+        step = said("%(done)s of %(all)s pictures read", done=done, all=count)
         await scope.run_in_tenant(tenant, say, held, State.PARSING, 5 + 15 * done // max(count, 1), step)
 
     await tell()
@@ -136,7 +137,7 @@ def _keep_pages(held: Held, blocks: list[Block]) -> None:
 # --- cutting ------------------------------------------------------------------------------------------------------
 async def _cut(tenant: TenantRef, held: Held, may_look: bool) -> bool:
     """Read the text and write it down as passages. False: pages of it have to be looked at first."""
-    await scope.run_in_tenant(tenant, say, held, State.PARSING, 20, "reading")
+    await scope.run_in_tenant(tenant, say, held, State.PARSING, 20, said("reading"))
     seen: dict[int, str] = await scope.run_in_tenant(tenant, _seen, held)
     await scope.run_in_tenant(tenant, _begin, held)
     written = _Written(held, seen)
@@ -238,7 +239,7 @@ class _Written:
     def _write(self) -> None:
         some, self._waiting = self._waiting[:ROWS], self._waiting[ROWS:]
         if self._count + len(some) > MOST_CHUNKS:
-            raise Unreadable(f"The document makes more than {MOST_CHUNKS:,} passages. Split it.")
+            raise Unreadable("The document makes more than %(most)s passages. Split it.", most=MOST_CHUNKS)
         with transaction.atomic():
             if not self._held.rows.select_for_update().exists():
                 raise Gone

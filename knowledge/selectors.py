@@ -15,6 +15,7 @@ from knowledge.models import Chunk, Document, KnowledgeBase, Upload
 
 MOST_TAGS = 200
 MOST_COPIES = 5
+PICTURED = {"kind": "pdf"}  # documents whose pages can be shown
 
 
 def knowledge_names() -> dict[str, str]:
@@ -108,6 +109,18 @@ def passages_page(document: Document, first: int, limit: int) -> list[Chunk]:
 def passage_count(document: Document) -> int:
     """How many passages are found of a document."""
     return Chunk.objects.filter(document=document, version=document.live_version).count()
+
+
+def has_pictures(document: Document) -> bool:
+    """Whether pages of the document can be shown. While the next version is read its file is not that of the passages
+    any more."""
+    return bool(document.key and document.kind == PICTURED["kind"]) and (document.version == document.live_version)
+
+
+def pictured(ids: Iterable[str]) -> set[str]:
+    """Those of the documents with these ids of which `has_pictures` is so."""
+    found = Document.objects.filter(**PICTURED, id__in=list(ids), version=F("live_version")).exclude(key="")
+    return {str(one) for one in found.values_list("id", flat=True)}
 
 
 def copies_of(base: KnowledgeBase, passages: list[dict[str, Any]]) -> dict[str, list[Chunk]]:

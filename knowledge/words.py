@@ -17,6 +17,16 @@ STOP = frozenset(
         "哪 哪些 请问 请 多少 为 为什么 与 及 或 被 把 对 从 而 以 之 其 可以 能 我们 你们 他们 它 他 她"
     ).split()
 )
+# Words that point to what was said before, and those with which somebody goes on.
+POINTING = frozenset(
+    (  # noqa: SIM905
+        "it its they them their theirs this that these those there he him his she her hers former latter same "
+        "它 它们 他 她 他们 她们 这 那 这个 那个 这些 那些 这里 那里 这样 那样 这种 那种 其 该 此 上述 前者 后者 "
+        "刚才 前面 上面 同样 呢"
+    ).split()
+)
+OPENING = frozenset("and but or also then so still 那么 还有 另外 而且 但是 可是 或者 然后".split())  # noqa: SIM905
+_WHAT_ABOUT = re.compile(r"\s*(what|how) about\b", re.IGNORECASE)
 MOST_ASKED = 32
 LONG_STEM = 5
 _WORD = re.compile(r"[\w]+")
@@ -32,6 +42,15 @@ def words_of(text: str) -> list[str]:
     for piece in rjieba.cut_for_search(text.lower()):
         found += [word[:60] for word in _WORD.findall(piece) if word not in STOP]
     return found
+
+
+def stands_alone(question: str) -> bool:
+    """Whether a question seems to say by itself what it is about: it has two words that do, and none that points to
+    what was said before. A guess, which costs nothing."""
+    told = [word for piece in rjieba.cut(question.lower()) for word in _WORD.findall(piece)]
+    if not told or told[0] in OPENING or POINTING & set(told) or _WHAT_ABOUT.match(question):
+        return False
+    return len(terms_of(question)) > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ check "migrations" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.
 check "migrations can be rolled out" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py lint_migrations
 check "system checks" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py check
 check "protocol schema" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py export_protocol --check
+check "dashboards" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py export_dashboards --check
 check "translations" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py messages --check
 check "chat bundle" python -m launch.check_bundle
 check "model catalogue" env DJANGO_SETTINGS_MODULE=paas.settings.types python manage.py refresh_catalog --check

@@ -42,6 +42,7 @@ def make(directory: Path, *, postgres: str, redis: str) -> list[str]:
     """
     folder = Folder(directory)
     folder.kept("field_keys", fernet_key())
+    folder.kept("backup_key", fernet_key())
     for name in ("secret_key", "api_key_pepper", "grafana_password"):
         folder.kept(name, token())
     admin = folder.kept("postgres_password", token())
@@ -50,7 +51,8 @@ def make(directory: Path, *, postgres: str, redis: str) -> list[str]:
     folder.kept("database_url", _url("paas_app", token(), postgres, DATABASE))
     url = folder.kept("redis_url", f"redis://:{token()}@{redis}/0")
     folder.kept("redis_conf", _redis_conf(url))
-    folder.kept("email_password", "")
+    for name in ("email_password", "secret_key_fallbacks"):
+        folder.kept(name, "")
     return folder.made
 
 
@@ -79,7 +81,10 @@ def main(arguments: list[str]) -> int:
         return 1
     print(f"{options.directory}: {', '.join(made) or 'everything is there'}")
     if made:
-        print("Keep a copy elsewhere: without field_keys, stored keys of model vendors cannot be read again.")
+        print(
+            "Keep a copy elsewhere: without field_keys, stored keys of model vendors cannot be read again; "
+            "without backup_key, no backup can."
+        )
     return 0
 
 

@@ -97,6 +97,7 @@ def main() -> None:
         http="launch.receipt:ReceiptProtocol",
         ws="websockets-sansio",
         ws_max_size=WEBSOCKET_FRAME_BYTES,
+        ws_per_message_deflate=False,  # 40 KB a socket for as long as it is open, to make short frames shorter
         access_log=False,
         log_config=None,  # its lines go where the platform's do, in their form and without secrets
         proxy_headers=False,  # nothing in front of us here: such headers are the visitor's own words

@@ -19,6 +19,7 @@ from datetime import datetime
 
 import structlog
 
+from core import metrics
 from core.errors import PaasError
 from llm.registry import ProviderRef
 
@@ -41,6 +42,7 @@ clock = time.monotonic
 class Breaker:
     """The state of one. open_until: 0 while it is closed. probing: somebody is finding out."""
 
+    kind: str = ""  # of the account
     faults: list[float] = field(default_factory=list)
     open_until: float = 0.0
     probing: bool = False
@@ -82,7 +84,7 @@ def breaker_for(account: ProviderRef, model: str) -> Breaker:
     key = (account.id, account.updated_at, model)
     found = _breakers.get(key)
     if found is None:
-        found = _breakers[key] = Breaker()
+        found = _breakers[key] = Breaker(account.kind)
         if len(_breakers) > _MEMORY:
             _breakers.popitem(last=False)
     else:
@@ -90,9 +92,10 @@ def breaker_for(account: ProviderRef, model: str) -> Breaker:
     return found
 
 
-def open_count() -> int:
-    """How many are open in this process."""
-    return sum(one.open_until > 0 for one in list(_breakers.values()))
+def open_models() -> list[tuple[str, str]]:
+    """(kind of the account, model) of each that is open in this process; one that nobody asks any more is none."""
+    soonest = clock() - WINDOW_SECONDS
+    return [(one.kind, str(key[-1])) for key, one in list(_breakers.items()) if one.open_until > max(soonest, 0.0)]
 
 
 def seconds_left_alone(account_id: uuid.UUID, updated_at: datetime, model: str) -> int:
@@ -136,16 +139,21 @@ class Call:
 
 @contextmanager
 def guarded(account: ProviderRef, model: str) -> Iterator[Call]:
-    """Around a call. Raises provider_unavailable at once while the breaker is open."""
+    """Around a call, which is counted. Raises provider_unavailable at once while the breaker is open."""
     breaker = breaker_for(account, model)
-    breaker.admit()
-    probes = breaker.probing
-    call = Call(breaker)
+    outcome, probes = "breaker_open", False
     try:
-        yield call
-    except PaasError as error:
-        call.failed(error, account, model)
-        raise
+        breaker.admit()
+        outcome, probes = "left", breaker.probing
+        call = Call(breaker)
+        try:
+            yield call
+            outcome = "done"
+        except PaasError as error:
+            outcome = error.code
+            call.failed(error, account, model)
+            raise
     finally:
+        metrics.MODEL_CALLS.labels(account.kind, outcome).inc()
         if probes:
             breaker.probing = False

@@ -75,6 +75,7 @@ _SECTIONS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "limits": (dict, False),
         "memory": (bool, False),
         "knowledge": (list, False),
+        "rewrite_queries": (bool, False),
         "output_schema": (dict, False),
         "team": (dict, False),
     },

@@ -13,6 +13,7 @@ import uuid
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakSet
 
 from core.errors import PaasError
 from tenants.asgi import App, Receive, Scope, Send, refuse
@@ -55,6 +56,7 @@ class Gate:
         self._takes = 0.0  # s that a request has its place for, as of late
         self._asked: OrderedDict[Whose, float] = OrderedDict()  # when each tenant last did, the latest at the end
         self._began: dict[Whose, float] = {}  # when each of those last had a place
+        _gates.add(self)
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
         whose = _whose(connection)
@@ -65,6 +67,10 @@ class Gate:
             return
         async with self._place(whose):
             await self.app(connection, receive, send)
+
+    def load(self) -> tuple[int, int]:
+        """(requests that have a place, requests that wait for one). May be asked in any thread."""
+        return sum(list(self._working.values())), sum(len(queue) for queue in list(self._queues.values()))
 
     def notice(self, connection: Scope) -> None:
         """Somebody of a tenant's is there. For every request, also one for a door that this gate does not guard."""
@@ -169,6 +175,15 @@ class Gate:
         if queue:
             self._queues[whose] = queue  # behind the others
         return found
+
+
+_gates: WeakSet[Gate] = WeakSet()
+
+
+def load() -> tuple[int, int]:
+    """(requests that are worked on, requests that wait) in this process."""
+    loads = [gate.load() for gate in list(_gates)]
+    return sum(working for working, _ in loads), sum(waiting for _, waiting in loads)
 
 
 def _whose(connection: Scope) -> Whose:

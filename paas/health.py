@@ -106,6 +106,12 @@ async def readiness() -> dict[str, str]:
     return dict(zip(probes, outcomes, strict=True))
 
 
+async def reachable() -> dict[str, bool]:
+    """Whether `postgresql` and `redis` answer this process."""
+    outcomes = await asyncio.gather(_outcome(_postgresql), _outcome(_redis))
+    return dict(zip(("postgresql", "redis"), (outcome == "ok" for outcome in outcomes), strict=True))
+
+
 async def _outcome(probe: Callable[[], Awaitable[None]]) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):

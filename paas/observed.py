@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -34,6 +35,8 @@ ROUTES = (
 # Those whose address has no id in it are told whole.
 WHOLE = frozenset({"/v1/chat/completions", "/v1/models", "/v1/embeddings", "/v1/responses", "/api/v1/runs", "/mcp"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Answers that are told by themselves: to come again, and 502 and 504, which tell of a fault of somebody else.
+TOLD = frozenset({429, 502, 504})
 UNTRACED = frozenset({"static", "health"})
 
 
@@ -43,6 +46,11 @@ def route_of(path: str) -> tuple[str, str]:
         if begins.match(path):
             return kind, path if path in WHOLE else told
     return "page", ""
+
+
+def status_class(status: int) -> str:
+    """How metrics tell an answer: `2xx`, one of TOLD, or `none` for who left before it."""
+    return str(status) if status in TOLD else f"{status // 100}xx" if status else "none"
 
 
 class Observed:
@@ -64,9 +72,9 @@ class Observed:
                     await self.application(connection, receive, send)
                     _tell(span, connection)
             finally:
-                status = connection.get("paas.status", 0)
-                metrics.REQUESTS.labels(kind, f"{status // 100}xx" if status else "none").inc()
-                metrics.REQUEST_SECONDS.labels(kind).observe(max(0.0, time.perf_counter() - began))
+                counted, timed = _measures(kind, status_class(connection.get("paas.status", 0)))
+                counted.inc()
+                timed.observe(max(0.0, time.perf_counter() - began))
 
     def _continued(self, connection: Any, kind: str) -> Any:
         if not tracing.enabled() or kind in UNTRACED:
@@ -80,6 +88,12 @@ class Observed:
         method = connection["method"] if connection["method"] in METHODS else "_OTHER"
         values = {"http.request.method": method, "paas.route.class": kind, "paas.request.id": request_id}
         return tracing.span(f"{method} {told or kind}", values | {"http.route": told or None}, "server")
+
+
+@cache
+def _measures(kind: str, status: str) -> tuple[Any, Any]:
+    """The counter and the histogram of a class of routes; status: as `status_class` tells it."""
+    return metrics.REQUESTS.labels(kind, status), metrics.REQUEST_SECONDS.labels(kind)
 
 
 def _tell(span: tracing.Span, connection: Any) -> None:

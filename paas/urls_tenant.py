@@ -56,6 +56,7 @@ from portal import (
     invitations,
     keys,
     knowledge_documents,
+    knowledge_picture,
     knowledge_reader,
     knowledge_trial,
     limits,
@@ -292,6 +293,7 @@ urlpatterns = [
     path("settings/knowledge/<str:slug>/documents/<uuid:document_id>/fetch/", knowledge_documents.fetch),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/", knowledge_reader.read),
     path("knowledge/<str:slug>/documents/<uuid:document_id>/file/", knowledge_reader.download),
+    path("knowledge/<str:slug>/documents/<uuid:document_id>/picture/", knowledge_picture.picture),
     # tools and MCP servers
     path("settings/tools/", tools.index, name="tools"),
     path("settings/tools/named/<str:name>/", tools.settings),

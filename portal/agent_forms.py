@@ -159,6 +159,14 @@ class DraftForm(TeamFields):
         help_text=_("A JSON schema of an object, which every answer then fits. Empty: free text."),
     )
     knowledge = forms.MultipleChoiceField(label=_("Knowledge"), required=False, widget=forms.CheckboxSelectMultiple)
+    rewrite_queries = forms.BooleanField(
+        label=_("Word what it looks for by the conversation"),
+        required=False,
+        help_text=_(
+            "Where a search would not be understood alone (“and how long does that take?”), the agent's model is asked "
+            "for a whole question first. That costs a short call."
+        ),
+    )
     timezone = forms.ChoiceField(
         label=_("Time zone of the clock"), required=False, help_text=_("Where the model names none.")
     )
@@ -250,6 +258,7 @@ class DraftForm(TeamFields):
             "tools": self._tools(),
             "memory": data["memory"],
             "knowledge": sorted(data["knowledge"], key=self._place_before),
+            "rewrite_queries": data["rewrite_queries"],
             "output_schema": data["output_schema"] or {},
             "team": self.team_said(),
             "limits": {name: data[f"limit_{name}"] for name in BOUNDS if data[f"limit_{name}"] is not None},
@@ -325,6 +334,7 @@ def _initial(said: Content) -> dict[str, Any]:
     found["provider"] = said["provider"] or ""
     found |= {
         "memory": said["memory"],
+        "rewrite_queries": said["rewrite_queries"],
         "knowledge": said["knowledge"] or [],
         "output_schema": said["output_schema"] or "",
     }

@@ -20,6 +20,7 @@ class AgentTemplate:
     instructions: str | Promise
     parameters: dict[str, Any] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
+    rewrite_queries: bool = False
 
     def fields(self) -> dict[str, Any]:
         """What the draft begins with, beside name, provider and model."""
@@ -28,6 +29,7 @@ class AgentTemplate:
             "instructions": str(self.instructions),
             "parameters": dict(self.parameters),
             "tools": list(self.tools),
+            "rewrite_queries": self.rewrite_queries,
         }
 
 
@@ -54,6 +56,7 @@ TEMPLATES = (
         ),
         {"temperature": 0.2},
         ("search_knowledge",),
+        rewrite_queries=True,
     ),
     AgentTemplate(
         "researcher",

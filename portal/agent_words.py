@@ -36,6 +36,7 @@ LABELS: dict[str, str | Promise] = {
     "tools": _("Tools"),
     "memory": _("Memory"),
     "knowledge": _("Knowledge"),
+    "rewrite_queries": _("Searches worded by the conversation"),
     "output_schema": _("Form of the answer"),
     "team": _("Team"),
     "limits": _("Limits of a run"),

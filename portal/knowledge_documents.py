@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.audit_selectors import names_of
 from accounts.policies import KNOWLEDGE_WRITE
-from core.errors import ERRORS, PaasError
+from core.errors import PaasError
 from knowledge import access, documents, uploads
 from knowledge.documents import WAITING, Source
 from knowledge.models import Document
@@ -26,7 +26,7 @@ from knowledge.selectors import Wanted, contents, documents_page, passage_count,
 from portal.access import actor_of, page, sentence
 from portal.knowledge import address, context_of
 from portal.knowledge_forms import AddressForm, FilterForm, LabelsForm, TextForm, labels_of
-from portal.knowledge_words import for_pages, kind_words, kinds_taken, state_words, step_words
+from portal.knowledge_words import error_words, failures, for_pages, kind_words, kinds_taken, state_words, step_words
 
 PAGE = 50
 PASSAGES = 30
@@ -39,6 +39,7 @@ class Line:
     document: Document
     state: str
     step: str
+    error: str
     kind: str
 
     @property
@@ -54,7 +55,9 @@ class Line:
 
 def line_of(document: Document) -> Line:
     """A document in the words of people."""
-    return Line(document, state_words(document.state), step_words(document.step), kind_words(document))
+    return Line(
+        document, state_words(document.state), step_words(document), error_words(document), kind_words(document)
+    )
 
 
 @require_GET
@@ -84,14 +87,8 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _for_uploads() -> dict[str, Any]:
     limits = {"piece": uploads.PIECE_BYTES, "most": settings.MAX_FILE_BYTES}
-    said = {"words": for_pages(), "failures": _failures(), "kinds": kinds_taken()}
+    said = {"words": for_pages(), "failures": failures(), "kinds": kinds_taken()}
     return said | {"limits": limits, "most_mb": limits["most"] >> 20}
-
-
-def _failures() -> dict[str, str]:
-    """What errors are called where that is not English: there, their own words say more."""
-    told = {code: gettext(spec.message) for code, spec in ERRORS.items()}
-    return {code: text for code, text in told.items() if text != ERRORS[code].message}
 
 
 @require_http_methods(["GET", "POST"])

@@ -13,7 +13,7 @@ from accounts.policies import CHAT_READ, KNOWLEDGE_WRITE
 from core.documents.kinds import inert_name
 from core.errors import PaasError
 from knowledge import access, files
-from knowledge.selectors import passage_count, passages_page
+from knowledge.selectors import has_pictures, passage_count, passages_page
 from portal.access import actor_of, page
 from portal.knowledge_documents import line_of
 
@@ -41,6 +41,7 @@ def read(request: HttpRequest, slug: str, document_id: uuid.UUID) -> HttpRespons
         "number": number,
         "last": last,
         "may_change": KNOWLEDGE_WRITE in actor.actions,
+        "pictures": has_pictures(found),
     }
     return render(request, "portal/knowledge_reader.html", context)
 

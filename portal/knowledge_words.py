@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from core.documents.kinds import KINDS
+from core.errors import ERRORS
+from core.said import Said, fits
 from knowledge.models import Document
 
 State = Document.State
@@ -21,13 +25,62 @@ STATES: dict[str, str | Promise] = {
     State.FAILED: _("Failed"),
     State.CANCELLED: _("Cancelled"),
 }
-# What knowledge/ingest.py says while it works; a step that is not here is shown as it is.
-STEPS: dict[str, str | Promise] = {
-    "fetching the page": _("fetching the page"),
-    "reading": _("reading"),
-    "cutting into passages": _("cutting into passages"),
-}
-COUNTED = re.compile(r"(\d+) of (\d+) passages")
+# What is said while a document is worked on and why it is not read, with places (core/said.py), and what stands in
+# them; what is not here is shown as it is.
+SAID: tuple[str | Promise, ...] = (
+    _("fetching the page"),
+    _("reading"),
+    _("cutting into passages"),
+    _("waiting to try again"),
+    _("%(done)s of %(all)s passages"),
+    _("%(done)s of %(all)s pictures read"),
+    _("pages not read, as they are pictures: %(count)s"),
+    _("It could not be read because of a fault here. Try again; if it fails again, tell an administrator."),
+    _("It is a picture, or its pages are, and this knowledge base does not read pictures (OCR is set to never)."),
+    _(
+        "OCR is not installed: pictures cannot be read here. Whoever runs the platform can install "
+        "requirements-ocr.txt."
+    ),
+    _("The file takes too long, or too much memory, to read."),
+    _("The file could not be read."),
+    _("The file is nested too deeply."),
+    _("The file is damaged, or it is not what its name says."),
+    _("Unpacked, the file is too large."),
+    _("The document has too much text."),
+    _("The document has no text."),
+    _("The document has more than %(most)s paragraphs or rows."),
+    _("The document makes more than %(most)s passages. Split it."),
+    _("The page took more than %(most)s seconds."),
+    _("The page could not be read: its server cannot be reached."),
+    _("The page is too large."),
+    _("The page has no text."),
+    _("The PDF is damaged, or it is none."),
+    _("The PDF is encrypted. Ask for one without a password."),
+    _("The PDF has no page."),
+    _("The PDF has %(count)s pages; %(most)s are read at most."),
+    _("Page %(page)s of the PDF cannot be shown."),
+    _("The picture has more than %(count)s million pixels."),
+    _("The picture is damaged, or of a kind that is not read here."),
+    _("The presentation has %(count)s slides; %(most)s are read at most."),
+    _("The table cannot be read: %(why)s."),
+    _("This is not a whole Excel workbook."),
+    _("The workbook has no sheet with rows."),
+    _("This is not a whole %(what)s."),
+    _("This is an archive, and no %(what)s."),
+    _("The %(what)s has more than %(most)s parts."),
+    _("Unpacked, the %(what)s is too large."),
+    _("The %(what)s is packed suspiciously well; it is not unpacked."),
+    _("The %(what)s is encrypted."),
+    _("The %(what)s has parts that lead out of it."),
+    _("The %(what)s is damaged."),
+    _("Excel workbook"),
+    _("Word document"),
+    _("PowerPoint presentation"),
+    _("workbook"),
+    _("document"),
+    _("presentation"),
+)
+COUNTED = re.compile(r"(\d+) of (\d+) passages")  # as releases before have stored it
 NAMES = {"docx": "Word", "pptx": "PowerPoint", "xlsx": "Excel", "markdown": "Markdown"}  # others: in large letters
 SOURCES: dict[str, str | Promise] = {
     Document.Source.UPLOAD: _("File"),
@@ -41,11 +94,47 @@ def state_words(state: str) -> str:
     return str(STATES.get(state, state))
 
 
-def step_words(step: str) -> str:
-    """A step, in the person's language."""
-    if counted := COUNTED.fullmatch(step):
+def step_words(document: Document) -> str:
+    """What is done with a document, in the person's language."""
+    if counted := COUNTED.fullmatch(document.step):
         return gettext("%(done)s of %(all)s passages") % {"done": counted[1], "all": counted[2]}
-    return str(STEPS.get(step, step))
+    return _words(document, "step", document.step)
+
+
+def error_words(document: Document) -> str:
+    """Why a document was not read, or waits, in the person's language."""
+    return _words(document, "error", document.error)
+
+
+def _words(document: Document, name: str, text: str) -> str:
+    """`text` translated: by what is kept of it where that is still the same sentence, else as it is."""
+    kept = document.said.get(name) or {}
+    sentence, told = kept.get("text", text), kept.get("told", {})
+    if code := kept.get("code"):
+        return failures().get(code, text) if sentence == text else text
+    known = sentences()
+    if sentence not in known or not fits(sentence, told) or str(Said(sentence, told)) != text:
+        sentence, told = text, {}
+    told = {place: known.get(one, one) for place, one in told.items()}
+    return str(Said(known.get(sentence, sentence), told))
+
+
+def sentences() -> dict[str, str]:
+    """What is said of documents, in English -> in the person's language."""
+    return _sentences(translation.get_language())
+
+
+@cache
+def _sentences(language: str | None) -> dict[str, str]:
+    with translation.override(None):
+        english = [str(one) for one in SAID]
+    return dict(zip(english, (str(one) for one in SAID), strict=True))
+
+
+def failures() -> dict[str, str]:
+    """What errors are called where that is not English: there, their own words say more."""
+    told = {code: gettext(spec.message) for code, spec in ERRORS.items()}
+    return {code: text for code, text in told.items() if text != ERRORS[code].message}
 
 
 def kind_words(document: Document) -> str:
@@ -66,8 +155,7 @@ def for_pages() -> dict[str, Any]:
     """What static/portal/knowledge.js and uploads.js say."""
     return {
         "states": {state: str(words) for state, words in STATES.items()},
-        "steps": {step: str(words) for step, words in STEPS.items()},
-        "counted": gettext("%(done)s of %(all)s passages"),
+        "said": sentences(),
         "live": gettext("Live"),
         "polling": gettext("The live connection was cut; this page looks again every few seconds."),
         "ended": gettext("You may not see this knowledge base any more."),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -58,6 +59,7 @@ def client_of(scope: Mapping[str, Any]) -> Client:
     return Client(_clean(chain[-1 - trusted]), "".join(char for char in user_agent if char.isprintable()))
 
 
+@lru_cache(maxsize=4096)
 def _clean(text: str) -> str:
     """An address in its one usual form; "" for what is none. IPv4 in IPv6 is IPv4."""
     try:

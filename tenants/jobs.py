@@ -7,6 +7,7 @@ tenant, and skips one whose tenant is gone or suspended (P23).
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -134,5 +135,6 @@ def _counted(name: str) -> Iterator[None]:
     try:
         yield
         outcome = "done"
+        metrics.JOB_DONE.labels(name).set(time.time())
     finally:
         metrics.JOBS.labels(name, outcome).inc()

@@ -32,13 +32,15 @@ class Collector:
         self.spans: list[Seen] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
+        self.status = 200  # what it answers
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                outer.take(self.path, dict(self.headers), body)
-                self.send_response(200)
+                if outer.status == 200:
+                    outer.take(self.path, dict(self.headers), body)
+                self.send_response(outer.status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 

@@ -30,6 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _services = Services(Path(worker["shared"]) if worker else None)
     import django
+    import hypothesis
+
+    hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
+    hypothesis.settings.load_profile("untimed")
 
     django.setup()
 
@@ -212,6 +216,7 @@ def admin_url(services: Services) -> str:
 @pytest.fixture(scope="session")
 def cleaner(platform: Platform, services: Services) -> Iterator[Cleaner]:
     made = Cleaner(services, platform)
+    made.clean()  # what setting up has written (audit rows) is for no test to find, not for the first one either
     yield made
     made.close()
 

@@ -94,20 +94,26 @@ def session_cookies(slug: str, email: str) -> dict[str, str]:
         connections.close_all()
 
 
+def _settled() -> None:
+    """In the place of `paas.asgi.settle_memory`, which takes 10 ms a time: tests/conftest.py has done it, once."""
+
+
 class Site:
     """`async with Site() as site:` then `site.client("acme")`, an aiohttp session based at acme's host."""
 
     def __init__(self) -> None:
-        from paas.asgi import application
+        from paas import asgi
 
+        asgi.settle_memory = _settled
         self._server = Server(
             uvicorn.Config(
-                application,
+                asgi.application,
                 log_level="warning",
                 log_config=None,
                 lifespan="on",
                 http="launch.receipt:ReceiptProtocol",
                 ws="websockets-sansio",
+                ws_per_message_deflate=False,
                 proxy_headers=False,  # as launch.web serves it
                 timeout_graceful_shutdown=1,
             )

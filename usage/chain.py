@@ -204,7 +204,7 @@ def check_all(*, newest: bool) -> list[Verdict]:
     found = []
     for verdict, head in verify_all(newest=newest):
         kept = head or LedgerHead(tenant_id=verdict.tenant_id)
-        audit_chain.keep(verdict, kept, action="ledger.broken", actor=ACTOR)
+        audit_chain.keep(verdict, kept, action="ledger.broken", actor=ACTOR, newest=newest)
         if verdict.problem:
             found.append(verdict)
             log.error("ledger is broken", tenant=verdict.name, seq=verdict.broken_at, problem=verdict.problem)

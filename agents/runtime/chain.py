@@ -22,6 +22,9 @@ from llm.registry import client_for
 PASSING = frozenset({
     "provider_unavailable", "provider_rate_limited", "provider_timeout", "model_starting", "provider_stream_cut",
 })  # fmt: skip
+# Vendors whose models think by themselves, and are told not to by `thinking`; others may refuse the word.
+THINK_BY_THEMSELVES = frozenset({"zhipu"})
+BRIEFLY = {"thinking": "disabled"}  # parameters of a short call that is only worth making without thoughts
 FORMS = {"json_object": JSON, "json_schema": JSON_SCHEMA}
 OnChange = Callable[[Choice, PaasError], Awaitable[None]]
 
@@ -99,6 +102,8 @@ def _asked(request: ModelRequest, choice: Choice) -> ModelRequest:
         # The caller's own is asked of nobody who does not know it; this is the agent's, and it is in the instructions.
         del parameters["response_format"]
         request = replace(request, parameters=parameters)
+    if request.parameters is BRIEFLY and choice.provider.kind not in THINK_BY_THEMSELVES:
+        request = replace(request, parameters={})
     if request.model == choice.model:
         return request
     limits = [limit for limit in (request.max_tokens, choice.info.max_output_tokens) if limit]

@@ -175,7 +175,7 @@ class SourceCitedData(TypedDict):
     """A passage of a knowledge base that the model was shown, before it says anything from it. The answer cites it as
     [n]; a passage keeps its n in a run. quote: its beginning. score: 0 to 1, by its ranks. call_id: of the search.
     ordinal: the passage's place in its document. vector_rank, keyword_rank: its rank among the nearest passages, and
-    among those with the words; null: it was not among them."""
+    among those with the words; null: it was not among them. picture: its page can be shown, with it marked."""
 
     n: int
     call_id: str
@@ -191,6 +191,7 @@ class SourceCitedData(TypedDict):
     ordinal: NotRequired[int]
     vector_rank: NotRequired[int | None]
     keyword_rank: NotRequired[int | None]
+    picture: NotRequired[bool]
     path: NotRequired[str]
 
 

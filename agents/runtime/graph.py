@@ -12,6 +12,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain.agents import create_agent
@@ -19,6 +20,7 @@ from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
+from agents.runtime.aside import Aside
 from agents.runtime.events import SOURCE_CITED, TOOL_FINISHED, TOOL_STARTED
 from agents.runtime.limits import Tally, in_time
 from agents.runtime.spec import Emit, ModelCall, Transcript, Turn
@@ -46,6 +48,8 @@ async def run_graph(
     run_too_long, what `toolbox.extend` raises, and AwaitsApproval once every other call of an answer has ended.
     """
     steps = transcript.steps or Trace().at("")
+    aside = Aside(client, model, turn, transcript, toolbox, steps)
+    toolbox = replace(toolbox, context=replace(toolbox.context, beside=aside))
     loop = _Loop(turn, transcript, emit, toolbox, steps)
     transcript.hands_out = bool(turn.client_tools)
     chat_model = WireChatModel(

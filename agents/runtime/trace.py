@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
-Kind = Literal["model", "tool", "agent", "approval"]
+Kind = Literal["model", "tool", "agent", "approval", "query"]
 
 # Of a trace as it is kept for people: characters of one input or output, of all of them, and steps.
 MOST_TEXT = 16_000
@@ -30,7 +30,8 @@ class Step:
     path: of the agent that made it; "" is the run's own, "0.research/1.checker" a member's member. index: in its path,
     by when steps began. key: what it is found by in its path, beside its kind. name: the model, the tool, or the
     member's slug. input: of a tool its arguments, of a member its path, name and task. output: of a model what `said`
-    makes, of a tool its result as text, of what failed an error's code or a sentence. ok: None until it has ended.
+    makes, of a tool its result as text, of a query what was made of it, of what failed an error's code or a sentence.
+    ok: None until it has ended.
     effect: of a tool. tainted: its result comes from outside, so nobody vouches for it. usage: of a model's call, as
     public.usage_settle takes it. started_ms: from the run's beginning, not counting when it waited. approval_id: what a
     tool's call waits for, or waited for. sent: the tool was called, whatever came of it.
@@ -162,6 +163,13 @@ class Steps:
         step = self.trace.step(self.path, "agent", path, slug)
         if not step.done:
             step.input = {"path": path, "name": name, "task": task}
+        return step
+
+    def query(self, number: int, name: str, asked: str) -> Step:
+        """That the path's model is asked to word what the tool's call of step `number` looks for."""
+        step = self.trace.step(self.path, "query", str(number), name)
+        if not step.done:
+            step.input = {"query": asked}
         return step
 
     def approval(self, approval_id: str, tool: str, asked: Any) -> Step:

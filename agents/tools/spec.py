@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from accounts.actors import Actor
 from tenants.scope import TenantRef
@@ -38,11 +38,25 @@ class RunState:
     numbers: dict[str, int] = field(default_factory=dict)
 
 
+class Beside(Protocol):
+    """The agent's own model, for what a tool asks it beside the conversation (agents/runtime/aside.py)."""
+
+    @property
+    def conversation(self) -> list[tuple[str, str]]:
+        """(`user` or `assistant`, what they said), the oldest first: the last is what is being answered."""
+        ...
+
+    async def ask(self, number: int, asked: str, messages: Sequence[dict[str, Any]], most_tokens: int) -> str:
+        """What it says. Raises PaasError, also where too few tokens are left."""
+        ...
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """For whom a tool works: the actor of the run, whose rights are all it has, and the agent's settings for it.
 
     number: which of the agent's steps in this run the call is; the same one when the run goes on after it has waited.
+    beside: None where no agent calls the tool.
     """
 
     tenant: TenantRef
@@ -54,6 +68,7 @@ class ToolContext:
     conversation_id: uuid.UUID | None = None
     state: RunState = field(default_factory=RunState)
     number: int = 0
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from bench.asking import Asker
 from bench.chaos.place import Servers, straight
-from bench.load import percentile
 
 if TYPE_CHECKING:
     from bench.chaos.targets import Measured
@@ -28,79 +26,6 @@ HALF_OPEN, SLOW_READERS, HOLD_SECONDS = 500, 200, 60.0
 OPEN_STREAMS, POOL = 200, 10
 OVERLOAD_SECONDS = 12.0
 OTHER = ("other.localhost", "ak_other_own_value_for_loopback")
-
-
-@dataclass(slots=True)
-class Answers:
-    """(status, seconds, whether Retry-After was there) of plain requests; status 0: no answer."""
-
-    found: list[tuple[int, float, bool]] = field(default_factory=list)
-
-    def times(self, *statuses: int) -> list[float]:
-        """How long the answers with these statuses took, in milliseconds."""
-        return [seconds * 1000 for status, seconds, _ in self.found if status in statuses]
-
-    def p(self, fraction: float, *statuses: int) -> float:
-        """That percentile of them, in milliseconds."""
-        return round(percentile(self.times(*(statuses or (200,))), fraction), 1)
-
-    def statuses(self) -> dict[int, int]:
-        """How many of each."""
-        return dict(Counter(status for status, _, _ in self.found))
-
-
-class Asker:
-    """Sends plain reads as a tenant to one web process."""
-
-    def __init__(self, port: int, host: str, key: str) -> None:
-        self.answers = Answers()
-        self._url = f"http://127.0.0.1:{port}{READ}"
-        self._http = aiohttp.ClientSession(
-            headers={"Host": host, "Authorization": f"Bearer {key}"},
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(15),
-        )
-
-    async def __aenter__(self) -> Asker:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._http.close()
-
-    async def ask(self) -> None:
-        """One request."""
-        began = time.monotonic()
-        try:
-            async with self._http.get(self._url) as answer:
-                await answer.read()
-                said = (answer.status, time.monotonic() - began, "Retry-After" in answer.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            said = (0, time.monotonic() - began, False)
-        self.answers.found.append(said)
-
-    async def at_rate(self, per_second: float, seconds: float) -> Answers:
-        """An open loop: a request each 1/rate s, whether or not the ones before are answered."""
-        self.answers = Answers()
-        began, tasks = time.monotonic(), set[asyncio.Task[None]]()
-        for number in itertools.count():
-            due = began + number / per_second
-            if due > began + seconds:
-                break
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            tasks.add(asyncio.create_task(self.ask()))
-        await asyncio.gather(*tasks)
-        return self.answers
-
-    async def closed_loop(self, workers: int, seconds: float) -> Answers:
-        """So many that ask one after the other."""
-        self.answers, until = Answers(), time.monotonic() + seconds
-
-        async def work() -> None:
-            while time.monotonic() < until:
-                await self.ask()
-
-        await asyncio.gather(*(work() for _ in range(workers)))
-        return self.answers
 
 
 @asynccontextmanager
@@ -123,7 +48,7 @@ async def t13(servers: Servers, seed: int) -> Measured:
     closed: list[float] = []
     async with (
         loaded(servers, webs=1, workers=1, environment=straight()) as place,
-        Asker(place.webs[0].port, place.host, KEY) as asker,
+        Asker.reading(place.webs[0].port, place.host, KEY, READ) as asker,
     ):
         port = place.webs[0].port
         head = f"POST /api/v1/runs HTTP/1.1\r\nHost: {place.host}\r\nAuthorization: Bearer {KEY}\r\n".encode()
@@ -189,7 +114,7 @@ async def t14(servers: Servers, seed: int) -> Measured:
                     async for _ in answer.content:
                         continue
 
-            async with crowd([stream] * OPEN_STREAMS), Asker(port, place.host, KEY) as asker:
+            async with crowd([stream] * OPEN_STREAMS), Asker.reading(port, place.host, KEY, READ) as asker:
                 while opened.total() < OPEN_STREAMS:
                     await asyncio.sleep(0.1)
                 answers = await asker.at_rate(20, 20)
@@ -209,7 +134,7 @@ async def t15(servers: Servers, seed: int) -> Measured:
 
     async with (
         loaded(servers, webs=1, workers=1, environment=straight()) as place,
-        Asker(place.webs[0].port, place.host, KEY) as asker,
+        Asker.reading(place.webs[0].port, place.host, KEY, READ) as asker,
     ):
         await asker.closed_loop(4, 3)
         full = await asker.closed_loop(16, OVERLOAD_SECONDS)
@@ -252,7 +177,7 @@ async def t16(servers: Servers, seed: int) -> Measured:
     normal = 4.0
     async with loaded(servers, webs=1, workers=1, environment=straight() | {"RATE_LIMITS": ""}) as place:
         port = place.webs[0].port
-        async with Asker(port, place.host, KEY) as loud, Asker(port, *OTHER) as other:
+        async with Asker.reading(port, place.host, KEY, READ) as loud, Asker.reading(port, *OTHER, READ) as other:
             await other.at_rate(normal, 4)
             quiet = await other.at_rate(normal, 20)
             shouting = asyncio.create_task(loud.at_rate(50 * normal, 54))

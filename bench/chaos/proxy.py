@@ -76,6 +76,11 @@ class Proxy:
         """Accept and never answer."""
         self._flows.clear()
 
+    def bury(self) -> None:
+        """What is stalled stays so for ever, and new connections flow: both ends slept, and nobody was told."""
+        self._flows = asyncio.Event()
+        self._flows.set()
+
     def delay(self) -> None:
         """Be slow."""
         self._delay = DELAY_SECONDS
@@ -102,10 +107,11 @@ class Proxy:
         try:
             if self._refuses:
                 return
-            await self._flows.wait()
+            flows = self._flows
+            await flows.wait()
             up_reader, up_writer = await self._upstream()
             writers.append(up_writer)
-            await asyncio.gather(self._carry(reader, up_writer), self._carry(up_reader, writer))
+            await asyncio.gather(self._carry(reader, up_writer, flows), self._carry(up_reader, writer, flows))
         except (OSError, RuntimeError):
             return  # either side is gone (or half closed by us, and then written to): the other goes too
         except asyncio.CancelledError:
@@ -115,9 +121,9 @@ class Proxy:
             for one in writers:
                 one.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
         while data := await reader.read(PIECE_BYTES):
-            await self._flows.wait()
+            await flows.wait()
             if self._delay:
                 await asyncio.sleep(self._delay)
             writer.write(data)

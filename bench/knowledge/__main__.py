@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.knowledge.ingest import measure
+from bench.knowledge.local import served
 from bench.knowledge.place import own_tenant
 from bench.knowledge.quality import quality
 from bench.knowledge.speed import speed
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--chunks", type=int, default=100_000, help="passages of the speed part (default 100000)")
     parser.add_argument("--dimension", type=int, default=1024, help="of their vectors (default 1024)")
     parser.add_argument("--quality", action="store_true", help="only the quality, in seconds")
+    parser.add_argument("--weights", type=Path, help="a GGUF file: the quality with its vectors too")
     parser.add_argument("--speed", action="store_true", help="only the speed")
     parser.add_argument("--ingest", action="store_true", help="how long whole documents take, and nothing else")
     parser.add_argument("--explain", action="store_true", help="print the plans of the speed part")
@@ -36,6 +38,9 @@ def main() -> int:
             report["ingest"] = measure(actor)
         elif not options.speed:
             report["quality"] = quality(actor)
+            if options.weights:
+                with served(options.weights) as vectors:
+                    report["quality_of_model"] = {"model": options.weights.stem} | quality(actor, vectors)
         if not options.quality and not options.ingest:
             report["speed"] = speed(actor, options.chunks, options.dimension, options.explain)
     print(json.dumps(report, indent=2, ensure_ascii=False))

@@ -1,7 +1,7 @@
 """How well passages are found: questions in English and Chinese (corpus/), each with the passage that answers it.
 
 All passages of both languages are in one base. The vectors are the hashing embedder's, which knows words and no
-meaning: what is measured is the search, and no vendor's model.
+meaning: what is measured is the search, and no vendor's model. With --weights those of a real model stand beside them.
 `shown`: an agent's tool gave the model the right passage. `cited`: a reader that knows nothing, and answers with the
 sentence that shares most words with the question, cites it.
 """
@@ -36,10 +36,10 @@ def quality(actor: Any, model: Vectors | None = None) -> dict[str, Any]:
     passages = [f"{language} {number}" for language in LANGUAGES for number in range(len(corpora[language]))]
     texts = [entry[0] for language in LANGUAGES for entry in corpora[language]]
     made = vectors(texts)
-    base = base_of("quality", len(made[0]))
+    base = base_of("quality" if model is None else "quality-model", len(made[0]))
     for title, text, vector in zip(passages, texts, made, strict=True):
         _add(base, title, text, vector)
-    report: dict[str, Any] = {"passages": len(texts)}
+    report: dict[str, Any] = {"passages": len(texts), "dimension": len(made[0])}
     for language, entries in corpora.items():
         pairs = [(f"{language} {number}", asked) for number, entry in enumerate(entries) for asked in entry[1:]]
         asked_vectors = vectors([asked for _, asked in pairs])

@@ -102,7 +102,7 @@ def _contents(ref: TenantRef, canary: str, email: str) -> Customer:
         ref=ref,
         canary=canary,
         email=email,
-        session=_session(user, canary),
+        session=session_of(user, canary),
         token=token,
         conversation=conversation,
         run=run,
@@ -135,7 +135,7 @@ def _talk(canary: str, user: Any) -> tuple[uuid.UUID, uuid.UUID]:
     return conversation.id, run.id
 
 
-def _session(user: Any, canary: str) -> str:
+def session_of(user: Any, canary: str) -> str:
     """A signed-in session's key: what its cookie holds."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 

@@ -13,7 +13,7 @@ import orjson
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from accounts import keys, rates, tickets
+from accounts import keys, rates, standing, tickets
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers
 from accounts.credentials import token_of
@@ -303,7 +303,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _present_actor(self) -> Actor:
         if not self.ticket or self.actor is None:
-            return await actor_of_headers(self.headers, self.tenant)
+            return await standing.still_actor(self.headers, self.tenant)
         actor = await scope.run_in_tenant(self.tenant, tickets.still, self.actor)
         if actor is None:
             raise PaasError("not_authenticated")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from core.said import said
+
 MOST_CHARS = 15_000
 MOST_FOUND = 40
 MOST_CELL = 1_000  # characters of one line or cell
@@ -13,14 +15,19 @@ MOST_WHOLE_CELL = 20_000  # of a cell where the whole document is read
 
 
 class Unreadable(Exception):
-    """Why a file, or this part of it, is not read: a sentence for who asked."""
+    """Why a file, or this part of it, is not read: a sentence for who asked. told: what stands in its places."""
+
+    def __init__(self, text: str, **told: object) -> None:
+        self.said = said(text, **told)
+        super().__init__(str(self.said))
 
 
 @dataclass(frozen=True)
 class Asked:
     """pages, rows: "3" or "2-9", counted from 1. query: only where these words are, whatever their case.
 
-    few: of a whole PDF: a page with a picture and fewer characters than this is told as a picture; 0: none is.
+    few: of a whole PDF: a page with a picture and fewer characters than this is told as a picture; 0: none is. pixels:
+    of the longer side of a page that is shown.
     """
 
     name: str
@@ -29,6 +36,7 @@ class Asked:
     rows: str = ""
     query: str = ""
     few: int = 0
+    pixels: int = 0
 
 
 def span(text: str, many: int, default: int) -> range:

@@ -72,7 +72,7 @@ def told_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
         for piece in [text[:MOST_TEXT]] if block.picture else _pieces(text):
             count += 1
             if count > MOST_BLOCKS:
-                raise Unreadable(f"The document has more than {MOST_BLOCKS:,} paragraphs or rows.")
+                raise Unreadable("The document has more than %(most)s paragraphs or rows.", most=MOST_BLOCKS)
             yield replace(block, text=piece, heading=heading, head=head)
     if not count:
         raise Unreadable("The document has no text.")

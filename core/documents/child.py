@@ -34,6 +34,7 @@ READERS = {
     "json": ("core.documents.text", "read_json"),
     "markdown": ("core.documents.text", "read_text"),
     "text": ("core.documents.text", "read_text"),
+    "page": ("core.documents.pages", "page_pdf"),
     # whole documents, as blocks
     "whole:pdf": ("core.documents.pdf", "whole_pdf"),
     "whole:xlsx": ("core.documents.sheets", "whole_xlsx"),
@@ -129,6 +130,8 @@ def loaded(kind: str) -> Callable[[IO[bytes], Any], Any]:
     found: Callable[[IO[bytes], Any], Any] = getattr(importlib.import_module(module), name)
     if kind.startswith("ocr:"):
         importlib.import_module("core.documents.ocr").Engine.load()
+    if kind == "page":
+        importlib.import_module(module).load()
     for late in _LATE:
         importlib.import_module(late)
     for encoding in _ENCODINGS:
@@ -150,7 +153,7 @@ def lines(
         else:
             yield {"text": reader(source, Asked(**asked))}
     except Unreadable as error:
-        yield {"error": str(error)}
+        yield {"error": str(error), "said": [error.said.text, error.said.told]}
     except MemoryError:
         yield {"error": "Unpacked, the file is too large."}
     except RecursionError:

@@ -15,17 +15,20 @@ import orjson
 
 from core.documents.asked import Asked, Unreadable
 from core.documents.blocks import Block
+from core.said import MOST_CHARS, Said, fits
 
-# In one process of ours: readers, each of which may take a processor and a gibibyte, and what looks at pictures.
-AT_ONCE, OCR_AT_ONCE = 2, 1
+# In one process of ours: readers, each of which may take a processor and a gibibyte, what looks at pictures, and what
+# shows pages, for which no reader waits.
+AT_ONCE, OCR_AT_ONCE, PAGES_AT_ONCE = 2, 1, 2
 DEADLINE_SECONDS = 60.0  # for an answer; of a whole document from one line to the next
 OCR_DEADLINE_SECONDS = 180.0  # for a page
 WHOLE_SECONDS = 900.0
 MOST_ANSWER = 1024 * 1024
 MOST_WHOLE = 256 * 1024 * 1024
 MOST_LINE = 4 * 1024 * 1024
+MOST_PLACES = 8  # of a sentence
 CHILD = Path(__file__).parent / "child.py"
-_places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, asyncio.Semaphore]] = WeakKeyDictionary()
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 TOO_LONG = "The file takes too long, or too much memory, to read."
 
 
@@ -48,14 +51,17 @@ async def whole(source: IO[bytes], kind: str, asked: Asked) -> AsyncGenerator[li
             yield [_block(row) for row in rows]
 
 
-async def read(source: IO[bytes], kind: str, asked: Asked, most: int = MOST_ANSWER) -> str:
-    """The text of a part of a file. source: an open file with a descriptor. Raises Unreadable.
+async def read(
+    source: IO[bytes], kind: str, asked: Asked, *, most: int = MOST_ANSWER, seconds: float = DEADLINE_SECONDS
+) -> str:
+    """The text of a part of a file, or a page's picture (kind `page`; core/documents/pages.py). source: an open file
+    with a descriptor. most: bytes of the answer. Raises Unreadable.
 
     Cancelled, it kills the process.
     """
     async with _started(source, kind, asked) as process:
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(seconds):
                 said = await _said(process, most)
                 await process.wait()
         except TimeoutError:
@@ -70,8 +76,10 @@ async def read(source: IO[bytes], kind: str, asked: Asked, most: int = MOST_ANSW
 async def _started(source: IO[bytes], kind: str, asked: Asked) -> AsyncIterator[asyncio.subprocess.Process]:
     order = {"kind": kind, "asked": asdict(asked), "paths": [path for path in sys.path if path]}
     pictures = kind.startswith("ocr:")
-    new = {False: asyncio.Semaphore(AT_ONCE), True: asyncio.Semaphore(OCR_AT_ONCE)}
-    async with _places.setdefault(asyncio.get_running_loop(), new)[pictures]:
+    most = {"": AT_ONCE, "ocr": OCR_AT_ONCE, "page": PAGES_AT_ONCE}
+    new = {what: asyncio.Semaphore(number) for what, number in most.items()}
+    what = "ocr" if pictures else "page" if kind == "page" else ""
+    async with _places.setdefault(asyncio.get_running_loop(), new)[what]:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(CHILD), orjson.dumps(order).decode(),
             stdin=source, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -126,8 +134,20 @@ def _value(said: bytes, code: int | None) -> Any:
     if isinstance(found, list) or (isinstance(found, dict) and ("text" in found or "end" in found)):
         return found
     if isinstance(found, dict) and isinstance(found.get("error"), str):
-        raise Unreadable(found["error"])
+        raise _unreadable(found["error"], found.get("said"))
     raise Unreadable(TOO_LONG if code is not None and code < 0 else "The file could not be read.")
+
+
+def _unreadable(text: str, kept: Any) -> Unreadable:
+    """The error that a reader tells; a file may have made the reader say anything."""
+    error = Unreadable(text[:MOST_CHARS])
+    match kept:
+        case [str(sentence), dict(told)] if len(told) <= MOST_PLACES and all(
+            isinstance(one, str) and len(one) <= MOST_CHARS for one in (sentence, *told, *told.values())
+        ):
+            if fits(sentence, told):
+                error.said = Said(sentence, told)
+    return error
 
 
 def _block(row: Any) -> Block:

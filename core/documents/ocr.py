@@ -13,7 +13,7 @@ from typing import IO, Any
 from core.documents.asked import Asked, Unreadable
 from core.documents.blocks import Block
 
-PACKAGES = ("rapidocr", "onnxruntime", "cv2", "pypdfium2")
+PACKAGES = ("rapidocr", "onnxruntime", "cv2")
 MISSING = (
     "OCR is not installed: pictures cannot be read here. Whoever runs the platform can install requirements-ocr.txt."
 )
@@ -107,7 +107,7 @@ def ocr_image(source: IO[bytes], asked: Asked) -> Iterator[Block]:
         with Image.open(source, formats=FORMATS) as opened:
             width, height = opened.size
             if width * height > MOST_PIXELS:
-                raise Unreadable(f"The picture has more than {MOST_PIXELS // 1_000_000} million pixels.")
+                raise Unreadable("The picture has more than %(count)s million pixels.", count=MOST_PIXELS // 1_000_000)
             shown = ImageOps.exif_transpose(opened.convert("RGB"))
             shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     except (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, ArithmeticError) as error:
@@ -134,7 +134,7 @@ def ocr_pdf(source: IO[bytes], asked: Asked) -> Iterator[Block]:
             bitmap.close()
             page.close()
         except (pdfium.PdfiumError, IndexError, ValueError) as error:
-            raise Unreadable(f"Page {number} of the PDF cannot be shown.") from error
+            raise Unreadable("Page %(page)s of the PDF cannot be shown.", page=number) from error
         yield Block(text, number)
 
 

@@ -44,23 +44,23 @@ def check_archive(source: IO[bytes], package: Package) -> None:
         with zipfile.ZipFile(source) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        raise Unreadable(f"This is not a whole {package.what}.") from None
+        raise Unreadable("This is not a whole %(what)s.", what=package.what) from None
     finally:
         source.seek(0)
     noun = package.noun
     if len(entries) > MOST_ENTRIES:
-        raise Unreadable(f"The {noun} has more than {MOST_ENTRIES:,} parts.")
+        raise Unreadable("The %(what)s has more than %(most)s parts.", what=noun, most=MOST_ENTRIES)
     if sum(one.file_size for one in entries) > MOST_BYTES:
-        raise Unreadable(f"Unpacked, the {noun} is too large.")
+        raise Unreadable("Unpacked, the %(what)s is too large.", what=noun)
     for one in entries:
         if one.file_size > FREE_BYTES and one.file_size > MOST_RATIO * max(one.compress_size, 1):
-            raise Unreadable(f"The {noun} is packed suspiciously well; it is not unpacked.")
+            raise Unreadable("The %(what)s is packed suspiciously well; it is not unpacked.", what=noun)
         if one.flag_bits & 1:
-            raise Unreadable(f"The {noun} is encrypted.")
+            raise Unreadable("The %(what)s is encrypted.", what=noun)
         if stat.S_ISLNK(one.external_attr >> 16) or one.filename.startswith("/") or ".." in one.filename.split("/"):
-            raise Unreadable(f"The {noun} has parts that lead out of it.")
+            raise Unreadable("The %(what)s has parts that lead out of it.", what=noun)
     if not any(one.filename == package.main for one in entries):
-        raise Unreadable(f"This is an archive, and no {package.what}.")
+        raise Unreadable("This is an archive, and no %(what)s.", what=package.what)
 
 
 class Parts:
@@ -69,7 +69,7 @@ class Parts:
     def __init__(self, source: IO[bytes], package: Package) -> None:
         check_archive(source, package)
         self._archive = zipfile.ZipFile(source)
-        self._damaged = f"The {package.noun} is damaged."
+        self._noun = package.noun
 
     def has(self, name: str) -> bool:
         """Whether there is such a part."""
@@ -81,7 +81,7 @@ class Parts:
             try:
                 return parse(part, forbid_dtd=True).getroot()  # type: ignore[no-any-return]
             except _WRONG as error:
-                raise Unreadable(self._damaged) from error
+                raise Unreadable("The %(what)s is damaged.", what=self._noun) from error
 
     def walk(self, name: str) -> Iterator[tuple[str, Element]]:
         """("start" or "end", element) in their order; what is not wanted any more the caller clears."""
@@ -89,7 +89,7 @@ class Parts:
             try:
                 yield from iterparse(part, events=("start", "end"), forbid_dtd=True)
             except _WRONG as error:
-                raise Unreadable(self._damaged) from error
+                raise Unreadable("The %(what)s is damaged.", what=self._noun) from error
 
     def contains(self, name: str, word: bytes) -> bool:
         """Whether a part has these bytes somewhere."""
@@ -101,7 +101,7 @@ class Parts:
                         return True
                     before = piece[-len(word) :]
             except _WRONG as error:
-                raise Unreadable(self._damaged) from error
+                raise Unreadable("The %(what)s is damaged.", what=self._noun) from error
         return False
 
     def relations(self, name: str) -> dict[str, tuple[str, str]]:
@@ -121,7 +121,7 @@ class Parts:
         try:
             return self._archive.open(name)
         except _WRONG as error:
-            raise Unreadable(self._damaged) from error
+            raise Unreadable("The %(what)s is damaged.", what=self._noun) from error
 
 
 def local(element: Element) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import IO, Any
 
 import pypdf
@@ -15,18 +16,17 @@ import pypdf.filters
 import pypdf.generic._font
 import pypdf.generic._image_xobject
 import pypdf.xmp  # all of these are loaded late otherwise, when nothing can be loaded any more
-from pypdf.errors import PyPdfError
 
 from core.documents.asked import Asked, Unreadable, cut, hits, span, told
 from core.documents.blocks import Block, paragraphs, path_of, told_blocks
 from core.documents.lines import Line
+from core.documents.pdf_tables import DAMAGED, Row, Tables
 
 MOST_PAGES = 500
 PAGES_AT_ONCE = 50
 DEFAULT_PAGES = 10
 MOST_BOOKMARKS = 2_000
 MOST_LOOKED = 200  # things on a page
-_DAMAGED = (PyPdfError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, OSError)
 
 
 def read_pdf(source: IO[bytes], asked: Asked) -> str:
@@ -56,15 +56,25 @@ def _blocks(source: IO[bytes], few: int) -> Iterator[Block]:
         reader = _opened(source)
         marks = _bookmarks(reader)
         path: list[Line] = []
+        tables = Tables()
         for number, page in enumerate(reader.pages, 1):
             text = page.extract_text()
             picture = bool(few) and len("".join(text.split())) < few and _has_picture(page)
-            for lines in _stretches([] if picture else text.splitlines(), marks.get(number, []), path):
-                yield from paragraphs(lines, number, path_of(path))
+            told = [] if picture else tables.lines(page, text) or text.splitlines()
+            for lines in _stretches(told, marks.get(number, []), path):
+                yield from _paragraphs_and_rows(lines, number, path_of(path))
             if picture:
                 yield Block(text, number, path_of(path), picture=True)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise Unreadable("The PDF is damaged, or it is none.") from error
+
+
+def _paragraphs_and_rows(lines: list[str], number: int, heading: str) -> Iterator[Block]:
+    for is_row, some in groupby(lines, lambda line: isinstance(line, Row)):
+        if is_row:
+            yield from (Block(str(row), number, heading, row.head) for row in some if isinstance(row, Row))
+        else:
+            yield from paragraphs(some, number, heading)
 
 
 def _stretches(lines: list[str], begin: list[Line], path: list[Line]) -> Iterator[list[str]]:
@@ -103,7 +113,7 @@ def _bookmarks(reader: pypdf.PdfReader) -> dict[int, list[Line]]:
     numbers: list[int | None] = []
     try:
         add(reader.outline, 1)
-    except (*_DAMAGED, RecursionError):
+    except (*DAMAGED, RecursionError):
         return {}
     return found
 
@@ -135,7 +145,7 @@ def _opened(source: IO[bytes]) -> pypdf.PdfReader:
     if not count:
         raise Unreadable("The PDF has no page.")
     if count > MOST_PAGES:
-        raise Unreadable(f"The PDF has {count:,} pages; {MOST_PAGES} are read at most.")
+        raise Unreadable("The PDF has %(count)s pages; %(most)s are read at most.", count=count, most=MOST_PAGES)
     return reader
 
 
@@ -146,5 +156,5 @@ def _read(source: IO[bytes], wanted: range | None) -> tuple[int, list[tuple[int,
         count = len(reader.pages)
         numbers = range(1, count + 1) if wanted is None else wanted
         return count, [(number, reader.pages[number - 1].extract_text()) for number in numbers if number <= count]
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise Unreadable("The PDF is damaged, or it is none.") from error

@@ -30,7 +30,9 @@ def _slides(parts: Parts) -> list[str]:
     ids = [_reference(one) for one in ([] if listed is None else listed)]
     found = [known[one][1] for one in ids if one in known and parts.has(known[one][1])]
     if len(found) > MOST_SLIDES:
-        raise Unreadable(f"The presentation has {len(found):,} slides; {MOST_SLIDES:,} are read at most.")
+        raise Unreadable(
+            "The presentation has %(count)s slides; %(most)s are read at most.", count=len(found), most=MOST_SLIDES
+        )
     return found
 
 

@@ -49,7 +49,7 @@ def rows_of(source: IO[bytes], most: int = MOST_CELL) -> list[str]:
     try:
         return [row_of(row, most) for row in csv.reader(io.StringIO(text, newline=""), dialect)]
     except csv.Error as error:
-        raise Unreadable(f"The table cannot be read: {cut(str(error), 200)}.") from None
+        raise Unreadable("The table cannot be read: %(why)s.", why=cut(str(error), 200)) from None
 
 
 def table(head: str, rows: list[str], asked: Asked) -> str:

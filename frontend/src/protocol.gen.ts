@@ -238,7 +238,7 @@ export interface SourceCited {
  * A passage of a knowledge base that the model was shown, before it says anything from it. The answer cites it as
  * [n]; a passage keeps its n in a run. quote: its beginning. score: 0 to 1, by its ranks. call_id: of the search.
  * ordinal: the passage's place in its document. vector_rank, keyword_rank: its rank among the nearest passages, and
- * among those with the words; null: it was not among them.
+ * among those with the words; null: it was not among them. picture: its page can be shown, with it marked.
  */
 export interface SourceCitedData {
   n: number;
@@ -255,6 +255,7 @@ export interface SourceCitedData {
   ordinal?: number;
   vector_rank?: number | null;
   keyword_rank?: number | null;
+  picture?: boolean;
   path?: string;
 }
 export interface ApprovalRequested {

@@ -113,9 +113,11 @@ def breakers() -> Iterator[Finding]:
         return
     told = dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
     if float(told.get("paas_breakers_open", 0)):
+        open_now = [name.partition("{")[2].rstrip("}") for name in told if name.startswith("paas_breaker_open{")]
         yield Finding(
-            WARNING, "models.breakers", "Models are left alone because their vendor does not answer.",
-            "The log names them (a breaker opened); they are asked again after 30 s.",
+            WARNING, "models.breakers",
+            f"Models are left alone because their vendor does not answer: {'; '.join(sorted(open_now))}",
+            "The log names their accounts (a vendor is left alone for a while); they are asked again after 30 s.",
         )  # fmt: skip
     for name, value in told.items():
         if name.startswith("paas_pool_connections{") and 'state="waiting"' in name and float(value):

@@ -126,6 +126,9 @@ def _reset(connection: Any) -> None:
     reset_connection(connection)
 
 
+# PostgreSQL's side of a connection remembers the tables of every tenant that it has served, up to 0.9 MB each, until it
+# ends: docs/scaling.md.
+DATABASE_CONNECTION_SECONDS = env.number("DATABASE_CONNECTION_SECONDS", 600)
 DATABASES = {
     "default": {
         "ENGINE": "tenants.db",
@@ -145,6 +148,7 @@ DATABASES = {
                 "min_size": 0,
                 "max_size": env.number("DATABASE_POOL_SIZE", 12),
                 "timeout": 3,
+                "max_lifetime": DATABASE_CONNECTION_SECONDS,
                 # Not the default of five minutes of growing pauses: a database that is back is asked at once (P26).
                 "reconnect_timeout": 1,
                 "reset": _reset,

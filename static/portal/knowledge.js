@@ -12,10 +12,17 @@
   let told = false;
   let timer = 0;
 
-  const step = (text) => {
-    const counted = /^(\d+) of (\d+) passages$/.exec(text);
-    if (counted) return words.counted.replace('%(done)s', counted[1]).replace('%(all)s', counted[2]);
-    return words.steps[text] ?? text;
+  const failures = JSON.parse(document.getElementById('knowledge-failures').textContent);
+
+  // A sentence in the page's language, by what is kept of it (core/said.py).
+  const translated = (text, kept) => {
+    if (kept?.code) return failures[kept.code] ?? text;
+    const sentence = words.said[kept?.text ?? text];
+    if (sentence === undefined) return text;
+    return sentence.replace(/%\((\w+)\)s/g, (place, name) => {
+      const one = kept?.told?.[name];
+      return one === undefined ? place : words.said[one] ?? one;
+    });
   };
 
   const set = (where, name, change) => {
@@ -32,8 +39,8 @@
       badge.classList.toggle('bad', one.state === 'failed');
     });
     set(where, 'progress', (bar) => { bar.value = one.progress; bar.hidden = !waits; });
-    set(where, 'step', (text) => { text.textContent = waits ? step(one.step) : ''; });
-    set(where, 'error', (text) => { text.textContent = one.error; text.hidden = !one.error; });
+    set(where, 'step', (text) => { text.textContent = waits ? translated(one.step, one.said?.step) : ''; });
+    set(where, 'error', (text) => { text.textContent = translated(one.error, one.said?.error); text.hidden = !one.error; });
     set(where, 'chunks', (text) => { text.textContent = one.chunks; });
     set(where, 'again', (form) => { form.hidden = !again; });
     set(where, 'stop', (form) => { form.hidden = !waits; });

@@ -12,11 +12,9 @@ Everything that is not a turn's start, checkpoint or end uses the ORM instead.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
@@ -25,13 +23,12 @@ from django.conf import settings
 
 from core import tracing
 from core.errors import PaasError
-from tenants.db import session
+from tenants.db import session, statements
 from tenants.scope import ANSWER_SECONDS, PLATFORM, Binding, TenantRef, binding_for
 
 LOCAL_BIND_SQL: LiteralString = "SELECT set_config('role', %s, true), set_config('search_path', %s, true)"
 WAIT_SECONDS = 3.0
 MOST_TOGETHER = 32
-TARGET = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(?:public\.)?(\w+)|\bSELECT\s+(?:public\.)?(\w+)\(")
 
 Row = tuple[Any, ...]
 
@@ -53,7 +50,7 @@ class Database:
             min_size=min_size,
             max_size=max_size,
             timeout=WAIT_SECONDS,
-            max_lifetime=1800,
+            max_lifetime=settings.DATABASE_CONNECTION_SECONDS,
             reconnect_timeout=1,  # no growing pauses: a database that is back is asked at once (P26)
             kwargs={"autocommit": True, "prepare_threshold": 2},
             configure=session.abegin,
@@ -89,7 +86,7 @@ class Database:
         self._waiting.setdefault(binding, deque()).append(call)
         if binding not in self._serving:
             self._serving[binding] = asyncio.create_task(self._serve(binding))
-        with tracing.child(summary(sql), {"db.system.name": "postgresql", "db.query.summary": summary(sql)}, "client"):
+        with statements.span(sql) if tracing.enabled() else tracing.NOTHING:
             return await call.answer
 
     async def _serve(self, binding: Binding) -> None:
@@ -136,13 +133,6 @@ class Database:
                 # pool try and replace them now, not one failed request at a time (P26).
                 self._checking = asyncio.create_task(self._pool.check())
             raise PaasError("database_unavailable", retry_after=1) from error
-
-
-@cache
-def summary(sql: LiteralString) -> str:
-    """What a statement does, in two words: `SELECT start_turn`. A statement is a constant; values are no part of it."""
-    target = TARGET.search(sql)
-    return f"{sql.split(None, 1)[0].upper()} {target[1] or target[2]}" if target else sql.split(None, 1)[0].upper()
 
 
 def _refuse(calls: Sequence[Call], error: BaseException) -> None:

@@ -17,8 +17,9 @@ from django_tenants.postgresql_backend.base import DatabaseWrapper as TenantsWra
 from psycopg import Connection, OperationalError
 from psycopg.pq import TransactionStatus
 
+from core import tracing
 from tenants import scope
-from tenants.db import session
+from tenants.db import session, statements
 
 BIND_SQL = "SELECT set_config('role', %s, false), set_config('search_path', %s, false)"
 RESET_SQL = "RESET ROLE; RESET ALL"
@@ -42,11 +43,17 @@ class _FollowsContext:
 
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         self.db.follow_context()
-        return super()._execute(sql, params, *ignored)  # type: ignore[misc]
+        if not tracing.enabled():
+            return super()._execute(sql, params, *ignored)  # type: ignore[misc]
+        with statements.span(sql):
+            return super()._execute(sql, params, *ignored)  # type: ignore[misc]
 
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
         self.db.follow_context()
-        return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
+        if not tracing.enabled():
+            return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
+        with statements.span(sql):
+            return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
 
     def callproc(self, *args: Any, **kwargs: Any) -> Any:
         self.db.follow_context()

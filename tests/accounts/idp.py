@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import cache, partial
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -55,11 +56,13 @@ class Idp:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import oidc_provider_mock
+            from authlib.jose import RSAKey
             from authlib.oidc.core.grants import code
 
-            # It reads its key anew for each token, which takes 30 ms.
+            # It reads its key anew for each token, which takes 30 ms, and each provider makes one, which takes 200 ms.
             if not hasattr(code.import_any_key, "cache"):
                 code.import_any_key = _remembering(code.import_any_key)
+                RSAKey.generate_key = partial(cache(RSAKey.generate_key), is_private=True)
             self._app = oidc_provider_mock.app(access_token_max_age=lasts)
         self.asked: list[dict[str, str]] = []
         self.sent: list[dict[str, str]] = []

@@ -100,10 +100,10 @@ def test_passwords_of_200_bytes(db: Platform) -> None:
             made.delete()
 
 
-def test_a_thousand_tries_from_one_address(db: Platform, hashed: list[str]) -> None:
+def test_hundreds_of_tries_from_one_address(db: Platform, hashed: list[str]) -> None:
     """A17: ten are hashed, the rest is told to wait; and other people of that network still get in."""
     with scope.bind(db.acme), coming_from("198.51.100.7"):
-        codes = [attempt(MEMBER, f"guess-{number}") for number in range(1000)]
+        codes = [attempt(MEMBER, f"guess-{number}") for number in range(300)]
         assert len(hashed) == throttle.PER_PAIR[0]
         assert codes[-1] == "rate_limited"
         assert attempt("viewer@acme.test", "wrong") == "invalid_credentials"
@@ -112,20 +112,20 @@ def test_a_thousand_tries_from_one_address(db: Platform, hashed: list[str]) -> N
     assert 0 < (refused.value.retry_after or 0) <= throttle.PER_PAIR[1] / throttle.PER_PAIR[0] + 1
 
 
-def test_a_thousand_tries_at_many_people_from_one_network(
+def test_hundreds_of_tries_at_many_people_from_one_network(
     db: Platform, hashed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Spraying: one network has so many tries, whoever they are at; a /64 is one network."""
     # None comes back while the test runs, however slow the machine is.
     monkeypatch.setattr(throttle, "PER_NETWORK", (throttle.PER_NETWORK[0], 24 * 3600.0))
     with scope.bind(db.acme):
-        for number in range(1000):
+        for number in range(3 * throttle.PER_NETWORK[0]):
             with coming_from(f"2001:db8:1:2::{number:x}"):
                 attempt(f"person-{number}@acme.test", "wrong")
     assert len(hashed) == throttle.PER_NETWORK[0]
 
 
-def test_a_thousand_tries_from_two_hundred_addresses_do_not_lock_the_owner_out(
+def test_hundreds_of_tries_from_two_hundred_addresses_do_not_lock_the_owner_out(
     db: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A17."""
@@ -142,7 +142,7 @@ def test_a_thousand_tries_from_two_hundred_addresses_do_not_lock_the_owner_out(
         with coming_from("203.0.113.250"):
             assert attempt(owner, PASSWORD) == owner  # at home, some day before
         tried.clear()
-        for number in range(1000):
+        for number in range(400):
             # Whatever host of the platform they knock at.
             with coming_from(f"203.0.113.{number % 200}"), scope.platform() if number % 2 else scope.bind(db.acme):
                 attempt(owner, f"guess-{number}")

@@ -470,7 +470,7 @@ def test_a_family_ends_after_thirty_days(db: Platform, pair: Any, ledger: Any) -
 
 def test_racing_for_one_token(db: Platform, pair: Any) -> None:
     """T6: of 8 that refresh with one token at once, none gets another successor than the rest."""
-    current, rounds = pair().refresh, 60
+    current, rounds = pair().refresh, 30
     with ThreadPoolExecutor(8) as racers:
         for _ in range(rounds):
             found = set(racers.map(lambda token: rotate(db, token), [current] * 8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.authentication import _actor_of_cookie
+from accounts.authentication import actor_of_cookie
 from accounts.models import Membership, User
 from accounts.selectors import actor_of_member, member_of
 from tenants import scope
@@ -21,9 +21,9 @@ def user_of(email: str) -> User:
 def test_a_session_and_its_actor_are_one_query(db: Platform) -> None:
     cookie = f"sessionid={session_cookies('acme', 'member@acme.test')['sessionid']}"
     with scope.bind(db.acme):
-        _actor_of_cookie(cookie)  # the session's text is in Redis now
+        actor_of_cookie(cookie)  # the session's text is in Redis now
         with CaptureQueriesContext(connection) as captured:
-            actor = _actor_of_cookie(cookie)
+            actor = actor_of_cookie(cookie)
     about = [one["sql"] for one in captured.captured_queries if "accounts_session" not in one["sql"]]  # a slow machine
     assert len(about) == 1, about
     assert actor is not None

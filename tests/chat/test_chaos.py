@@ -78,10 +78,11 @@ async def test_every_fault_once(
         load = Load(6, api_key(), "acme", Habits(slugs, leave=0.02, pause=0.1))
         async with a_worker(place, ledger, host):
             outcome = await drive(place, load, FAULTS, SECONDS, verify=chain_of)
-    assert not outcome.findings.violations
+        logs = [web.process.tail() for web in place.webs]
+    assert not outcome.findings.violations, "\n".join(logs)
     assert len(outcome.seen) >= 12
     assert len(outcome.resumes) >= 5
-    assert {"completed", "failed"} <= set(outcome.findings.counts["ends"])
+    assert {"completed"} < set(outcome.findings.counts["ends"]), "some came through, and some were hit"
     assert outcome.settled < 5
     records = list(vendor.stats.records)
     for name, spoil in SPOILED.items():

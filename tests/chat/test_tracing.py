@@ -20,6 +20,7 @@ from core import tracing
 from llm.deltas import Finish, ToolCallDelta, UsageReport
 from llm.providers.scripted import ScriptedModel
 from tenants import jobs, scope
+from tenants.db import statements
 from tests.chat.hosts import another
 from tests.chat.ledger import eventually
 from tests.chat.sockets import opened
@@ -221,6 +222,70 @@ async def test_a_collector_that_hangs_costs_nobody_anything(host: Host, actor: A
         assert not tracing.enabled()
     finally:
         listening.close()
+
+
+async def test_what_pages_ask_of_the_database_is_below_the_request(
+    site: Any, api_key: Any, collector: Collector
+) -> None:
+    client = site.client("acme", token=api_key())
+    async with client.get("/api/v1/agents", headers={"traceparent": PARENT}) as response:
+        assert response.status == 200
+    async with client.get("/healthz") as response:  # nothing of it is traced
+        assert response.status == 200
+    await until(collector, "GET api")
+    door = collector.one("GET api")
+    assert "SELECT agents_agent" in collector.below(door)
+    asked = next(span for span in collector.spans if span.name == "SELECT agents_agent")
+    assert (asked.kind, asked.values["db.system.name"]) == (3, "postgresql")
+    assert {span.trace for span in collector.spans} == {TRACE}
+
+
+async def test_statements_are_looked_at_by_nobody_while_it_is_off(
+    site: Any, api_key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "span", None)  # whoever calls it fails
+    client = site.client("acme", token=api_key())
+    async with client.get("/api/v1/agents") as response:
+        assert response.status == 200
+    async with client.post("/api/v1/runs", json={"message": "Hello"}) as response:
+        assert response.status in (202, 404), await response.text()
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ('SELECT "chat_run"."id" FROM "chat_run" WHERE "chat_run"."id" = %s', "SELECT chat_run"),
+        ("INSERT INTO public.usage_quota (id) VALUES (%s)", "INSERT usage_quota"),
+        ('UPDATE "agents_agent" SET "name" = %s', "UPDATE agents_agent"),
+        ("SELECT public.start_turn(%s)", "SELECT start_turn"),
+        ("SAVEPOINT s1", "SAVEPOINT"),
+    ],
+)
+def test_a_statement_is_told_in_two_words(sql: str, told: str) -> None:
+    assert statements.summary(sql) == told
+
+
+def test_that_a_collector_refuses_is_said_once_and_that_it_takes_them_again_too(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spans(count: int) -> None:
+        for _ in range(count):
+            with tracing.span("one"):
+                pass
+            collector.flush()
+
+    caplog.set_level("WARNING")
+    collector.status = 400
+    spans(3)
+    (line,) = caplog.messages
+    assert "traces cannot be sent" in line
+    assert "400" in line
+    collector.status = 200
+    spans(2)
+    assert [("sent again" in one, "lost=3" in one) for one in caplog.messages[1:]] == [(True, True)]
+    collector.status = 400
+    spans(1)
+    assert len(caplog.messages) == 3
 
 
 def test_nothing_is_loaded_and_nothing_is_made_while_it_is_off() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -49,6 +50,18 @@ def until(condition: Callable[[], Value], what: str, seconds: float = PATIENCE) 
     raise AssertionError(f"waited {seconds:g} s for {what}")
 
 
+def neighbouring_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on right now."""
+    while True:
+        first = free_port()
+        try:
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except (OSError, OverflowError):
+            continue
+        return first
+
+
 class Installation:
     """The whole of it; `port` is the proxy's."""
 
@@ -69,14 +82,14 @@ class Installation:
             **more,
         )
         self.supervisor = Process([sys.executable, "-m", "launch", "cluster"], self.environment, folder / "cluster.log")
-        self._vendor_port = vendor
+        self.vendor_port = vendor
 
     def ready(self) -> Installation:
         """Wait until everything stands, and make the tenant."""
         self.supervisor.wait_ready(lambda: "Stop: Ctrl-C" in self.output, PATIENCE)
-        (self.folder / "tenants.yaml").write_text(TENANTS % (self._vendor_port, KEY, MEMBER))
+        (self.folder / "tenants.yaml").write_text(TENANTS % (self.vendor_port, KEY, MEMBER))
         self.manage("apply", "-f", str(self.folder / "tenants.yaml"))
-        until(lambda: answers(f"http://127.0.0.1:{self._vendor_port}/v1/models"), "the vendor")
+        until(lambda: answers(f"http://127.0.0.1:{self.vendor_port}/v1/models"), "the vendor")
         return self
 
     @property

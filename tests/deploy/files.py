@@ -17,6 +17,7 @@ READERS = (
     "paas/settings/prod.py",
     "paas/sign_in_providers.py",
     "paas/env.py",
+    "paas/backup.py",
     "launch/web.py",
 )
 COMMANDS = ("paas/management/commands/prepare.py", "paas/management/commands/init_database.py")

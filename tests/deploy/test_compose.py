@@ -21,8 +21,12 @@ NETWORKS = {
     "proxy": {"edge"},
     "collector": {"watch", "outside"},
     "prometheus": {"watch"},
+    "alertmanager": {"watch", "outside"},
     "grafana": {"watch", "operators"},
 }
+SECRETS = {
+    "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "FIELD_KEYS", "API_KEY_PEPPER", "BACKUP_KEY",
+}  # fmt: skip
 NOTICE_SECONDS = 5  # STOP_NOTICE_SECONDS of the image
 
 
@@ -33,7 +37,7 @@ def test_the_platform_reads_what_it_is_given() -> None:
         assert unknown(given) == set(), name
         # No secret is in a variable, where `docker inspect` and every child process show it.
         assert {key for key in given if key.removesuffix("_FILE") != key} >= {"DATABASE_URL_FILE", "SECRET_KEY_FILE"}
-        assert given.isdisjoint({"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "FIELD_KEYS", "API_KEY_PEPPER"})
+        assert given.isdisjoint(SECRETS)
 
 
 def test_each_has_the_secrets_that_it_reads_and_no_others() -> None:
@@ -42,7 +46,15 @@ def test_each_has_the_secrets_that_it_reads_and_no_others() -> None:
         named = {path.rpartition("/")[2] for key, path in service["environment"].items() if key.endswith("_FILE")}
         assert set(service["secrets"]) == named, name
     for name in ("web1", "web2"):
-        assert not {"database_owner_url", "database_admin_url"} & set(compose()["services"][name]["secrets"])
+        assert not {"database_owner_url", "database_admin_url", "backup_key"} & set(
+            compose()["services"][name]["secrets"]
+        )
+
+
+def test_keys_can_be_changed_and_backups_are_encrypted() -> None:
+    found = {name: set(compose()["services"][name]["environment"]) for name in OURS}
+    assert all("SECRET_KEY_FALLBACKS_FILE" in given for given in found.values())
+    assert "BACKUP_KEY_FILE" in found["worker"]
 
 
 def test_every_secret_is_made(tmp_path: Path) -> None:

@@ -48,7 +48,12 @@ def test_each_finds_the_secrets_that_it_reads(tmp_path: Path) -> None:
         assert wanted <= given, name
         assert given <= made
         if name == "web":
-            assert not {"database_owner_url", "database_admin_url", "postgres_password"} & given
+            assert not {"database_owner_url", "database_admin_url", "postgres_password", "backup_key"} & given
+
+
+def test_keys_can_be_changed_and_backups_are_encrypted() -> None:
+    assert "SECRET_KEY_FALLBACKS_FILE" in settings()
+    assert "BACKUP_KEY_FILE" in {one["name"] for one in pod("worker")["containers"][0]["env"]}
 
 
 def test_few_rights() -> None:
@@ -95,6 +100,18 @@ def test_the_metric_to_scale_by_is_one_of_ours() -> None:
         + (Path(metrics.__file__).parents[1] / "paas" / "telemetry.py").read_text()
     )
     assert asked in (FOLDER / "runs" / "adapter-rules.yaml").read_text()
+
+
+def test_prometheus_finds_the_processes() -> None:
+    job = yaml.safe_load((DEPLOY / "prometheus" / "kubernetes.yml").read_text())["scrape_configs"][0]
+    namespace = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["namespace"]
+    assert job["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": [namespace]}}]
+    kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"] if rule.get("action") == "keep"}
+    for name in ("web", "worker"):
+        labels = found("Deployment", name)["spec"]["template"]["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == kept["__meta_kubernetes_pod_label_app_kubernetes_io_name"]
+        ports = {one["name"]: one["containerPort"] for one in pod(name)["containers"][0]["ports"]}
+        assert str(ports[kept["__meta_kubernetes_pod_container_port_name"]]) == settings()["METRICS_PORT"]
 
 
 def test_nothing_private_is_reached() -> None:

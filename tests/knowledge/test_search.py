@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from core.errors import PaasError
 from knowledge import reranking, search
@@ -155,3 +156,25 @@ async def test_a_reranker_puts_in_order_and_is_billed(
         assert [one["chunk_id"] for one in kept_order] == [one["chunk_id"] for one in plain[:2]]
         assert {one["why"]["rerank"]["failed"].startswith(code) for one in kept_order} == {True}
     assert ledger.value("SELECT count(*) FROM usage_usagerecord") == 2
+
+
+async def test_a_search_among_many_leaves_the_transaction_as_it_was(
+    host: Any, actor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the planner from sorting all distances, for itself only."""
+    owner = actor("owner")
+    make(owner)
+    put(owner, "docs", ("a.md", b"The badger lives here."))
+    await ingested(owner)
+    seen: list[str] = []
+
+    def asked(few: int) -> list[str]:
+        monkeypatch.setattr(search, "FEW", few)
+        with transaction.atomic(), connection.cursor() as cursor:
+            found = search.search(owner, "docs", Question("badger"))
+            cursor.execute("SELECT current_setting('enable_sort')")
+            seen.append(cursor.fetchone()[0])
+        return [one["title"] for one in found]
+
+    assert bound(owner, lambda: asked(0)) == bound(owner, lambda: asked(1500)) == ["a.md"]
+    assert seen == ["on", "on"]

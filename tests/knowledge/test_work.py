@@ -212,6 +212,26 @@ async def test_many_documents_of_one_hold_up_nobody(
     assert order == [("owner", 2), ("rival", 1)] * 4 + [("owner", 1)]
 
 
+async def test_one_document_comes_soon_behind_two_hundred(host: Any, actor: Any, ledger: Ledger) -> None:
+    """T16: whoever has put in two hundred has one job in the queue, so that of the other is the next one."""
+    owner, rival = actor("owner"), actor("rival")
+    make(owner)
+    make(rival)
+    for _ in range(2):
+        put(owner, "docs", *((f"{number}.md", b"Text.") for number in range(100)))
+    put(rival, "docs", ("one.md", b"Text."))
+    jobs = 0
+    while not bound(rival, lambda: Document.objects.filter(state="ready").exists()):
+        (taken,) = ledger.rows(
+            "DELETE FROM procrastinate_jobs WHERE id = (SELECT min(id) FROM procrastinate_jobs "
+            "WHERE task_name = 'knowledge.ingest') RETURNING args"
+        )
+        jobs += 1
+        assert jobs <= 2
+        await ingest.work((owner if taken["args"]["tenant_id"] == str(owner.tenant.id) else rival).tenant)
+    assert bound(owner, lambda: Document.objects.filter(state="ready").count()) <= ingest.BATCHES, "one job's worth"
+
+
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """OCR whose models are scripted: each page says its number. The pages that were looked at."""
     seen: list[str] = []

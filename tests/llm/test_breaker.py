@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from core import metrics
 from core.errors import PaasError
 from llm import breaker
 from llm.registry import ProviderRef
@@ -60,6 +61,28 @@ def test_faults_in_a_row_open_it_and_one_call_finds_out_whether_it_works_again(c
         call.begun()
     fail()
     assert not is_open()
+
+
+def test_calls_are_counted_and_an_open_one_has_a_name_until_nobody_asks(clock: Clock) -> None:
+    def calls() -> dict[str, float]:
+        samples = next(iter(metrics.MODEL_CALLS.collect())).samples
+        return {one.labels["outcome"]: one.value for one in samples if one.labels["provider"] == ACCOUNT.kind}
+
+    breaker.forget()
+    before = calls()
+    with breaker.guarded(ACCOUNT, "m"):
+        assert breaker.open_models() == []
+    for _ in range(breaker.FAULTS + 1):
+        fail()
+    with pytest.raises(RuntimeError), breaker.guarded(replace(ACCOUNT, id=uuid.uuid4()), "m"):
+        raise RuntimeError  # as one that its caller leaves
+    assert breaker.open_models() == [("openai", "m")]
+    gained = {outcome: count - before.get(outcome, 0) for outcome, count in calls().items()}
+    assert {outcome: count for outcome, count in gained.items() if count} == {
+        "done": 1, "provider_timeout": breaker.FAULTS, "breaker_open": 1, "left": 1,
+    }  # fmt: skip
+    clock.now += breaker.OPEN_SECONDS + breaker.WINDOW_SECONDS
+    assert breaker.open_models() == []
 
 
 @pytest.mark.parametrize("between", ["provider_auth_failed", "provider_rate_limited", "an answer", "a minute"])

@@ -18,9 +18,13 @@ from django.conf import settings
 from chat import host as hosts
 from core import metrics
 from launch.ports import free_port
+from llm import breaker
 from llm.deltas import Finish, UsageReport
 from llm.providers.scripted import ScriptedModel
-from paas import telemetry
+from llm.registry import PROVIDERS, ProviderRef
+from paas import readings, telemetry
+from paas.doctor import around
+from paas.health import version
 from paas.observed import route_of
 from tests.chat.conftest import agents  # noqa: F401
 
@@ -101,6 +105,7 @@ async def test_a_run_and_what_it_used(port: int, site: Any, api_key: Any, agents
 
 
 async def test_workers_tell_what_the_database_knows(port: int, host: Any) -> None:
+    settings.VAR_DIR.mkdir(exist_ok=True)
     async with telemetry.opened("worker"), asyncio.timeout(10):
         found = await scraped(port)
         while ("paas_migrations_missing", "") not in found:
@@ -109,11 +114,45 @@ async def test_workers_tell_what_the_database_knows(port: int, host: Any) -> Non
     assert found["paas_migrations_missing", ""] == 0
     assert found["paas_tenants", 'status="active"'] >= 2
     assert found["paas_reservations_held", 'holder="executing"'] == 0
-    for state in telemetry.JOB_STATES:
+    for state in readings.JOB_STATES:
         assert ("paas_jobs", f'state="{state}"') in found
     assert found["paas_schedules_late_seconds", ""] >= 0
     assert found["paas_backup_last_success_timestamp_seconds", ""] == 0
     assert found["paas_database_read_timestamp_seconds", ""] > 0
+    assert found["paas_process", f'process="worker",version="{version()}"'] == 1
+    for name in ("postgresql", "redis"):
+        assert found["paas_dependency_up", f'dependency="{name}"'] == 1
+    for chain in readings.CHAINS:
+        assert found["paas_chain_broken", f'chain="{chain}"'] == 0
+    most, open_now = (found["paas_database_connections", f'state="{state}"'] for state in ("most", "open"))
+    assert most >= open_now > 0
+    assert found["paas_disk_bytes", 'state="size"'] > found["paas_disk_bytes", 'state="free"'] > 0
+    assert found["paas_job_success_timestamp_seconds", 'task="usage.seal"'] > 0
+    faults = {labels for name, labels in found if name == "paas_run_failures_total"}
+    assert faults >= {f'code="{code}"' for code in telemetry.OWN_FAULTS}
+
+
+async def test_what_is_looked_up_at_a_scrape_is_little(host: Any) -> None:
+    live = telemetry.Live("worker")
+    await live.readings.read()
+    open_models = metrics.MOST_MODELS + len(PROVIDERS)
+    assert sum(len(family.samples) for family in live.collect()) + open_models <= LIVE
+
+
+async def test_the_doctor_names_models_that_are_left_alone(port: int, host: Any) -> None:
+    account = ProviderRef(uuid.uuid4(), "openai")
+
+    def told() -> list[str]:
+        return [finding.what for finding in around.breakers() if finding.check == "models.breakers"]
+
+    async with telemetry.opened("web"):
+        assert await asyncio.to_thread(told) == []
+        for _ in range(breaker.FAULTS):
+            breaker.breaker_for(account, CANARY).failed()
+        assert (await scraped(port))["paas_breakers_open", ""] == 1
+        (what,) = await asyncio.to_thread(told)
+    breaker.forget()
+    assert 'model="other",provider="openai"' in what
 
 
 async def test_a_port_that_is_taken_stops_nobody(port: int, host: Any, caplog: Any) -> None:
@@ -151,9 +190,10 @@ def test_routes_are_told_by_what_is_known() -> None:
 FULL = """
 from core import metrics as m
 from core.errors import ERRORS
-from paas.observed import ROUTES
+from llm.registry import PROVIDERS
+from paas.observed import ROUTES, TOLD
 import uuid
-doors = ["websocket", "sse", "openai", "responses", "phase1", "mcp", "schedule", "test"]
+doors = ["websocket", "sse", "openai", "responses", "phase1", "mcp", "schedule"]
 for _ in range(1200):
     label = m.tenant_label(uuid.uuid4())
     m.TENANT_RUNS.labels(label).inc(); m.TENANT_TOKENS.labels(label).inc()
@@ -168,23 +208,37 @@ for code in ERRORS:
     m.REFUSALS.labels(code).inc()
 for kind in {one[1] for one in ROUTES} | {"page"}:
     m.REQUEST_SECONDS.labels(kind).observe(1)
-    for status in ("none", "2xx", "3xx", "4xx", "5xx"):
-        m.REQUESTS.labels(kind, status).inc()
+    for status in ("none", "2xx", "3xx", "4xx", "5xx", *TOLD):
+        m.REQUESTS.labels(kind, str(status)).inc()
 for door in doors:
-    m.FIRST_TOKEN.labels(door).observe(1); m.RUN_SECONDS.labels(door).observe(1)
+    for histogram in (m.FIRST_TOKEN, m.TOKEN_SECONDS, m.RUN_SECONDS):
+        histogram.labels(door).observe(1)
     for outcome in ("completed", "failed", "cancelled"):
         m.RUNS.labels(door, outcome).inc()
+for code in list(ERRORS)[:40]:  # others are refusals of requests: no run begins
+    m.RUN_FAILURES.labels(code).inc()
+for kind in PROVIDERS:
+    for outcome in ("done", "left", "breaker_open", *(code for code in ERRORS if code.startswith(("provider", "model", "context")))):
+        m.MODEL_CALLS.labels(kind, outcome).inc()
+for step in ("fetch", "ocr", "read", "embed"):
+    m.INGEST_SECONDS.labels(step).observe(1)
 for job in range(40):
+    m.JOB_DONE.labels(f"job-{job}").set(1)
     for outcome in ("done", "failed"):
         m.JOBS.labels(f"job-{job}", outcome).inc()
 from prometheus_client import generate_latest
-print(sum(not line.startswith(b"#") for line in generate_latest(m.REGISTRY).splitlines()))
+print(*(line.split("{")[0] for line in generate_latest(m.REGISTRY).decode().splitlines() if line[0] != "#"))
 """
+OF_WEB, OF_WORKERS = ("paas_http_",), ("paas_job", "paas_document")
+LIVE = 110  # at most, of what is looked up at a scrape
 
 
 def test_a_thousand_tenants_are_at_most_ten_thousand_series() -> None:
     """Of two web processes and a worker together, with as many tenants, models and tools as there may ever be."""
     done = subprocess.run([sys.executable, "-c", FULL], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    series = int(done.stdout)
-    assert 2 * metrics.MOST_TENANTS < series < 10_000 // 3
+    series = done.stdout.split()
+    web = LIVE + sum(not name.startswith(OF_WORKERS) for name in series)
+    worker = LIVE + sum(not name.startswith(OF_WEB) for name in series)
+    assert series.count("paas_tenant_runs_total") == metrics.MOST_TENANTS + 1
+    assert 2 * web + worker < 10_000, (web, worker)

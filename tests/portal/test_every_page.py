@@ -36,6 +36,7 @@ NOT_LINKED = {
     "/settings/agents/<str:slug>/export/",
     "/settings/conversations/<uuid:conversation_id>/export/",
     "/knowledge/<str:slug>/documents/<uuid:document_id>/file/",
+    "/knowledge/<str:slug>/documents/<uuid:document_id>/picture/",
     "/settings/mcp-servers/callback/",
     "/settings/mcp/<uuid:server_id>/",
     "/settings/sign-in/<uuid:provider_id>/",

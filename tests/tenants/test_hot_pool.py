@@ -200,3 +200,13 @@ async def test_a_closed_pool_is_unavailable(database: Any, platform: Platform) -
     await database.close()
     with pytest.raises(PaasError):
         await database.fetch_one(platform.acme, WHO, [])
+
+
+def test_connections_do_not_grow_old(database: Any) -> None:
+    """PostgreSQL keeps for each what it knows of every tenant's tables that it served."""
+    from django.conf import settings
+    from django.db import connection
+
+    assert 0 < settings.DATABASE_CONNECTION_SECONDS <= 600
+    for pool in (database._pool, connection.pool):  # type: ignore[attr-defined]
+        assert pool.max_lifetime == settings.DATABASE_CONNECTION_SECONDS

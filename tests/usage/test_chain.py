@@ -258,6 +258,17 @@ def test_a_cut_end_is_noticed(db: Platform, superuser: psycopg.Connection[Any]) 
         assert told.count() == 2, "a fault is told once"
 
 
+def test_a_fault_is_not_forgotten_by_whoever_looks_at_the_newest_only(db: Platform, superuser: Any) -> None:
+    write(db.acme, 2)
+    seal()
+    assert check() == []
+    superuser.execute("UPDATE usage_usagerecord SET cost = 9 WHERE tenant_id = %s", [db.acme.id])
+    (verdict,) = check()
+    assert check(newest=True) == []
+    with scope.platform():
+        assert LedgerHead.objects.get(tenant_id=db.acme.id).problem == verdict.problem
+
+
 def test_newest_goes_on_from_the_head(db: Platform) -> None:
     write(db.acme, 3)
     seal()

@@ -11,6 +11,7 @@ from accounts import keys
 from accounts.models import ApiKey, AuditEvent, User
 from agents.models import Agent
 from core import clock
+from core.metrics import digest_of
 from tenants import limits, scope
 from tenants.models import Limit, Plan
 from tests.accounts.test_people_pages import get, post
@@ -269,6 +270,7 @@ def test_the_console(db: Platform, console: Console) -> None:
         )
         page = console.get(f"/admin/tenants/tenant/{db.acme.id}/change/").content.decode()
         assert "1 in the place of its plan&#x27;s, 1 for its people, keys and agents" in page
+        assert digest_of(db.acme.id) in page, "what dashboards call it"
         form = console.get("/admin/tenants/plan/add/").content.decode()
         assert [one.name for one in Plan._meta.fields if f'name="{one.name}"' not in form] == []
         assert console.post(f"/admin/tenants/limit/{below.pk}/remove", sure="on").status_code == 404

@@ -67,7 +67,7 @@ export interface TraceCount {
 export interface Step {
   path: string;
   index: number;
-  kind: 'model' | 'tool' | 'agent' | 'approval';
+  kind: 'model' | 'tool' | 'agent' | 'approval' | 'query';
   name: string;
   /** Of a member of a team: what people call it. */
   title?: string;

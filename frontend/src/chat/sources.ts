@@ -28,6 +28,12 @@ export function passageUrl(source: Source): string {
   return source.ordinal === undefined ? path : `${path}?passage=${source.ordinal}`;
 }
 
+/** The page of a PDF with the passage marked, as a small picture; null where there is none. */
+export function pictureUrl({ knowledge, document_id: id, ordinal, picture }: Source): string | null {
+  if (!picture || ordinal === undefined) return null;
+  return `/knowledge/${encodeURIComponent(knowledge)}/documents/${encodeURIComponent(id)}/picture/?passage=${ordinal}&size=small`;
+}
+
 /** Of several with one number (each member of a team counts its own), that of the answer's own agent. */
 export function sourceOf(sources: readonly Source[], n: number): Source | undefined {
   return sources.find((one) => one.n === n && !one.path) ?? sources.find((one) => one.n === n);

@@ -1,6 +1,6 @@
 import { createContext, useContext, useEffect, useId, useRef, useState } from 'react';
 import type { Source } from '../api/contract';
-import { passageUrl, sourceOf } from '../chat/sources';
+import { passageUrl, pictureUrl, sourceOf } from '../chat/sources';
 import type { Translate } from '../i18n/catalog';
 import { useT } from '../i18n/language';
 
@@ -110,6 +110,8 @@ function placeOf(box: HTMLElement): Place {
 export function Passage({ source, why = false }: { source: Source; why?: boolean }) {
   const t = useT();
   const place = placeText(t, source);
+  const picture = pictureUrl(source);
+  const [gone, setGone] = useState(false);
   return (
     <>
       <span className="passage-title">
@@ -118,6 +120,11 @@ export function Passage({ source, why = false }: { source: Source; why?: boolean
       </span>
       {place !== '' && <span className="passage-place">{place}</span>}
       <q className="passage-quote" dir="auto">{source.quote}</q>
+      {picture !== null && !gone && (
+        <a className="passage-picture" href={passageUrl(source)} target="_blank" rel="noopener" tabIndex={-1}>
+          <img src={picture} alt={t('source.picture', { page: source.page ?? '' })} loading="lazy" onError={() => setGone(true)} />
+        </a>
+      )}
       {why && <span className="passage-place" data-testid="passage-why">{whyText(t, source)}</span>}
       <a className="link-button" data-testid="cite-open" href={passageUrl(source)} target="_blank" rel="noopener">
         {t('source.read')}

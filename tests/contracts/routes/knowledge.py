@@ -39,6 +39,7 @@ ACCESS: dict[str, Access] = {
     **{f"{DOCUMENT}{act}/": page(POST=KNOWLEDGE) for act in ("retry", "cancel", "delete", "fetch")},
     READER: READ,
     f"{READER}file/": READ,
+    f"{READER}picture/": READ,
 }
 BASE, BOTH = {"slug": "knowledge"}, {"slug": "knowledge", "document_id": "document"}
 TENANCY: dict[str, Declared] = {
@@ -98,4 +99,5 @@ TENANCY: dict[str, Declared] = {
     },
     READER: Declared("by_id", ids=BOTH, page=True, of_tenant=True),
     f"{READER}file/": Declared("by_id", ids=BOTH, page=True, of_tenant=True),
+    f"{READER}picture/": Declared("by_id", ids=BOTH, page=True, of_tenant=True),
 }

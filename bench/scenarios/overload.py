@@ -1,0 +1,141 @@
+"""Too much: three times what the platform can do, and a neighbour who asks fifty times as much as others do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import uvloop
+
+from bench.asking import Answers, Asker
+from bench.client import Connection
+from bench.load import percentile
+from bench.scenarios.options import Options
+from bench.scenarios.result import Chart, Line, Result, by_second
+from bench.scenarios.stage import SLUG, Stage, declared, stage
+from bench.scenarios.turns import READ, SHORT, Turns
+from bench.subjects import PLATFORM_KEY
+
+TIMES = 3.0
+WORKERS = 16
+BEGINS_SECONDS = 2.0
+"""The overload that lasts is measured, not the moment in which it begins."""
+QUIET, QUIET_KEY = "quiet", "ak_quiet_own_value_for_loopback"
+NORMAL_PER_S, LOUD_TIMES = 4.0, 50.0
+WHOLE = ("bench-0-0-200", 200)
+
+
+def overload(options: Options) -> Result:
+    """Reads and whole answers, each first as many as the platform can do, then three times as many."""
+    with stage() as place:
+        return uvloop.run(_overload(place, options.seconds))
+
+
+def noisy(options: Options) -> Result:
+    """One tenant asks fifty times as often as another, under the rates of a new installation: reads and turns."""
+    with stage(RATE_LIMITS="") as place:
+        return uvloop.run(_noisy(place, options.seconds))
+
+
+async def _overload(place: Stage, seconds: float) -> Result:
+    result = Result("overload", (overload.__doc__ or "").strip(), seconds)
+    target = place.target
+    async with (
+        Asker.reading(place.platform.port, f"{SLUG}.localhost", PLATFORM_KEY, READ) as reads,
+        Asker(target, target.request(WHOLE[0], stream=False), Connection) as turns,
+    ):
+        for what, asker in (("reads", reads), ("turns", turns)):
+            await _three_times(result, what, asker, seconds / 4)
+    return result
+
+
+async def _three_times(result: Result, what: str, asker: Asker, seconds: float) -> None:
+    await asker.closed_loop(4, 2)
+    full = await asker.closed_loop(WORKERS, seconds)
+    capacity = len(full.times(200)) / seconds
+    full_p99 = full.p(0.99)
+    storm = asyncio.create_task(asker.at_rate(TIMES * capacity, seconds + BEGINS_SECONDS))
+    await asyncio.sleep(BEGINS_SECONDS)
+    asker.answers.found.clear()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    over = await storm
+    goodput = len(over.times(200)) / max(loop.time() - began, 1e-3)
+    figures = overload_figures(capacity, full_p99, goodput, over)
+    result.figures |= {f"{what}: {name}": value for name, value in figures.items()}
+    result.at_least(f"{what}: goodput at {TIMES:g} x", goodput / capacity * 100 if capacity else 0.0, 90, "%")
+    result.at_most(f"{what}: admitted p99 by that at capacity", over.p(0.99) / (full_p99 or 1.0), 2, "x")
+    result.at_most(
+        f"{what}: refused without Retry-After",
+        sum(not said for status, _, said in over.found if status in (429, 503)),
+        0,
+        "",
+    )
+    wrong = sum(count for status, count in over.statuses().items() if status not in (200, 429, 503))
+    result.at_most(f"{what}: answers other than 200, 429, 503", wrong, 0, "")
+
+
+def overload_figures(capacity: float, full_p99: float, goodput: float, over: Answers) -> dict[str, Any]:
+    """What is told of an overload; times in ms."""
+    refused = [said for status, _, said in over.found if status in (429, 503)]
+    return {
+        "capacity / goodput, per s": [round(capacity, 1), round(goodput, 1)],
+        "admitted p99 at capacity / at 3 x, ms": [full_p99, over.p(0.99)],
+        "refused p50 / p99, ms": [over.p(0.5, 429, 503), over.p(0.99, 429, 503)],
+        "refused": len(refused),
+        "refused without Retry-After": sum(not said for said in refused),
+        "statuses": over.statuses(),
+        "errors": dict(over.errors.most_common(3)),
+    }
+
+
+async def _noisy(place: Stage, seconds: float) -> Result:
+    result = Result("noisy", (noisy.__doc__ or "").strip(), seconds)
+    declaration = declared()
+    declaration["tenants"] = [declaration["tenants"][0] | {"slug": QUIET, "name": "Quiet", "members": []}]
+    declaration["tenants"][0]["api_keys"] = [{"name": "quiet", "scopes": ["*"], "token": QUIET_KEY}]
+    place.apply(declaration)
+    port, part = place.platform.port, seconds / 3
+    turns, loud_turns = Turns(place.of(QUIET, QUIET_KEY), SHORT), Turns(place.target, SHORT)
+    async with (
+        Asker.reading(port, f"{QUIET}.localhost", QUIET_KEY, READ) as reads,
+        Asker.reading(port, f"{SLUG}.localhost", PLATFORM_KEY, READ) as loud,
+    ):
+
+        async def others(lasts: float) -> tuple[Answers, list[float]]:
+            since = len(turns.found)
+            answers, _ = await asyncio.gather(reads.at_rate(NORMAL_PER_S, lasts), turns.at_rate(NORMAL_PER_S, lasts))
+            return answers, [turn.first_ms for turn in turns.found[since:] if turn.problem is None]
+
+        await others(3)
+        turns.restart()
+        quiet = await others(part)
+        times = LOUD_TIMES * NORMAL_PER_S
+        shouting = asyncio.gather(loud.at_rate(times, 2 * part), loud_turns.at_rate(times / 4, 2 * part))
+        await others(part)  # at first it has what it may ask in a minute; the promise is about what lasts
+        beside = await others(part - 1)
+        noise, _ = await shouting
+    result.figures = {
+        "others' reads p50 / p95 quiet, ms": [quiet[0].p(0.5), quiet[0].p(0.95)],
+        "others' reads p50 / p95 beside the loud one, ms": [beside[0].p(0.5), beside[0].p(0.95)],
+        "others' TTFT p50 / p95 quiet, ms": _parts(quiet[1]),
+        "others' TTFT p50 / p95 beside the loud one, ms": _parts(beside[1]),
+        "others' statuses": beside[0].statuses(),
+        "others' wrong turns": turns.problems(),
+        "the loud one's reads by status": noise.statuses(),
+        "the loud one's turns, answered / refused": [len(loud_turns.first_ms()), sum(loud_turns.problems().values())],
+    }
+    result.at_most("others' reads p95 by that without", beside[0].p(0.95) / (quiet[0].p(0.95) or 1.0), 1.3, "x")
+    result.at_most("others' TTFT p95 by that without", _parts(beside[1])[1] / (_parts(quiet[1])[1] or 1.0), 1.3, "x")
+    failed = len(beside[0].found) - len(beside[0].times(200)) + sum(turns.problems().values())
+    result.at_most("others' answers that were none", failed, 0, "")
+    buckets = by_second([(turn.at, turn.first_ms) for turn in turns.found if turn.problem is None], seconds)
+    points = tuple((float(at), percentile(ms, 0.95)) for at, ms in buckets if ms)
+    result.charts = [Chart("Others' time to first token, p95", "ms", (Line("p95", points),))]
+    turns.close()
+    loud_turns.close()
+    return result
+
+
+def _parts(values: list[float]) -> list[float]:
+    return [round(percentile(values, fraction), 1) for fraction in (0.5, 0.95)]
