@@ -72,6 +72,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)
     elif (refused := rate_gate.refusal(scope)) is not None:
+        gate.refused(scope)
         await refuse(scope, receive, send, refused)
     else:
         await gate(scope, receive, send)

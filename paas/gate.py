@@ -3,7 +3,8 @@
 Threads share one processor's worth of Python: the more of them work, the longer each takes, until clients have given
 up on answers that are still being made. So a few work, the others wait, tenants take turns, and who would wait for too
 long is told at once to come again (T15, T16). A tenant that asks for more than it is given works at one thing at a
-time while others are there, and lets them go first. The streaming doors do not come through here.
+time while others are there, and lets them go first; one that asks on although its rate is used up rests in between.
+The streaming doors do not come through here.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ AT_ONCE = 6
 SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
 IN_A_CROWD = 1  # of them for a tenant whose requests queue, while others are there: each thread slows those of others
 PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because others, who ask for little, are at work
+OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
+RESTS = 2.0  # times as long as a request takes, such a tenant begins nothing after one: it has a third of the time
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
@@ -56,6 +59,8 @@ class Gate:
         self._takes = 0.0  # s that a request has its place for, as of late
         self._asked: OrderedDict[Whose, float] = OrderedDict()  # when each tenant last did, the latest at the end
         self._began: dict[Whose, float] = {}  # when each of those last had a place
+        self._over: dict[Whose, float] = {}  # when the rate of each last refused it something
+        self._rests: dict[Whose, float] = {}  # until when each rests
         _gates.add(self)
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +84,12 @@ class Gate:
         self._asked.move_to_end(whose)
         while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
             del self._asked[oldest]
-            self._began.pop(oldest, None)
+            for times in (self._began, self._over, self._rests):
+                times.pop(oldest, None)
+
+    def refused(self, connection: Scope) -> None:
+        """Its rate has refused somebody of a tenant's something, in front of this gate."""
+        self._over[_whose(connection)] = asyncio.get_running_loop().time()
 
     async def _come_in(self, whose: Whose) -> None:
         """Wait for a place and take it. Raises too_many_connections."""
@@ -110,6 +120,8 @@ class Gate:
     def _free(self, whose: Whose) -> bool:
         if self._working.total() >= self._at_once or self._working[whose] >= self._share_of(whose):
             return False
+        if asyncio.get_running_loop().time() < self._rests.get(whose, 0.0):
+            return False
         if not self._in_a_crowd(whose) or all(other == whose or other in self._queues for other in self._working):
             return True
         return asyncio.get_running_loop().time() - self._began.get(whose, 0.0) > PASSED_OVER
@@ -124,7 +136,10 @@ class Gate:
 
     def _in_a_crowd(self, whose: Whose) -> bool:
         """Whether a tenant asks for more than it is given while others are there."""
-        return whose in self._queues and len(self._asked) > (whose in self._asked)
+        return (whose in self._queues or self._asks_on(whose)) and len(self._asked) > (whose in self._asked)
+
+    def _asks_on(self, whose: Whose) -> bool:
+        return asyncio.get_running_loop().time() - self._over.get(whose, -OVER_FOR) < OVER_FOR
 
     def _drop(self, whose: Whose, turn: Waiting) -> None:
         queue = self._queues.get(whose)
@@ -157,6 +172,10 @@ class Gate:
         self._working[whose] -= 1
         if not self._working[whose]:
             del self._working[whose]
+        if self._asks_on(whose) and self._in_a_crowd(whose):
+            loop, rest = asyncio.get_running_loop(), RESTS * self._takes
+            self._rests[whose] = loop.time() + rest
+            loop.call_later(rest, self._let_in)
         self._let_in()
 
     def _let_in(self) -> None:

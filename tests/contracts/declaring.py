@@ -97,7 +97,8 @@ TENANCY_KINDS = ("own", "by_id", "shell", "public")
 @dataclass(frozen=True)
 class Declared:
     """What is expected of a route. ids: what its parameters are ids of. body: what a write sends. people: of the API,
-    but a key is told that it is no person."""
+    but a key is told that it is no person. lacks: what who may see it is told, by 404, because the fixture's thing has
+    nothing to show there."""
 
     kind: str
     methods: tuple[str, ...] = ("GET",)
@@ -106,3 +107,4 @@ class Declared:
     page: bool = False
     of_tenant: bool = False  # what the id names is the tenant's, not one person's: colleagues find it too
     people: bool = False
+    lacks: str = ""

@@ -11,7 +11,7 @@ from core.redis_client import client
 
 
 async def test_a_closed_connection_is_no_fault_of_ours(services: Any) -> None:
-    """A10: uvloop says of one that was cut a moment ago that its handle is closed, by a RuntimeError."""
+    """T10: uvloop says of one that was cut a moment ago that its handle is closed, by a RuntimeError."""
     redis = client(services.redis.url, patience=2.0)
     await redis.ping()
     (connection,) = redis.connection_pool._available_connections

@@ -63,6 +63,10 @@ class Crowd:
             self.gates[name].set()
         await asyncio.sleep(0.001)
 
+    async def begun(self, name: str) -> None:
+        while name not in self.working:
+            await asyncio.sleep(0.001)
+
     async def drained(self) -> None:
         """Everybody ends; nothing is left."""
         for event in self.gates.values():
@@ -121,6 +125,26 @@ async def test_who_asks_for_much_is_not_passed_over_for_long(monkeypatch: pytest
     await crowd.come("p1")
     await crowd.done("p1")
     assert crowd.working == ["o1", "l3"]
+    await crowd.drained()
+
+
+async def test_who_asks_on_although_its_rate_is_used_up_rests_while_others_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """T16."""
+    crowd = Crowd()
+    crowd.gate._takes = 0.01
+    await crowd.come("l1", "o1")
+    crowd.gate.refused({"paas.tenant": LOUD})
+    await crowd.done("o1")
+    await crowd.come("l2")
+    assert crowd.working == ["l1"], "one at a time, though there is room"
+    await crowd.done("l1")
+    assert crowd.working == [], "and not at once"
+    await asyncio.wait_for(crowd.begun("l2"), 5)
+    monkeypatch.setattr(gate, "OVER_FOR", 0.0)
+    await crowd.come("l3")
+    assert crowd.working == ["l2", "l3"], "it has stopped asking on"
     await crowd.drained()
 
 

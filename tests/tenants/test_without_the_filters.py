@@ -42,7 +42,7 @@ def without_filters(stack: ExitStack) -> None:
     from chat import selectors as chats
 
     def any_membership(**wanted: Any) -> Any:
-        return Membership.objects.filter(user_id=wanted["user_id"])
+        return Membership.objects.filter(user_id__in=wanted["user_id__in"])
 
     class Anybody:
         @staticmethod

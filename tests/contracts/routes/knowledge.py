@@ -99,5 +99,5 @@ TENANCY: dict[str, Declared] = {
     },
     READER: Declared("by_id", ids=BOTH, page=True, of_tenant=True),
     f"{READER}file/": Declared("by_id", ids=BOTH, page=True, of_tenant=True),
-    f"{READER}picture/": Declared("by_id", ids=BOTH, page=True, of_tenant=True),
+    f"{READER}picture/": Declared("by_id", ids=BOTH, page=True, of_tenant=True, lacks="There is no picture of"),
 }
