@@ -30,7 +30,7 @@ from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import certificates, health, telemetry
 from paas.bodies import BoundedBodies
-from paas.gate import Gate
+from paas.gate import Gate, busy
 from paas.headers import SecureHeaders
 from paas.middleware import keep_on_the_loop
 from paas.observed import Observed
@@ -87,6 +87,8 @@ async def served(scope: Any, receive: Any, send: Any) -> None:
         await health.answer(scope, send)
     elif scope["type"] == "http" and scope["path"] == certificates.PATH:
         await certificates.answer(scope, receive, send)
+    elif gate.turns_away(scope):
+        await refuse(scope, receive, send, busy())
     else:
         await bound(scope, receive, send)
 

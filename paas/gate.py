@@ -30,8 +30,11 @@ LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
 PLACE_SECONDS = 0.5
 RETRY_AFTER = 1
+MOST_SEEN = 1_000
 
 Whose = uuid.UUID | None  # a tenant, or the platform
+Words = tuple[bytes, str, str]  # the Host header, the method, the path
+NOBODY = uuid.UUID(int=0)  # no tenant's
 Waiting = asyncio.Future[None]  # a request; done when its turn has come
 
 
@@ -61,10 +64,14 @@ class Gate:
         self._began: dict[Whose, float] = {}  # when each of those last had a place
         self._over: dict[Whose, float] = {}  # when the rate of each last refused it something
         self._rests: dict[Whose, float] = {}  # until when each rests
+        self._seen: OrderedDict[Words, Whose] = OrderedDict()  # requests that came here lately
         _gates.add(self)
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
         whose = _whose(connection)
+        self._seen[_words(connection)] = whose
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
         try:
             await self._come_in(whose)
         except PaasError as error:
@@ -77,9 +84,23 @@ class Gate:
         """(requests that have a place, requests that wait for one). May be asked in any thread."""
         return sum(list(self._working.values())), sum(len(queue) for queue in list(self._queues.values()))
 
+    def turns_away(self, connection: Scope) -> bool:
+        """Whether this request would be refused here; before its host is looked up, for in a crowd to refuse is most of
+        what there is to do. Known are the requests that came here lately, by the words in which they ask."""
+        if not self._queues or connection["type"] != "http":
+            return False
+        whose = self._seen.get(_words(connection), NOBODY)
+        if whose is NOBODY or (queue := self._queues.get(whose)) is None or not self._too_long(whose, queue):
+            return False
+        self._notice(whose)
+        return True
+
     def notice(self, connection: Scope) -> None:
         """Somebody of a tenant's is there. For every request, also one for a door that this gate does not guard."""
-        whose, now = _whose(connection), asyncio.get_running_loop().time()
+        self._notice(_whose(connection))
+
+    def _notice(self, whose: Whose) -> None:
+        now = asyncio.get_running_loop().time()
         self._asked[whose] = now
         self._asked.move_to_end(whose)
         while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
@@ -100,8 +121,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         if queue is None:
             queue = self._queues[whose] = Queue(loop.time())
-        wait, stood = len(queue) * self._takes / self._share_of(whose), loop.time() - queue.since
-        if wait > LONGEST_WAIT * self.patience or min(wait, stood) > self.patience:
+        if self._too_long(whose, queue):
             raise busy()
         turn: Waiting = loop.create_future()
         queue.append(turn)
@@ -116,6 +136,12 @@ class Gate:
             if isinstance(error, TimeoutError):
                 raise busy() from None
             raise
+
+    def _too_long(self, whose: Whose, queue: Queue) -> bool:
+        """Whether who joins this queue would wait for too long."""
+        wait = len(queue) * self._takes / self._share_of(whose)
+        stood = asyncio.get_running_loop().time() - queue.since
+        return wait > LONGEST_WAIT * self.patience or min(wait, stood) > self.patience
 
     def _free(self, whose: Whose) -> bool:
         if self._working.total() >= self._at_once or self._working[whose] >= self._share_of(whose):
@@ -208,6 +234,11 @@ def load() -> tuple[int, int]:
 def _whose(connection: Scope) -> Whose:
     tenant = connection["paas.tenant"]
     return tenant.id if tenant else None
+
+
+def _words(connection: Scope) -> Words:
+    host = next((value for name, value in connection["headers"] if name == b"host"), b"")
+    return host, connection.get("method", ""), connection["path"]
 
 
 def busy() -> PaasError:

@@ -13,10 +13,10 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import Resolver404, resolve
-from structlog.contextvars import bound_contextvars
 
 from core import metrics, tracing
 from core.ids import uuid7
+from core.logs import told_of
 
 # How an address begins -> (its class, what a span calls it; "" is what Django calls it).
 ROUTES = (
@@ -61,7 +61,7 @@ class Observed:
 
     async def __call__(self, connection: Any, receive: Any, send: Any) -> None:
         request_id = connection["paas.request_id"] = uuid7().hex
-        with bound_contextvars(request_id=request_id):
+        with told_of(request_id=request_id):
             if connection["type"] != "http":
                 await self.application(connection, receive, send)  # its frames are told one by one
                 return

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from structlog.contextvars import bound_contextvars
 
 from core.errors import PaasError, from_exception
+from core.logs import told_of
 from tenants import client, resolve, scope
 from tenants.scope import TenantRef
 
@@ -43,7 +43,7 @@ class TenantBinding:
             return
         connection["paas.tenant"] = tenant
         bound = scope.bind(tenant) if tenant else scope.platform()
-        whose = bound_contextvars(tenant=str(tenant.id)) if tenant else nullcontext()
+        whose = told_of(tenant=str(tenant.id)) if tenant else nullcontext()
         with client.serving(client.client_of(connection)), bound, whose:
             await self.app(connection, receive, send)
 

@@ -23,6 +23,7 @@ class Crowd:
         self.working: list[str] = []
         self.most = 0
         self.answers: dict[str, int] = {}
+        self.hosts: dict[str, dict[str, Any]] = {}  # what else a request says
         self.gates: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -46,7 +47,7 @@ class Crowd:
                 "path": "/api/v1/x",
                 "headers": [],
                 "paas.tenant": tenant,
-            }
+            } | self.hosts.get(name, {})
 
             async def send(message: Any, name: str = name) -> None:
                 if message["type"] == "http.response.start":
@@ -160,6 +161,33 @@ async def test_a_queue_that_stands_is_not_joined() -> None:
     assert crowd.answers == {"l6": 429}
     assert crowd.working == ["l1", "l2", "o1"]
     await crowd.drained()
+
+
+async def test_who_would_be_refused_is_turned_away_before_the_host_is_looked_up() -> None:
+    """T15: only what came here lately in the same words, and while its tenant's queue has stood for too long."""
+    crowd = Crowd()
+
+    def asked(host: str, path: str = "/api/v1/x", kind: str = "http") -> dict[str, Any]:
+        return {"type": kind, "method": "GET", "path": path, "headers": [(b"accept", b"*/*"), (b"host", host.encode())]}
+
+    crowd.gate._takes = 0.5
+    for number in range(6):
+        name = f"l{number}" if number < 5 else "o1"
+        crowd.hosts[name] = asked("loud.test" if number < 5 else "other.test")
+        await crowd.come(name)
+    assert not crowd.gate.turns_away(asked("loud.test")), "a moment's crowd waits"
+    crowd.gate.patience = 0.02
+    await asyncio.sleep(0.03)
+    assert crowd.gate.turns_away(asked("loud.test"))
+    for other in (
+        asked("other.test"),
+        asked("loud.test", "/api/v1/y"),
+        asked("loud.test", kind="websocket"),
+        asked("new.test"),
+    ):
+        assert not crowd.gate.turns_away(other)
+    await crowd.drained()
+    assert not crowd.gate.turns_away(asked("loud.test"))
 
 
 async def test_no_one_waits_for_ever() -> None:
