@@ -23,8 +23,9 @@ AT_ONCE = 6
 SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
 IN_A_CROWD = 1  # of them for a tenant whose requests queue, while others are there: each thread slows those of others
 PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because others, who ask for little, are at work
+STANDS = 1.0  # s; a queue that ends sooner is a page that asks for several things, and no crowd
 OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
-RESTS = 2.0  # times as long as a request takes, such a tenant begins nothing after one: it has a third of the time
+RESTS = 4.0  # times as long as a request takes, such a tenant begins nothing after one: it has a fifth of the time
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
@@ -165,7 +166,10 @@ class Gate:
         return (whose in self._queues or self._asks_on(whose)) and len(self._asked) > (whose in self._asked)
 
     def _asks_on(self, whose: Whose) -> bool:
-        return asyncio.get_running_loop().time() - self._over.get(whose, -OVER_FOR) < OVER_FOR
+        """Whether a tenant goes on asking for too much: its rate says so, or its queue, which does not end."""
+        now, queue = asyncio.get_running_loop().time(), self._queues.get(whose)
+        stands = queue is not None and now - queue.since > STANDS
+        return stands or now - self._over.get(whose, -OVER_FOR) < OVER_FOR
 
     def _drop(self, whose: Whose, turn: Waiting) -> None:
         queue = self._queues.get(whose)
@@ -201,7 +205,11 @@ class Gate:
         if self._asks_on(whose) and self._in_a_crowd(whose):
             loop, rest = asyncio.get_running_loop(), RESTS * self._takes
             self._rests[whose] = loop.time() + rest
-            loop.call_later(rest, self._let_in)
+            loop.call_later(rest, self._rested, whose)
+        self._let_in()
+
+    def _rested(self, whose: Whose) -> None:
+        self._rests.pop(whose, None)
         self._let_in()
 
     def _let_in(self) -> None:

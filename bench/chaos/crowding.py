@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from bench.asking import Asker
+from bench.asking import Answers, Asker
 from bench.chaos.place import Servers, straight
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 READ = "/api/v1/conversations"
 HALF_OPEN, SLOW_READERS, HOLD_SECONDS = 500, 200, 60.0
 OPEN_STREAMS, POOL = 200, 10
-OVERLOAD_SECONDS = 12.0
+OVERLOAD_ROUNDS, OVERLOAD_SECONDS = 5, 5.0
 OTHER = ("other.localhost", "ak_other_own_value_for_loopback")
 
 
@@ -137,14 +137,16 @@ async def t15(servers: Servers, seed: int) -> Measured:
         Asker.reading(place.webs[0].port, place.host, KEY, READ) as asker,
     ):
         await asker.closed_loop(4, 3)
-        full = await asker.closed_loop(16, OVERLOAD_SECONDS)
-        capacity = len(full.times(200)) / OVERLOAD_SECONDS
-        storm = asyncio.create_task(asker.at_rate(3 * capacity, OVERLOAD_SECONDS + 2))
-        await asyncio.sleep(2)  # the overload that lasts is measured, not the moment in which it begins
-        asker.answers.found.clear()
-        began = time.monotonic()
-        over = await storm
-        took = time.monotonic() - began
+        full, over, took = Answers(), Answers(), 0.0
+        for number in range(1, OVERLOAD_ROUNDS + 1):  # a shared machine is now faster and now slower by a third
+            full.found += (await asker.closed_loop(16, OVERLOAD_SECONDS)).found
+            capacity = len(full.times(200)) / (OVERLOAD_SECONDS * number)
+            storm = asyncio.create_task(asker.at_rate(3 * capacity, OVERLOAD_SECONDS + 2))
+            await asyncio.sleep(2)  # the overload that lasts is measured, not the moment in which it begins
+            asker.answers.found.clear()
+            began = time.monotonic()
+            over.found += (await storm).found
+            took += time.monotonic() - began
     goodput = len(over.times(200)) / took
     refused = [(status, seconds, said) for status, seconds, said in over.found if status in (429, 503)]
     figures = {
