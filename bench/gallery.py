@@ -1,4 +1,4 @@
-"""Pictures of the portal's pages for the documents: `make screenshots` fills docs/screenshots/.
+"""Pictures of pages (portal, chat, console) for the documents: `make screenshots` fills docs/screenshots/.
 
 Starts an installation of its own in a temporary folder, fills its demo workspace (bench/showcase.py), opens each page
 in Debian's chromium (or the one that CHROMIUM names), and ends everything. The pictures have 128 colours, so that all
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from PIL import Image
 from playwright.async_api import Page, async_playwright
 
@@ -35,7 +36,15 @@ PAGES = {
     "members": "/settings/members/", "sign-in": "/settings/sign-in/", "billing": "/settings/billing/",
     "limits": "/settings/limits/", "keys": "/settings/keys/", "new-key": "/settings/keys/new/",
     "audit": "/settings/audit/", "workspace": "/settings/workspace/", "profile": "/profile/",
-    "security": "/profile/security/", "memory": "/settings/memory/",
+    "security": "/profile/security/", "memory": "/settings/memory/", "knowledge": "/settings/knowledge/",
+    "knowledge-base": "/settings/knowledge/handbook/", "knowledge-try": "/settings/knowledge/handbook/try/",
+    "knowledge-settings": "/settings/knowledge/handbook/settings/", "chat": "/chat/",
+}  # fmt: skip
+# Of the operator's, on the platform's host. ACME is the demo tenant's page.
+ACME = "/admin/tenants/tenant/"
+CONSOLE = {
+    "console": "/admin/", "console-tenant": ACME, "console-jobs": "/admin/procrastinate/procrastinatejob/",
+    "console-schemas": "/admin/tenants/tenantschema/", "console-notices": "/admin/tenants/notice/",
 }  # fmt: skip
 
 
@@ -53,7 +62,7 @@ class Look:
 LOOKS = (
     Look("", 1280, "en-US", "light"),
     Look("-dark", 1280, "en-US", "dark", ("dashboard", "agent")),
-    Look("-phone-zh", 390, "zh-CN", "dark", ("dashboard", "conversations", "agents", "keys")),
+    Look("-phone-zh", 390, "zh-CN", "dark", ("dashboard", "conversations", "agents", "keys", "knowledge-base")),
 )
 
 
@@ -69,6 +78,7 @@ def small(picture: bytes) -> bytes:
 async def photograph(port: int, password: str, place: Path) -> int:
     """Write the pictures; how many bytes they have together."""
     place.mkdir(parents=True, exist_ok=True)
+    (operator,) = yaml.safe_load((ROOT / "launch" / "demo.yaml").read_text())["operators"]
     total = 0
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
@@ -77,23 +87,42 @@ async def photograph(port: int, password: str, place: Path) -> int:
             context = await browser.new_context(viewport={"width": look.width, "height": 800}, **options)
             page = await context.new_page()
             origin = f"http://{TENANT}.localhost:{port}"
-            await _sign_in(page, origin, password)
+            await _sign_in(page, f"{origin}/login/", EMAIL, password, f"{origin}/chat/**")
             for name in look.pages or PAGES:
                 await page.goto(origin + PAGES[name])
-                picture = small(await page.screenshot(full_page=True))
-                (place / f"{name}{look.suffix}.png").write_bytes(picture)
-                total += len(picture)
+                if name == "chat":
+                    await page.get_by_test_id("conversation-item").first.click()
+                    await page.get_by_test_id("message-assistant").first.wait_for()
+                total += await _kept(page, place / f"{name}{look.suffix}.png")
+            await context.close()
+        for suffix, locale in (("", "en-US"), ("-zh", "zh-CN")):
+            context = await browser.new_context(viewport={"width": 1280, "height": 800}, locale=locale)
+            page = await context.new_page()
+            origin = f"http://localhost:{port}"
+            await _sign_in(page, f"{origin}/admin/", operator["email"], operator["password"], f"{origin}/admin/")
+            for name, path in CONSOLE.items():
+                await page.goto(origin + path)
+                if path == ACME:
+                    await page.locator("#result_list").get_by_role("link", name=TENANT, exact=True).click()
+                    await page.get_by_test_id("about").wait_for()
+                total += await _kept(page, place / f"{name}{suffix}.png")
             await context.close()
         await browser.close()
     return total
 
 
-async def _sign_in(page: Page, origin: str, password: str) -> None:
-    await page.goto(f"{origin}/login/")
-    await page.fill("input[name=email]", EMAIL)
+async def _kept(page: Page, path: Path) -> int:
+    picture = small(await page.screenshot(full_page=True))
+    path.write_bytes(picture)
+    return len(picture)
+
+
+async def _sign_in(page: Page, address: str, email: str, password: str, leads: str) -> None:
+    await page.goto(address)
+    await page.fill("input[name=email]", email)
     await page.fill("input[name=password]", password)
     await page.get_by_test_id("sign-in").click()
-    await page.wait_for_url(f"{origin}/chat/**")
+    await page.wait_for_url(leads)
 
 
 def main() -> None:

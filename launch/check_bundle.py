@@ -41,6 +41,9 @@ def main() -> int:
     if built_from != fingerprint(ROOT / "frontend"):
         print("static/chat is not built from frontend/ as it is: run `make frontend` (Node 20) and commit the result.")
         return 1
+    if "../" in (BUNDLE / "manifest.json").read_text():
+        print("static/chat was built with packages from elsewhere (a linked node_modules): run `make frontend` again.")
+        return 1
     size = bundle_kb()
     if size > BUNDLE_KB:
         print(f"The chat page's script and sheets have {size:.0f} kB gzipped, and may have {BUNDLE_KB}.")
