@@ -77,6 +77,12 @@ async def test_an_answer_cites_its_passages_live_and_later(
     assert member.errors == []
 
 
+CTRL_K = """() => {
+    document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "k", ctrlKey: true, bubbles: true}));
+    return document.activeElement.id;
+}"""
+
+
 async def test_history_is_searched_pinned_and_walked_by_keyboard(visit: Visit) -> None:
     member = await visit("member")
     for question, words in (("Where to sleep?", "Try the Lighthouse hotel."), ("合同", "租赁合同将于三月到期。")):
@@ -84,6 +90,7 @@ async def test_history_is_searched_pinned_and_walked_by_keyboard(visit: Visit) -
         await member.page.keyboard.press("Control+Shift+O")
         await member.ask(question)
         await expect(member.at("message-assistant").last).to_contain_text(words)
+    assert await member.page.evaluate(CTRL_K) == "conversation-search", "at once: the next letter belongs to it"
     await member.page.keyboard.press("Control+k")
     await member.page.keyboard.type("lighth")
     results = member.at("search-result")

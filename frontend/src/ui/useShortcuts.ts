@@ -102,7 +102,13 @@ export function focusComposer(): void {
   focusSoon('composer');
 }
 
-/** After the page has been drawn with it. */
+let wanted = '';
+
+/** At once, for whoever types on; and after the page has been drawn, if it was not there yet or was drawn anew. */
 function focusSoon(id: string): void {
-  requestAnimationFrame(() => document.getElementById(id)?.focus());
+  wanted = id;
+  document.getElementById(id)?.focus();
+  requestAnimationFrame(() => {
+    if (wanted === id && document.activeElement?.id !== id) document.getElementById(id)?.focus();
+  });
 }
