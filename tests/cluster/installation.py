@@ -126,6 +126,17 @@ class Installation:
                 found.append(int(port[1]))
         return found
 
+    def settled(self) -> None:
+        """Wait until every web process serves, whatever the test before has stopped."""
+
+        def serving() -> bool:
+            try:
+                return all(answers(f"http://127.0.0.1:{port}/readyz/process") for port in self.web_ports())
+            except (OSError, AssertionError):
+                return False  # one has just gone
+
+        until(serving, "all web processes")
+
     def client(self, port: int = 0, key: str = KEY) -> aiohttp.ClientSession:
         """A client of acme, by way of the proxy, or at a web process's own port. One connection a request."""
         return aiohttp.ClientSession(

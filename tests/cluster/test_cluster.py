@@ -25,6 +25,11 @@ def ask(client: aiohttp.ClientSession, agent: str, **more: Any) -> Any:
     return client.post("/api/v1/runs", json={"agent": agent, **TURN, **more}, headers=STREAM)
 
 
+@pytest.fixture(autouse=True)
+def settled(cluster: Installation) -> None:
+    cluster.settled()
+
+
 @contextlib.asynccontextmanager
 async def both(cluster: Installation, **of: Any) -> AsyncIterator[list[aiohttp.ClientSession]]:
     """A client at each web process, past the proxy."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.conftest import PASSWORD
 
@@ -23,6 +23,7 @@ FLAGS = [
     "--disable-sync",
 ]
 SHOTS = os.environ.get("SCREENSHOTS")
+expect.set_options(timeout=15_000)  # ms; five seconds are short for two busy cores, and who finds it waits for none
 
 
 @pytest.fixture
