@@ -11,7 +11,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from core.documents.kinds import KINDS
+from core.documents import ocr
+from core.documents.kinds import WHOLE_KINDS
 from core.errors import ERRORS
 from core.said import Said, fits
 from knowledge.models import Document
@@ -144,7 +145,8 @@ def kind_words(document: Document) -> str:
 
 def kinds_taken() -> str:
     """What can be put in."""
-    return ", ".join(_kind(one) for one in (*KINDS, "html"))
+    kinds = [_kind(one) for one in WHOLE_KINDS if one != "image"]
+    return ", ".join([*kinds, gettext("pictures")] if ocr.installed() else kinds)
 
 
 def _kind(kind: str) -> str:

@@ -122,6 +122,7 @@ async def test_documents_from_text_to_deletion(admin: Person, db: Platform, acto
     ):  # fmt: skip
         status, page = await admin.get(BASE + query)
         assert {one for one in titles if f">{one}</a>" in page} == shown, query
+    assert "PDF, Excel, CSV, JSON, Markdown, text, Word, PowerPoint, HTML" in page
     assert ("Try all failed ones again" in page, "damaged" in page) == (True, True)
     broken = f"{BASE}documents/{ids['broken.pdf']}/"
     _, page = await admin.post(f"{broken}retry/", back="document")
