@@ -13,23 +13,9 @@ from django.utils.translation import gettext_lazy
 from accounts.actors import Actor
 from agents import quotas
 from agents.quotas import Line
+from usage.names import LIMITS
 from usage.standings import Standing
 
-# metric and period, as people call them.
-KINDS: dict[tuple[str, str], Any] = {
-    ("tokens", "month"): gettext_lazy("Tokens a month"),
-    ("tokens", "day"): gettext_lazy("Tokens a day"),
-    ("cost", "month"): gettext_lazy("Cost a month"),
-    ("cost", "day"): gettext_lazy("Cost a day"),
-    ("requests", "minute"): gettext_lazy("Requests a minute"),
-    ("sessions", "day"): gettext_lazy("New conversations a day"),
-    ("users", ""): gettext_lazy("Members"),
-    ("agents", ""): gettext_lazy("Agents"),
-    ("storage_bytes", ""): gettext_lazy("Storage"),
-    ("documents", ""): gettext_lazy("Documents"),
-    ("pages", ""): gettext_lazy("Pages of documents"),
-    ("concurrent_runs", ""): gettext_lazy("Answers at the same time"),
-}
 LEVELS: dict[str, Any] = {
     "tenant": gettext_lazy("Workspace"),
     "user": gettext_lazy("Member"),
@@ -79,7 +65,7 @@ def shown(line: Line) -> Shown:
 
 def label_of(one: Standing) -> str:
     """What is limited, over what."""
-    return str(KINDS[one.metric, one.period])
+    return str(LIMITS[one.metric, one.period])
 
 
 def banner(actor: Actor | None) -> dict[str, Any] | None:

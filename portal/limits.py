@@ -22,9 +22,10 @@ from accounts.policies import ADMIN_SETTINGS
 from agents import quotas
 from agents.selectors import agents
 from portal.access import actor_of, page
-from portal.limit_words import KINDS, LEVELS, shown
+from portal.limit_words import LEVELS, shown
 from usage.limits import BELOW, Place, limit_remove, limit_set
 from usage.limits import KINDS as KNOWN
+from usage.names import LIMITS
 
 PLACE = "/settings/limits/"
 
@@ -47,7 +48,7 @@ class LimitForm(forms.Form):
         super().__init__(data)
         self.fields["who"].choices = [("", "—"), *_everybody(actor)]  # type: ignore[attr-defined]
         self.fields["kind"].choices = [  # type: ignore[attr-defined]
-            (f"{metric}:{period}", KINDS[metric, period])
+            (f"{metric}:{period}", LIMITS[metric, period])
             for (metric, period), levels in KNOWN.items()
             if "user" in levels
         ]

@@ -7,7 +7,6 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminSelectWidget,
@@ -21,22 +20,7 @@ from tenants.models import Plan, Tenant
 from usage import statements
 from usage.limits import KINDS
 from usage.money import PRICES, Rates
-
-# Every kind of limit, in words.
-NAMES: dict[tuple[str, str], Any] = {
-    ("tokens", "month"): gettext_lazy("Tokens a month"),
-    ("tokens", "day"): gettext_lazy("Tokens a day"),
-    ("cost", "month"): gettext_lazy("Cost a month"),
-    ("cost", "day"): gettext_lazy("Cost a day"),
-    ("requests", "minute"): gettext_lazy("Requests a minute"),
-    ("sessions", "day"): gettext_lazy("New conversations a day"),
-    ("users", ""): gettext_lazy("Members"),
-    ("agents", ""): gettext_lazy("Agents"),
-    ("storage_bytes", ""): gettext_lazy("Storage"),
-    ("documents", ""): gettext_lazy("Documents"),
-    ("pages", ""): gettext_lazy("Pages of documents"),
-    ("concurrent_runs", ""): gettext_lazy("Answers at the same time"),
-}
+from usage.names import LIMITS
 
 
 def _amount(label: str, help_text: str = "", *, required: bool = False, **limits: Any) -> forms.DecimalField:
@@ -76,7 +60,7 @@ class NewLimit(_OfTenant):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["kind"].choices = [  # type: ignore[attr-defined]
-            (f"{metric}:{period}", str(NAMES.get((metric, period), metric))) for metric, period in KINDS
+            (f"{metric}:{period}", str(LIMITS.get((metric, period), metric))) for metric, period in KINDS
         ]
 
 

@@ -1,11 +1,31 @@
-"""Who used what, by name. The ledger knows ids only; names are looked up when somebody reads."""
+"""Who used what, by name, and what limits are called. The ledger knows ids only; names are looked up when somebody
+reads."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from typing import Any
+
+from django.utils.translation import gettext_lazy
 
 from accounts.models import ApiKey, User
+
+# Every kind of limit (metric, period), in words.
+LIMITS: dict[tuple[str, str], Any] = {
+    ("tokens", "month"): gettext_lazy("Tokens a month"),
+    ("tokens", "day"): gettext_lazy("Tokens a day"),
+    ("cost", "month"): gettext_lazy("Cost a month"),
+    ("cost", "day"): gettext_lazy("Cost a day"),
+    ("requests", "minute"): gettext_lazy("Requests a minute"),
+    ("sessions", "day"): gettext_lazy("New conversations a day"),
+    ("users", ""): gettext_lazy("Members"),
+    ("agents", ""): gettext_lazy("Agents"),
+    ("storage_bytes", ""): gettext_lazy("Storage"),
+    ("documents", ""): gettext_lazy("Documents"),
+    ("pages", ""): gettext_lazy("Pages of documents"),
+    ("concurrent_runs", ""): gettext_lazy("Answers at the same time"),
+}
 
 
 def names_of(labels: Iterable[str]) -> dict[str, str]:
