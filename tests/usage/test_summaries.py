@@ -6,14 +6,13 @@ import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 from core import clock
 from tenants import scope
 from tests.conftest import Platform
-from tests.usage.entries import entry, free
+from tests.usage.entries import entry, free, inserted
 from usage import summaries
 from usage.models import DailyUse, UsageRecord
 from usage.summaries import Used, summary_of
@@ -46,11 +45,13 @@ def used(db: Platform) -> Platform:
 
 def correction(tenant: Any, at: datetime, **fields: Any) -> None:
     """What an operator has taken back or credited."""
-    with scope.platform(), patch("django.utils.timezone.now", return_value=at):
+    with scope.platform():
         reverses = uuid.uuid4() if fields["kind"] == "reversal" else None
         told = {"reason": "Wrong", "made_by": "operator:1", "reverses": reverses}
-        UsageRecord.objects.create(
-            tenant_id=tenant.id, run_id=uuid.uuid4(), input_tokens=0, counted=False, **told, **fields
+        inserted(
+            UsageRecord(
+                tenant_id=tenant.id, run_id=uuid.uuid4(), at=at, input_tokens=0, counted=False, **told, **fields
+            )
         )
 
 
