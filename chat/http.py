@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import orjson
 import structlog
 
-from accounts import keys, standing
+from accounts import keys, rate_gate, rates, standing
 from accounts.actors import Actor
 from accounts.authentication import actor_of_headers
 from accounts.credentials import token_of
@@ -23,8 +23,9 @@ from chat import limit_headers
 from core import cancelling
 from core.errors import PaasError, from_exception
 from core.ids import uuid7
-from tenants import resolve
+from tenants import gate, resolve
 from tenants.asgi import read_away
+from tenants.ratelimit import RateLimited, Room
 from tenants.scope import TenantRef
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class HttpRequest:
     """One request at a streaming door."""
 
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send, tenant: TenantRef | None) -> None:
+        self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.tenant = tenant  # None on the platform host
@@ -74,6 +76,15 @@ class HttpRequest:
         if token_of(self.headers) is None and self.method not in ("GET", "HEAD"):
             check_origin(self.headers)
         return actor
+
+    async def admit(self, actor: Actor, rate_class: str) -> Room | None:
+        """Count this request; what is left afterwards, where it is known. Raises rate_limited, and then the same for
+        whoever asks the same again too soon, before anything is looked at."""
+        try:
+            return await rates.admit(actor, rate_class)
+        except RateLimited as error:
+            rate_gate.remember(self.scope, error)
+            raise
 
     async def json(self, limit: int, *, optional: bool = False) -> dict[str, Any]:
         """The body as a JSON object of at most `limit` bytes. Raises request_too_large, malformed_json.
@@ -240,11 +251,15 @@ Shape = Callable[[PaasError, str], dict[str, Any]]
 async def serve(request: HttpRequest, door: Door, shape: Shape) -> None:
     """Run `door`; an error that comes before the answer is sent in the protocol's `shape`."""
     try:
+        if (refused := rate_gate.refusal(request.scope)) is not None:
+            raise refused
         await door(request)
     except ClientGone:
         return
     except Exception as error:
         found = from_exception(error)
+        if found.code == "rate_limited":
+            gate.of_process.refused(request.tenant.id if request.tenant else None)
         if found.code == "internal_error":
             log.exception("request failed", path=request.path, request_id=request.request_id)
         if request.started:

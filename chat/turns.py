@@ -39,8 +39,9 @@ from core import clock, metrics, tracing
 from core.errors import PaasError
 from core.ids import uuid7
 from llm.tokens import estimate_messages
-from tenants import scope
+from tenants import gate, scope
 from tenants.db import aio
+from tenants.gate import Busy
 from usage.standings import Standing, refusal, standing_of
 
 START_SQL = "SELECT code, granted, input_tokens, message, history, quota, NULL FROM start_turn(%s)"
@@ -140,8 +141,8 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
 
     Raises permission_denied, agent_not_found, not_found, message_empty, message_too_long, context_too_long,
     unsupported_parameter, run_in_progress, not_continuable, quota_exceeded, model_unpriced, session_limit_reached,
-    rate_limited, too_many_runs, provider_unavailable, idempotency_mismatch, idempotency_in_progress,
-    database_unavailable, server_stopping.
+    rate_limited, too_many_runs, too_many_connections, provider_unavailable, idempotency_mismatch,
+    idempotency_in_progress, database_unavailable, server_stopping.
     """
     values = {"paas.door": request.door, "paas.tenant.id": str(actor.tenant.id)}
     try:
@@ -157,20 +158,30 @@ async def start_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
 async def _start_or_replay(actor: Actor, request: TurnRequest) -> StartedTurn:
     actor.require(CHAT_WRITE)
     try:
-        return await _begin(actor, request)
+        return await _begin_in_turn(actor, request)
     except PaasError as refused:
         # What was begun under this key stays what it is, whatever has become of its agent or its conversation since.
-        if request.idempotency_key and not refused.code.startswith("idempotency") and refused.status != 503:
+        # Who is refused because there is too much to do asks nothing more of the database.
+        busy = refused.status == 503 or isinstance(refused, Busy)
+        if request.idempotency_key and not busy and not refused.code.startswith("idempotency"):
             code, told = await _of_key(actor, request)
             if code is not None:
                 return await _replayed(actor, request, code, told)
         raise
 
 
-async def _begin(actor: Actor, request: TurnRequest) -> StartedTurn:
-    here = host.current()
+async def _begin_in_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
+    """`_begin`, once there is a place for it. Workers take no more than they can carry, and nobody waits for them."""
+    here, arrived = host.current(), time.perf_counter()
     here.check_capacity()
-    arrived = time.perf_counter()
+    if here.worker:
+        return await _begin(actor, request, arrived)
+    async with gate.of_process.place(actor.tenant.id, patient=actor.key_id is None):
+        return await _begin(actor, request, arrived)
+
+
+async def _begin(actor: Actor, request: TurnRequest, arrived: float) -> StartedTurn:
+    here = host.current()
     _check_message(request)
     key = _key(request)  # of the request as it was asked
     spec = await agent_for(actor, request.agent or await _own_agent(actor, request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
@@ -17,6 +18,6 @@ class HalfVectorField(models.Field):  # type: ignore[type-arg]
         return None if value is None else as_text(value)
 
 
-def as_text(vector: list[float]) -> str:
+def as_text(vector: Sequence[float]) -> str:
     """A vector as pgvector reads it."""
     return "[" + ",".join(format(number, ".6g") for number in vector) + "]"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import lru_cache
 from itertools import pairwise
 
 from knowledge.words import words_of
@@ -21,17 +22,24 @@ def vector_of(text: str, dimension: int = DIMENSION) -> list[float]:
     places = [0.0] * dimension
     words = words_of(text)
     for word in words:
-        _add(places, word, 1.0)
-        for start in range(len(word) - 2):
-            _add(places, "#" + word[start : start + 3], 0.3)
+        for place, weight in _features(word, dimension):
+            places[place] += weight
     for first, second in pairwise(words):
-        _add(places, f"{first} {second}", 0.5)
+        place, weight = _place(f"{first} {second}", 0.5, dimension)
+        places[place] += weight
     # As counts grow they say less: the root keeps a word that is repeated from being all there is.
     places = [math.copysign(math.sqrt(abs(one)), one) for one in places]
     length = math.sqrt(sum(one * one for one in places))
     return [one / length for one in places] if length else [1.0] + [0.0] * (dimension - 1)
 
 
-def _add(places: list[float], feature: str, weight: float) -> None:
+@lru_cache(maxsize=20_000)
+def _features(word: str, dimension: int) -> list[tuple[int, float]]:
+    """A word and its pieces: where in the vector each counts, and what."""
+    pieces = (word[start : start + 3] for start in range(len(word) - 2))
+    return [_place(word, 1.0, dimension), *(_place("#" + piece, 0.3, dimension) for piece in pieces)]
+
+
+def _place(feature: str, weight: float, dimension: int) -> tuple[int, float]:
     hashed = zlib.crc32(feature.encode())
-    places[hashed % len(places)] += weight if hashed & 0x80000000 else -weight
+    return hashed % dimension, weight if hashed & 0x80000000 else -weight

@@ -129,9 +129,9 @@ def _ours(held: Held, renew: bool) -> bool:
     return bool(held.rows.update(leased_until=Now() + LEASE) if renew else held.rows.exists())
 
 
-def say(held: Held, state: str, progress: int, step: Said) -> None:
+def say(held: Held, state: str, progress: int, step: Said, **fields: Any) -> None:
     """Where it stands; raises Gone."""
-    told = {"state": state, "progress": progress, **_told(step=step)}
+    told = {"state": state, "progress": progress, **_told(step=step), **fields}
     if not held.rows.update(leased_until=Now() + LEASE, updated_at=Now(), **told):
         raise Gone
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import rjieba
 
@@ -28,6 +29,7 @@ POINTING = frozenset(
 OPENING = frozenset("and but or also then so still 那么 还有 另外 而且 但是 可是 或者 然后".split())  # noqa: SIM905
 _WHAT_ABOUT = re.compile(r"\s*(what|how) about\b", re.IGNORECASE)
 MOST_ASKED = 32
+KNOWN_CHARS = 30
 LONG_STEM = 5
 _WORD = re.compile(r"[\w]+")
 _ENGLISH = re.compile(r"[a-z]{3,}")
@@ -38,10 +40,21 @@ _ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ed
 
 def words_of(text: str) -> list[str]:
     """The words of a text in their order, in small letters, without signs and STOP."""
-    found = []
-    for piece in rjieba.cut_for_search(text.lower()):
-        found += [word[:60] for word in _WORD.findall(piece) if word not in STOP]
+    found: list[str] = []
+    for token in text.lower().split():  # what is cut never reaches over a space
+        found += _known(token) if len(token) <= KNOWN_CHARS and token.isascii() else _cut(token)
     return found
+
+
+def _cut(token: str) -> list[str]:
+    pieces = rjieba.cut_for_search(token)
+    return [word[:60] for piece in pieces for word in _WORD.findall(piece) if word not in STOP]
+
+
+@lru_cache(maxsize=20_000)
+def _known(token: str) -> tuple[str, ...]:
+    """`_cut` of a token that comes again and again, as words of languages with spaces do."""
+    return tuple(_cut(token))
 
 
 def stands_alone(question: str) -> bool:

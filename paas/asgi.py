@@ -19,7 +19,6 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from channels.routing import URLRouter
-from django.conf import settings
 from django.urls import path
 
 from accounts import key_use, rate_gate, sign_in_gate
@@ -30,16 +29,17 @@ from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import certificates, health, telemetry
 from paas.bodies import BoundedBodies
-from paas.gate import Gate, busy
+from paas.gate import Gated, whose
 from paas.headers import SecureHeaders
 from paas.middleware import keep_on_the_loop
 from paas.observed import Observed
 from paas.static_files import serve_static
-from tenants import ratelimit
+from tenants import gate, ratelimit
 from tenants.asgi import App, TenantBinding, refuse
+from tenants.gate import Busy
 
 keep_on_the_loop()
-gate = Gate(BoundedBodies(cast(App, django_application)), settings.REQUEST_PATIENCE_MS / 1000)
+gated = Gated(BoundedBodies(cast(App, django_application)), gate.of_process)
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 # Our own doors that are no views of Django's, by how their addresses begin.
 NATIVE = (
@@ -57,7 +57,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
             return
         await websockets(scope, receive, send)
         return
-    gate.notice(scope)
+    gated.notice(scope)
     path_ = scope["path"]
     if path_ == "/v1/responses" or path_.startswith("/v1/responses/"):
         await responses.serve(HttpRequest(scope, receive, send, scope["paas.tenant"]))
@@ -72,10 +72,10 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)
     elif (refused := rate_gate.refusal(scope)) is not None:
-        gate.refused(scope)
+        gate.of_process.refused(whose(scope))
         await refuse(scope, receive, send, refused)
     else:
-        await gate(scope, receive, send)
+        await gated(scope, receive, send)
 
 
 bound = serve_static(TenantBinding(inside))
@@ -87,8 +87,8 @@ async def served(scope: Any, receive: Any, send: Any) -> None:
         await health.answer(scope, send)
     elif scope["type"] == "http" and scope["path"] == certificates.PATH:
         await certificates.answer(scope, receive, send)
-    elif gate.turns_away(scope):
-        await refuse(scope, receive, send, busy())
+    elif gated.turns_away(scope):
+        await refuse(scope, receive, send, Busy())
     else:
         await bound(scope, receive, send)
 

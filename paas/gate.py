@@ -1,245 +1,63 @@
-"""How many requests of Django's are worked on at once, and whose turn is next when there are more.
-
-Threads share one processor's worth of Python: the more of them work, the longer each takes, until clients have given
-up on answers that are still being made. So a few work, the others wait, tenants take turns, and who would wait for too
-long is told at once to come again (T15, T16). A tenant that asks for more than it is given works at one thing at a
-time while others are there, and lets them go first; one that asks on although its rate is used up rests in between.
-The streaming doors do not come through here.
-"""
+"""The gate (tenants/gate.py) in front of an ASGI application, and in front of everything for who would be refused."""
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from weakref import WeakSet
+from collections import OrderedDict
 
-from core.errors import PaasError
 from tenants.asgi import App, Receive, Scope, Send, refuse
+from tenants.gate import Busy, Gate, Whose
 
-AT_ONCE = 6
-SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
-IN_A_CROWD = 1  # of them for a tenant whose requests queue, while others are there: each thread slows those of others
-PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because others, who ask for little, are at work
-STANDS = 1.0  # s; a queue that ends sooner is a page that asks for several things, and no crowd
-OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
-RESTS = 4.0  # times as long as a request takes, such a tenant begins nothing after one: it has a fifth of the time
-THERE_FOR = 5.0  # s that a tenant is there after it asked for something
-LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
-# Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
-PLACE_SECONDS = 0.5
-RETRY_AFTER = 1
 MOST_SEEN = 1_000
+BEGIN = ("/v1/chat/completions", "/v1/responses")
+"""Where programs begin turns by a POST: they wait for their places further inside (chat/turns.py)."""
 
-Whose = uuid.UUID | None  # a tenant, or the platform
 Words = tuple[bytes, str, str]  # the Host header, the method, the path
 NOBODY = uuid.UUID(int=0)  # no tenant's
-Waiting = asyncio.Future[None]  # a request; done when its turn has come
 
 
-class Queue(deque[Waiting]):
-    """A tenant's requests that wait, since when there have been any."""
+class Gated:
+    """Wraps an ASGI application inside the tenant's binding: each of its requests has a place while it works."""
 
-    def __init__(self, since: float) -> None:
-        super().__init__()
-        self.since = since
-
-
-class Gate:
-    """Wraps an ASGI application inside the tenant's binding.
-
-    patience (s): who would have to wait for longer is refused, once a queue has stood for as long: it is a crowd then,
-    and not a moment.
-    """
-
-    def __init__(self, app: App, patience: float, *, at_once: int = AT_ONCE, share: int = SHARE) -> None:
+    def __init__(self, app: App, gate: Gate) -> None:
         self.app = app
-        self.patience = patience
-        self._at_once, self._share = at_once, share
-        self._working: Counter[Whose] = Counter()
-        self._queues: dict[Whose, Queue] = {}  # in the order in which tenants have their turns
-        self._takes = 0.0  # s that a request has its place for, as of late
-        self._asked: OrderedDict[Whose, float] = OrderedDict()  # when each tenant last did, the latest at the end
-        self._began: dict[Whose, float] = {}  # when each of those last had a place
-        self._over: dict[Whose, float] = {}  # when the rate of each last refused it something
-        self._rests: dict[Whose, float] = {}  # until when each rests
+        self.gate = gate
         self._seen: OrderedDict[Words, Whose] = OrderedDict()  # requests that came here lately
-        _gates.add(self)
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
-        whose = _whose(connection)
-        self._seen[_words(connection)] = whose
-        if len(self._seen) > MOST_SEEN:
-            self._seen.popitem(last=False)
+        self._remember(connection)
         try:
-            await self._come_in(whose)
-        except PaasError as error:
+            async with self.gate.place(whose(connection)):
+                await self.app(connection, receive, send)
+        except Busy as error:
             await refuse(connection, receive, send, error)
-            return
-        async with self._place(whose):
-            await self.app(connection, receive, send)
 
-    def load(self) -> tuple[int, int]:
-        """(requests that have a place, requests that wait for one). May be asked in any thread."""
-        return sum(list(self._working.values())), sum(len(queue) for queue in list(self._queues.values()))
+    def notice(self, connection: Scope) -> None:
+        """Somebody of a tenant's is there, at whichever door."""
+        self.gate.notice(whose(connection))
+        if connection["path"] in BEGIN and connection["method"] == "POST" and connection["paas.tenant"] is not None:
+            self._remember(connection)
 
     def turns_away(self, connection: Scope) -> bool:
         """Whether this request would be refused here; before its host is looked up, for in a crowd to refuse is most of
         what there is to do. Known are the requests that came here lately, by the words in which they ask."""
-        if not self._queues or connection["type"] != "http":
+        if not self.gate.crowded or connection["type"] != "http":
             return False
-        whose = self._seen.get(_words(connection), NOBODY)
-        if whose is NOBODY or (queue := self._queues.get(whose)) is None or not self._too_long(whose, queue):
+        known = self._seen.get(_words(connection), NOBODY)
+        if known is NOBODY or not self.gate.turns_away(known):
             return False
-        self._notice(whose)
+        self.gate.notice(known)
         return True
 
-    def notice(self, connection: Scope) -> None:
-        """Somebody of a tenant's is there. For every request, also one for a door that this gate does not guard."""
-        self._notice(_whose(connection))
-
-    def _notice(self, whose: Whose) -> None:
-        now = asyncio.get_running_loop().time()
-        self._asked[whose] = now
-        self._asked.move_to_end(whose)
-        while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
-            del self._asked[oldest]
-            for times in (self._began, self._over, self._rests):
-                times.pop(oldest, None)
-
-    def refused(self, connection: Scope) -> None:
-        """Its rate has refused somebody of a tenant's something, in front of this gate."""
-        self._over[_whose(connection)] = asyncio.get_running_loop().time()
-
-    async def _come_in(self, whose: Whose) -> None:
-        """Wait for a place and take it. Raises too_many_connections."""
-        queue = self._queues.get(whose)
-        if queue is None and self._free(whose):
-            self._take(whose)
-            return
-        loop = asyncio.get_running_loop()
-        if queue is None:
-            queue = self._queues[whose] = Queue(loop.time())
-        if self._too_long(whose, queue):
-            raise busy()
-        turn: Waiting = loop.create_future()
-        queue.append(turn)
-        try:
-            async with asyncio.timeout(LONGEST_WAIT * self.patience):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._leave(whose)  # the turn came at the very moment
-            else:
-                self._drop(whose, turn)
-            if isinstance(error, TimeoutError):
-                raise busy() from None
-            raise
-
-    def _too_long(self, whose: Whose, queue: Queue) -> bool:
-        """Whether who joins this queue would wait for too long."""
-        wait = len(queue) * self._takes / self._share_of(whose)
-        stood = asyncio.get_running_loop().time() - queue.since
-        return wait > LONGEST_WAIT * self.patience or min(wait, stood) > self.patience
-
-    def _free(self, whose: Whose) -> bool:
-        if self._working.total() >= self._at_once or self._working[whose] >= self._share_of(whose):
-            return False
-        if asyncio.get_running_loop().time() < self._rests.get(whose, 0.0):
-            return False
-        if not self._in_a_crowd(whose) or all(other == whose or other in self._queues for other in self._working):
-            return True
-        return asyncio.get_running_loop().time() - self._began.get(whose, 0.0) > PASSED_OVER
-
-    def _take(self, whose: Whose) -> None:
-        self._working[whose] += 1
-        self._began[whose] = asyncio.get_running_loop().time()
-
-    def _share_of(self, whose: Whose) -> int:
-        """Places that a tenant may have now."""
-        return IN_A_CROWD if self._in_a_crowd(whose) else self._share
-
-    def _in_a_crowd(self, whose: Whose) -> bool:
-        """Whether a tenant asks for more than it is given while others are there."""
-        return (whose in self._queues or self._asks_on(whose)) and len(self._asked) > (whose in self._asked)
-
-    def _asks_on(self, whose: Whose) -> bool:
-        """Whether a tenant goes on asking for too much: its rate says so, or its queue, which does not end."""
-        now, queue = asyncio.get_running_loop().time(), self._queues.get(whose)
-        stands = queue is not None and now - queue.since > STANDS
-        return stands or now - self._over.get(whose, -OVER_FOR) < OVER_FOR
-
-    def _drop(self, whose: Whose, turn: Waiting) -> None:
-        queue = self._queues.get(whose)
-        if queue and turn in queue:
-            queue.remove(turn)
-            if not queue:
-                del self._queues[whose]
-
-    @asynccontextmanager
-    async def _place(self, whose: Whose) -> AsyncIterator[None]:
-        """The place that was taken; given up at the end, or after PLACE_SECONDS."""
-        loop, left = asyncio.get_running_loop(), False
-        began = loop.time()
-
-        def leave() -> None:
-            nonlocal left
-            if not left:
-                left = True
-                self._takes += (loop.time() - began - self._takes) / 16
-                self._leave(whose)
-
-        timer = loop.call_later(PLACE_SECONDS, leave)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            leave()
-
-    def _leave(self, whose: Whose) -> None:
-        self._working[whose] -= 1
-        if not self._working[whose]:
-            del self._working[whose]
-        if self._asks_on(whose) and self._in_a_crowd(whose):
-            loop, rest = asyncio.get_running_loop(), RESTS * self._takes
-            self._rests[whose] = loop.time() + rest
-            loop.call_later(rest, self._rested, whose)
-        self._let_in()
-
-    def _rested(self, whose: Whose) -> None:
-        self._rests.pop(whose, None)
-        self._let_in()
-
-    def _let_in(self) -> None:
-        """Give what places there are to those who wait: one tenant after the other, and again."""
-        while any(self._free(whose) and self._next(whose) for whose in list(self._queues)):
-            pass
-
-    def _next(self, whose: Whose) -> bool:
-        """Give a place to who has waited longest in a tenant's queue; false if there was nobody."""
-        queue, found = self._queues.pop(whose), False
-        while queue and not found:
-            turn = queue.popleft()
-            if found := not turn.done():  # who has just given up is passed over
-                self._take(whose)
-                turn.set_result(None)
-        if queue:
-            self._queues[whose] = queue  # behind the others
-        return found
+    def _remember(self, connection: Scope) -> None:
+        """Who asks in these words is of this tenant, and waits for a place."""
+        self._seen[_words(connection)] = whose(connection)
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
 
 
-_gates: WeakSet[Gate] = WeakSet()
-
-
-def load() -> tuple[int, int]:
-    """(requests that are worked on, requests that wait) in this process."""
-    loads = [gate.load() for gate in list(_gates)]
-    return sum(working for working, _ in loads), sum(waiting for _, waiting in loads)
-
-
-def _whose(connection: Scope) -> Whose:
+def whose(connection: Scope) -> Whose:
+    """Whose host a request came to."""
     tenant = connection["paas.tenant"]
     return tenant.id if tenant else None
 
@@ -247,8 +65,3 @@ def _whose(connection: Scope) -> Whose:
 def _words(connection: Scope) -> Words:
     host = next((value for name, value in connection["headers"] if name == b"host"), b"")
     return host, connection.get("method", ""), connection["path"]
-
-
-def busy() -> PaasError:
-    """What who has to come again is told."""
-    return PaasError("too_many_connections", "The server is busy. Try again in a moment.", retry_after=RETRY_AFTER)

@@ -26,10 +26,11 @@ from chat.transports.websocket import open_sockets
 from core import cancelling, metrics, tracing
 from core.errors import PaasError
 from llm import breaker
-from paas import gate, health
+from paas import health
 from paas.health import version
 from paas.observed import ROUTES
 from paas.readings import Readings, gauge, gauges
+from tenants import gate
 from tenants.db.stats import pool_stats
 
 log = structlog.get_logger(__name__)
@@ -62,7 +63,11 @@ class Live:
         yield here
         yield from _runs()
         yield gauge("paas_websockets_open", "Open websockets.", open_sockets())
-        requests = gauges("paas_requests", "Requests of pages and API: working, waiting for their turn.", "state")
+        requests = gauges(
+            "paas_requests",
+            "Of pages and API, and turns that begin: working, waiting.",
+            "state",
+        )
         for state, count in zip(("working", "waiting"), gate.load(), strict=True):
             requests.add_metric([state], count)
         yield requests

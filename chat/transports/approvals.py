@@ -6,7 +6,6 @@ import re
 import uuid
 from typing import Any
 
-from accounts import rates
 from accounts.actors import Actor
 from chat import approvals, http, protocol
 from chat.approvals import approval_view
@@ -31,7 +30,7 @@ async def door(request: HttpRequest) -> None:
     if request.method not in (("GET",) if listed else ("GET", "POST")):
         raise PaasError("method_not_allowed", "Use GET here." if listed else "Use GET or POST here.")
     actor = await request.actor()
-    await rates.admit(actor, "read" if request.method == "GET" else "write")
+    await request.admit(actor, "read" if request.method == "GET" else "write")
     if match is None:
         await request.respond(200, await scope.run_in_tenant(actor.tenant, _page, actor, _query(request)))
         return

@@ -15,7 +15,6 @@ from typing import Any
 
 import orjson
 
-from accounts import rates
 from accounts.actors import Actor
 from chat import host, http
 from chat.http import HttpRequest
@@ -38,7 +37,7 @@ async def door(request: HttpRequest) -> None:
     if request.method != "GET":
         raise PaasError("method_not_allowed", "Use GET here.")
     actor = await request.actor()
-    await rates.admit(actor, "stream")
+    await request.admit(actor, "stream")
     watch = Watch(match[1])
     first = await scope.run_in_tenant(actor.tenant, watch.look, actor)
     with _place(actor):

@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import AGENTS_EXECUTE, CHAT_READ, CHAT_WRITE
 from agents import selectors as agent_selectors
@@ -55,7 +54,7 @@ RETRY_AFTER_SECONDS = 2.0  # what a client is told to wait after a fault of the 
 async def door(request: HttpRequest) -> None:
     """`/v1/...` on a tenant's host, and on the platform host, where the key says which tenant."""
     actor = await request.actor()
-    room = await rates.admit(actor, "turn" if request.method == "POST" else "read")
+    room = await request.admit(actor, "turn" if request.method == "POST" else "read")
     request.answer_headers |= limit_headers.of_room(room)
     if request.path == "/v1/models" and request.method == "GET":
         await request.respond(200, await _models(actor))

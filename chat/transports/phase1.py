@@ -9,7 +9,6 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import AGENTS_EXECUTE, CHAT_WRITE
 from agents.runtime.events import (
@@ -57,7 +56,7 @@ async def door(request: HttpRequest) -> None:
         methods = METHODS.get(request.path, {"GET": "read", "DELETE": "write"})
     if request.method not in methods:
         raise PaasError("method_not_allowed", f"Use {' or '.join(methods)} here.")
-    await rates.admit(actor, methods[request.method])
+    await request.admit(actor, methods[request.method])
     if request.path == "/api/v1/chat/completions":
         await _completions(request, actor)
     elif agent and agent[2]:

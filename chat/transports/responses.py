@@ -13,7 +13,6 @@ import structlog
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from accounts import rates
 from accounts.actors import Actor
 from accounts.policies import CHAT_READ, CHAT_WRITE
 from chat import host, http, idempotency, limit_headers, responses, turns
@@ -41,7 +40,7 @@ async def door(request: HttpRequest) -> None:
     actor = await request.actor()
     if request.path == "/v1/responses":
         _allow(request, "POST")
-        request.answer_headers |= limit_headers.of_room(await rates.admit(actor, "turn"))
+        request.answer_headers |= limit_headers.of_room(await request.admit(actor, "turn"))
         actor.require(CHAT_WRITE)
         await _create(request, actor)
         return
@@ -52,7 +51,7 @@ async def door(request: HttpRequest) -> None:
     _allow(request, *{None: ("GET", "DELETE"), "/cancel": ("POST",), "/input_items": ("GET",)}[what])
     reads = request.method == "GET"
     streamed = reads and what is None and request.query.get("stream", [""])[0].lower() in ("true", "1")
-    room = await rates.admit(actor, "stream" if streamed else "read" if reads else "write")
+    room = await request.admit(actor, "stream" if streamed else "read" if reads else "write")
     request.answer_headers |= limit_headers.of_room(room)
     actor.require(CHAT_READ if reads else CHAT_WRITE)
     run_id = responses_request.parse_id(match[1])

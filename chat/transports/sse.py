@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from django.conf import settings
 
-from accounts import rates
 from chat import http, idempotency, limit_headers, protocol, selectors, traces, turns
 from chat.follow import follow
 from chat.http import HttpRequest
@@ -35,7 +34,7 @@ async def door(request: HttpRequest) -> None:
     run_id, what = protocol.parse_uuid(match[1]), match[2]
     _allow(request, "POST" if what == "/cancel" else "GET")
     actor = await request.actor()
-    await rates.admit(actor, RATES.get(what, "read"))
+    await request.admit(actor, RATES.get(what, "read"))
     if what == "/cancel":
         await turns.cancel_turn(actor, run_id)
         await request.respond(202, {"run": {"id": str(run_id)}})
@@ -77,7 +76,7 @@ async def events(tenant: TenantRef, run_id: uuid.UUID, after: int) -> AsyncGener
 
 async def _start(request: HttpRequest) -> None:
     actor = await request.actor()
-    request.answer_headers |= limit_headers.of_room(await rates.admit(actor, "turn"))
+    request.answer_headers |= limit_headers.of_room(await request.admit(actor, "turn"))
     key = idempotency.key_of(request.headers)
     body = await request.json(settings.MAX_BODY_BYTES)
     turn = replace(protocol.turn_request("sse", body), idempotency_key=key)

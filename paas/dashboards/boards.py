@@ -96,7 +96,7 @@ PLATFORM = Dashboard(
                 "s",
                 text="Streams last until their ends, so they are left out here.",
             ),
-            Panel("Pages and API: at work and waiting", {"{{state}}": "sum by (state) (paas_requests)"}),
+            Panel("Requests and beginning turns: at work, waiting", {"{{state}}": "sum by (state) (paas_requests)"}),
             Panel(
                 "Runs in flight and waiting",
                 {"in flight": "sum(paas_runs_active)", "waiting": "sum(paas_runs_waiting)"},

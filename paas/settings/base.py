@@ -259,7 +259,7 @@ RATE_LIMITS = env.rates(
     {"turn": 600, "stream": 1200, "read": 3000, "write": 1200, "admin": 600, "auth": 60, "anonymous": 600},
 )
 
-# A page or an API request that would have to wait for longer for its turn is told to come again (paas/gate.py).
+# What would have to wait for longer until it is begun is told to come again (tenants/gate.py).
 REQUEST_PATIENCE_MS = env.number("REQUEST_PATIENCE_MS", 250)
 
 # --- Pages -----------------------------------------------------------------------------------------

@@ -1,0 +1,236 @@
+"""How much is begun at once in a process, and whose turn is next when there is more: requests of Django's and turns.
+
+Threads and tasks share one processor's worth of Python: the more of them work, the longer each takes, until clients
+have given up on answers that are still being made. So a few work, the others wait, tenants take turns, and who would
+wait for too long is told at once to come again (T15, T16). A tenant that asks for more than it is given works at one
+thing at a time while others are there, and lets them go first; one that asks on although its rate is used up rests in
+between. A turn has its place until it is begun: the more of them run, the longer that takes, and the fewer begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakSet
+
+from django.conf import settings
+
+from core.errors import PaasError
+
+AT_ONCE = 6
+SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
+IN_A_CROWD = 1  # of them for a tenant whose requests queue, while others are there: each thread slows those of others
+PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because others, who ask for little, are at work
+STANDING = (
+    0.4  # of the patience is what those who join a queue have that has stood for so long: it only makes them wait
+)
+STANDS = 1.0  # s; a queue that ends sooner is a page that asks for several things, and no crowd
+OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
+RESTS = 4.0  # times as long as a request takes, such a tenant begins nothing after one: it has a fifth of the time
+THERE_FOR = 5.0  # s that a tenant is there after it asked for something
+LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
+# Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
+PLACE_SECONDS = 0.5
+RETRY_AFTER = 1
+
+Whose = uuid.UUID | None  # a tenant, or the platform
+Waiting = asyncio.Future[None]  # a request; done when its turn has come
+
+
+class Busy(PaasError):
+    """too_many_connections: whoever asks is to come again."""
+
+    def __init__(self) -> None:
+        super().__init__("too_many_connections", "The server is busy. Try again in a moment.", retry_after=RETRY_AFTER)
+
+
+class Queue(deque[Waiting]):
+    """A tenant's requests that wait, since when there have been any."""
+
+    def __init__(self, since: float) -> None:
+        super().__init__()
+        self.since = since
+
+
+class Gate:
+    """Places in which to work, and who waits for one.
+
+    patience (s): who would have to wait for longer is refused, once a queue has stood for as long: it is a crowd then,
+    and not a moment.
+    """
+
+    def __init__(self, patience: float, *, at_once: int = AT_ONCE, share: int = SHARE) -> None:
+        self.patience = patience
+        self._at_once, self._share = at_once, share
+        self._working: Counter[Whose] = Counter()
+        self._queues: dict[Whose, Queue] = {}  # in the order in which tenants have their turns
+        self._takes = 0.0  # s that a place is kept for, as of late
+        self._asked: OrderedDict[Whose, float] = OrderedDict()  # when each tenant last did, the latest at the end
+        self._began: dict[Whose, float] = {}  # when each of those last had a place
+        self._over: dict[Whose, float] = {}  # when the rate of each last refused it something
+        self._rests: dict[Whose, float] = {}  # until when each rests
+        _gates.add(self)
+
+    @asynccontextmanager
+    async def place(self, whose: Whose, *, patient: bool = False) -> AsyncIterator[None]:
+        """A place to work in, for at most PLACE_SECONDS: who takes longer does not count any more.
+
+        patient: whoever waits for it is a person, who would only ask again, and waits for as long as anybody may.
+        Raises Busy.
+        """
+        await self._come_in(whose, LONGEST_WAIT * self.patience if patient else self.patience)
+        loop, left = asyncio.get_running_loop(), False
+        began = loop.time()
+
+        def leave() -> None:
+            nonlocal left
+            if not left:
+                left = True
+                self._takes += (loop.time() - began - self._takes) / 16
+                self._leave(whose)
+
+        timer = loop.call_later(PLACE_SECONDS, leave)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            leave()
+
+    def load(self) -> tuple[int, int]:
+        """(places that are taken, those who wait for one). May be asked in any thread."""
+        return sum(list(self._working.values())), sum(len(queue) for queue in list(self._queues.values()))
+
+    def turns_away(self, whose: Whose) -> bool:
+        """Whether somebody of a tenant's who comes now and is not patient is refused."""
+        return (queue := self._queues.get(whose)) is not None and self._too_long(whose, queue, self.patience)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._queues)
+
+    def notice(self, whose: Whose) -> None:
+        """Somebody of a tenant's is there, also for something that needs no place."""
+        now = asyncio.get_running_loop().time()
+        self._asked[whose] = now
+        self._asked.move_to_end(whose)
+        while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
+            del self._asked[oldest]
+            for times in (self._began, self._over, self._rests):
+                times.pop(oldest, None)
+
+    def refused(self, whose: Whose) -> None:
+        """Its rate has refused somebody of a tenant's something, in front of this gate."""
+        self._over[whose] = asyncio.get_running_loop().time()
+
+    async def _come_in(self, whose: Whose, patience: float) -> None:
+        """Wait for a place and take it. Raises Busy."""
+        queue = self._queues.get(whose)
+        if queue is None and self._free(whose):
+            self._take(whose)
+            return
+        loop = asyncio.get_running_loop()
+        if queue is None:
+            queue = self._queues[whose] = Queue(loop.time())
+        if self._too_long(whose, queue, patience):
+            raise Busy
+        turn: Waiting = loop.create_future()
+        queue.append(turn)
+        try:
+            async with asyncio.timeout(LONGEST_WAIT * self.patience):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._leave(whose)  # the turn came at the very moment
+            else:
+                self._drop(whose, turn)
+            if isinstance(error, TimeoutError):
+                raise Busy from None
+            raise
+
+    def _too_long(self, whose: Whose, queue: Queue, patience: float) -> bool:
+        """Whether who joins this queue would wait for too long."""
+        wait = len(queue) * self._takes / self._share_of(whose)
+        stood = asyncio.get_running_loop().time() - queue.since
+        if stood > self.patience:
+            patience *= STANDING
+        return wait > LONGEST_WAIT * self.patience or min(wait, stood) > patience
+
+    def _free(self, whose: Whose) -> bool:
+        if self._working.total() >= self._at_once or self._working[whose] >= self._share_of(whose):
+            return False
+        if asyncio.get_running_loop().time() < self._rests.get(whose, 0.0):
+            return False
+        if not self._in_a_crowd(whose) or all(other == whose or other in self._queues for other in self._working):
+            return True
+        return asyncio.get_running_loop().time() - self._began.get(whose, 0.0) > PASSED_OVER
+
+    def _take(self, whose: Whose) -> None:
+        self._working[whose] += 1
+        self._began[whose] = asyncio.get_running_loop().time()
+
+    def _share_of(self, whose: Whose) -> int:
+        """Places that a tenant may have now."""
+        return IN_A_CROWD if self._in_a_crowd(whose) else self._share
+
+    def _in_a_crowd(self, whose: Whose) -> bool:
+        """Whether a tenant asks for more than it is given while others are there."""
+        return (whose in self._queues or self._asks_on(whose)) and len(self._asked) > (whose in self._asked)
+
+    def _asks_on(self, whose: Whose) -> bool:
+        """Whether a tenant goes on asking for too much: its rate says so, or its queue, which does not end."""
+        now, queue = asyncio.get_running_loop().time(), self._queues.get(whose)
+        stands = queue is not None and now - queue.since > STANDS
+        return stands or now - self._over.get(whose, -OVER_FOR) < OVER_FOR
+
+    def _drop(self, whose: Whose, turn: Waiting) -> None:
+        queue = self._queues.get(whose)
+        if queue and turn in queue:
+            queue.remove(turn)
+            if not queue:
+                del self._queues[whose]
+
+    def _leave(self, whose: Whose) -> None:
+        self._working[whose] -= 1
+        if not self._working[whose]:
+            del self._working[whose]
+        if self._asks_on(whose) and self._in_a_crowd(whose):
+            loop, rest = asyncio.get_running_loop(), RESTS * self._takes
+            self._rests[whose] = loop.time() + rest
+            loop.call_later(rest, self._rested, whose)
+        self._let_in()
+
+    def _rested(self, whose: Whose) -> None:
+        self._rests.pop(whose, None)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Give what places there are to those who wait: one tenant after the other, and again."""
+        while any(self._free(whose) and self._next(whose) for whose in list(self._queues)):
+            pass
+
+    def _next(self, whose: Whose) -> bool:
+        """Give a place to who has waited longest in a tenant's queue; false if there was nobody."""
+        queue, found = self._queues.pop(whose), False
+        while queue and not found:
+            turn = queue.popleft()
+            if found := not turn.done():  # who has just given up is passed over
+                self._take(whose)
+                turn.set_result(None)
+        if queue:
+            self._queues[whose] = queue  # behind the others
+        return found
+
+
+_gates: WeakSet[Gate] = WeakSet()
+of_process = Gate(settings.REQUEST_PATIENCE_MS / 1000)
+"""The one that everything in a web process passes: a tenant's share is of all that it asks for."""
+
+
+def load() -> tuple[int, int]:
+    """(requests and turns that are begun, those that wait) in this process."""
+    loads = [gate.load() for gate in list(_gates)]
+    return sum(working for working, _ in loads), sum(waiting for _, waiting in loads)
