@@ -22,6 +22,7 @@ from accounts import audit, audit_export, impersonation, proof
 from accounts.audit_selectors import Search
 from accounts.models import AuditEvent, AuditHead, Impersonation, User
 from core.errors import PaasError
+from core.sentences import sentence
 from tenants.admin import ReadOnlyAdmin
 from tenants.models import Tenant
 
@@ -135,7 +136,7 @@ class ActAs:
                     )
                 )
             except PaasError as error:
-                form.add_error(None, error.message)
+                form.add_error(None, sentence(error))
         title = _("Act as %(email)s") % {"email": user.email}
         here = {"title": title, "form": form, "person": user, "minutes": impersonation.MINUTES}
         return render(request, "admin/accounts/act_as.html", {**admin.site.each_context(request), **here})

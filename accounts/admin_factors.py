@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from accounts import proof, second_factor
 from accounts.models import User
 from core.errors import PaasError
+from core.sentences import sentence
 
 WORDS = {second_factor.TOTP: gettext_lazy("App"), second_factor.PASSKEY: gettext_lazy("Passkey")}
 
@@ -58,7 +59,7 @@ class ResetFactors:
                     user=user, operator=request.user, reason=form.cleaned_data["reason"]
                 )
             except PaasError as error:
-                form.add_error("reason", error.message)
+                form.add_error("reason", sentence(error))
             else:
                 said = _("%(count)s factors of %(email)s were removed.") % {"count": count, "email": user.email}
                 messages.success(request, said)

@@ -11,11 +11,11 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import translation
-from django.utils.translation import gettext
 
 from accounts.actors import Actor
 from accounts.selectors import actor_of_member
-from core.errors import ERRORS, PaasError
+from core.errors import PaasError
+from core.sentences import sentence
 from tenants import scope
 
 ENROLMENT = "/profile/security/"
@@ -76,12 +76,6 @@ def refused(request: HttpRequest, error: PaasError) -> HttpResponse:
     for name, value in error.headers().items():
         answer[name] = value
     return answer
-
-
-def sentence(error: PaasError) -> str:
-    """What an error tells a person: its own words in English, those of its code in other languages."""
-    translated = gettext(ERRORS[error.code].message)
-    return error.message if translated == ERRORS[error.code].message else translated
 
 
 def actor_of(request: HttpRequest) -> Actor:

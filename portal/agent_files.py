@@ -17,7 +17,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts.policies import AGENTS_MANAGE
 from agents import content, editing, portable
 from core.errors import PaasError
-from portal.access import actor_of, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, page
 from portal.agent_forms import explain
 from portal.agent_words import changes_shown
 from portal.agents import address

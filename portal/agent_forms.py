@@ -22,9 +22,9 @@ from agents.tools.settings import ToolLine
 from agents.tools.spec import RunLimits
 from chat.timing import timezones
 from core.errors import PaasError
+from core.sentences import sentence
 from llm.catalog import answers, known_models
 from llm.models import ProviderAccount
-from portal.access import sentence
 from portal.agent_templates import TEMPLATES
 from portal.agent_words import label
 from portal.team_fields import TeamFields, team_initial

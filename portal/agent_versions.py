@@ -16,7 +16,8 @@ from agents.drafts import DRAFT
 from agents.models import Agent, AgentVersion
 from agents.releases import Seen
 from core.errors import PaasError
-from portal.access import actor_of, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, page
 from portal.agent_forms import PublishForm
 from portal.agent_words import changes_shown, faults_shown, people_named
 from portal.agents import address

@@ -22,7 +22,8 @@ from accounts.policies import APPROVALS_DECIDE
 from chat import approvals
 from chat.models import Approval
 from core.errors import PaasError
-from portal.access import actor_of, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, page
 
 PLACE = "/settings/approvals/"
 MOST_SHOWN = 100

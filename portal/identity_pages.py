@@ -22,7 +22,8 @@ from accounts.models import IdentityProvider, User
 from accounts.policies import ADMIN_SETTINGS
 from accounts.sign_in import MAX_PASSWORD
 from core.errors import PaasError
-from portal.access import actor_of, beside, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, beside, page
 from portal.members import ROLES
 from portal.oidc import ask_to_connect, identities_page
 from portal.profile import own_page

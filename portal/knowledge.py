@@ -18,11 +18,12 @@ from accounts.member_selectors import member_names
 from accounts.policies import ADMIN_KEYS, AGENTS_MANAGE, KNOWLEDGE_WRITE
 from agents.mentions import agents_with_knowledge
 from core.errors import PaasError
+from core.sentences import sentence
 from knowledge import access, bases, embedding
 from knowledge.models import KnowledgeBase
 from knowledge.selectors import Content, contents
 from llm.selectors import provider_named, providers
-from portal.access import actor_of, page, sentence
+from portal.access import actor_of, page
 from portal.agent_forms import explain
 from portal.knowledge_forms import BaseForm, NewBaseForm
 

@@ -19,11 +19,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.audit_selectors import names_of
 from accounts.policies import KNOWLEDGE_WRITE
 from core.errors import PaasError
+from core.sentences import sentence
 from knowledge import access, documents, uploads
 from knowledge.documents import WAITING, Source
 from knowledge.models import Document
 from knowledge.selectors import Wanted, contents, documents_page, passage_count, passages_page, tags_of, unfinished
-from portal.access import actor_of, page, sentence
+from portal.access import actor_of, page
 from portal.knowledge import address, context_of
 from portal.knowledge_forms import AddressForm, FilterForm, LabelsForm, TextForm, labels_of
 from portal.knowledge_words import error_words, failures, for_pages, kind_words, kinds_taken, state_words, step_words

@@ -11,12 +11,13 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.policies import KNOWLEDGE_WRITE
 from core.errors import PaasError
+from core.sentences import sentence
 from knowledge import access, search
 from knowledge.documents import Labels, check_labels
 from knowledge.models import Chunk
 from knowledge.search import Question
 from knowledge.selectors import copies_of
-from portal.access import actor_of, page, sentence
+from portal.access import actor_of, page
 from portal.knowledge import context_of
 from portal.knowledge_forms import QuestionForm
 

@@ -23,7 +23,7 @@ from accounts import passkeys, second_factor, sign_in
 from accounts.models import User
 from core import clock
 from core.errors import PaasError
-from portal.access import sentence
+from core.sentences import sentence
 from tenants import scope
 
 

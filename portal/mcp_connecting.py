@@ -21,7 +21,8 @@ from accounts.policies import ADMIN_SETTINGS
 from agents.mcp import connections, services
 from agents.mcp.api import browser_of
 from core.errors import PaasError
-from portal.access import actor_of, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, page
 
 PLACE = "/settings/mcp/"
 

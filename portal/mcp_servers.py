@@ -23,7 +23,8 @@ from agents.mcp.connections import connection_of, redirect_uri
 from agents.mentions import agents_with_tools
 from agents.models import McpServer
 from core.errors import PaasError
-from portal.access import actor_of, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, page
 from portal.agent_words import diff_lines
 from portal.mcp_connecting import ConnectForm
 from portal.tool_words import EFFECTS

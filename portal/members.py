@@ -24,7 +24,8 @@ from accounts.models import Invitation, Role
 from accounts.policies import ADMIN_MEMBERS, ADMIN_OWNER
 from core import clock
 from core.errors import PaasError
-from portal.access import actor_of, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, page
 
 HERE = "/settings/members/"
 PAGE = 100

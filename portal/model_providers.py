@@ -18,12 +18,13 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts.policies import ADMIN_SETTINGS
 from agents.mentions import agents_asking, models_asked
 from core.errors import PaasError
+from core.sentences import sentence
 from llm import selectors, services
 from llm.breaker import seconds_left_alone
 from llm.catalog import known_models
 from llm.models import MAX_NAME, ProviderAccount
 from llm.registry import NAMES
-from portal.access import actor_of, page, sentence
+from portal.access import actor_of, page
 
 HERE = "/settings/providers/"
 # In the order in which people look for them; the scripted model is for tests.

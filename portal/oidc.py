@@ -24,7 +24,8 @@ from accounts.oidc import Flow
 from accounts.sign_in import advance, local_path
 from core import clock
 from core.errors import PaasError
-from portal.access import beside, sentence
+from core.sentences import sentence
+from portal.access import beside
 from portal.sign_in import PLATFORM_SIGN_IN, speak, start_of
 from tenants import client, ratelimit, resolve, scope
 

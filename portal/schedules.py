@@ -18,7 +18,8 @@ from agents.selectors import agents_for
 from chat import schedules
 from chat.models import Schedule, ScheduledRun
 from core.errors import ERRORS, PaasError
-from portal.access import actor_of, page, sentence
+from core.sentences import sentence
+from portal.access import actor_of, page
 from portal.schedule_forms import OUTCOMES, STOPPED, ScheduleForm, in_words, local_time
 
 PLACE = "/settings/schedules/"

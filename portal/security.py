@@ -24,7 +24,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts import acting, passkeys, proof, second_factor, sign_in
 from core.errors import PaasError
-from portal.access import ENROLMENT, actor_of, page, refused, sentence
+from core.sentences import sentence
+from portal.access import ENROLMENT, actor_of, page, refused
 from portal.sign_in import start_of, to_sign_in
 
 IN_SESSION = "authenticator_app"  # the sealed secret of an app that is being set up

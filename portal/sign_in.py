@@ -19,7 +19,7 @@ from accounts.forms import SignInForm
 from accounts.models import User
 from accounts.sign_in import advance, local_path, person_with_password
 from core.errors import PaasError
-from portal.access import sentence
+from core.sentences import sentence
 
 PLATFORM_SIGN_IN = "/accounts/login/"
 SET_UP = "/accounts/profile/security/"  # of a second factor, on the platform host

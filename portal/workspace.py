@@ -22,8 +22,9 @@ from accounts.policies import ADMIN_OWNER, ADMIN_SETTINGS
 from accounts.selectors import member_count
 from agents.selectors import agent_count
 from core.errors import PaasError
+from core.sentences import sentence
 from knowledge.counts import document_count, page_count
-from portal.access import actor_of, page, sentence
+from portal.access import actor_of, page
 from portal.sign_up import SlugForm
 from tenants import limits, resolve
 from tenants.models import Tenant, color_validator

@@ -17,6 +17,7 @@ from unfold.decorators import action, display
 
 from accounts import proof
 from core.errors import PaasError
+from core.sentences import sentence
 from tenants.admin import ReadOnlyAdmin
 from usage import admin_forms, corrections, downloads, invoices, prices
 from usage.admin_traces import LeadsToTrace
@@ -36,7 +37,7 @@ def ask(request: Any, form: forms.Form, act: Act, back: str, *, title: str, lead
             said = act(form.cleaned_data, f"operator:{request.user.pk}")
         except PaasError as error:
             param = str(error.details.get("param", ""))
-            form.add_error(param if param in form.fields else None, error.message)
+            form.add_error(param if param in form.fields else None, sentence(error))
         else:
             messages.success(request, said)
             return HttpResponseRedirect(back)

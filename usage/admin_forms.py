@@ -16,6 +16,7 @@ from unfold.widgets import (
 
 from core import clock
 from core.errors import PaasError
+from core.sentences import sentence
 from tenants.models import Plan, Tenant
 from usage import statements
 from usage.limits import KINDS
@@ -153,4 +154,4 @@ class Month(_OfTenant):
         try:
             return statements.month_named(self.cleaned_data["month"].strip())
         except PaasError as error:
-            raise forms.ValidationError(error.message) from None
+            raise forms.ValidationError(sentence(error)) from None

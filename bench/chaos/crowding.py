@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from bench.asking import Answers, Asker
+from bench.asking import Asker
 from bench.chaos.place import Servers, straight
+from bench.storm import storm
 
 if TYPE_CHECKING:
     from bench.chaos.targets import Measured
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 READ = "/api/v1/conversations"
 HALF_OPEN, SLOW_READERS, HOLD_SECONDS = 500, 200, 60.0
 OPEN_STREAMS, POOL = 200, 10
-OVERLOAD_ROUNDS, OVERLOAD_SECONDS = 5, 5.0
+OVERLOAD_SECONDS = 5.0
 OTHER = ("other.localhost", "ak_other_own_value_for_loopback")
 
 
@@ -136,34 +137,15 @@ async def t15(servers: Servers, seed: int) -> Measured:
         loaded(servers, webs=1, workers=1, environment=straight()) as place,
         Asker.reading(place.webs[0].port, place.host, KEY, READ) as asker,
     ):
-        await asker.closed_loop(4, 3)
-        full, over, took = Answers(), Answers(), 0.0
-        for number in range(1, OVERLOAD_ROUNDS + 1):  # a shared machine is now faster and now slower by a third
-            full.found += (await asker.closed_loop(16, OVERLOAD_SECONDS)).found
-            capacity = len(full.times(200)) / (OVERLOAD_SECONDS * number)
-            storm = asyncio.create_task(asker.at_rate(3 * capacity, OVERLOAD_SECONDS + 2))
-            await asyncio.sleep(2)  # the overload that lasts is measured, not the moment in which it begins
-            asker.answers.found.clear()
-            began = time.monotonic()
-            over.found += (await storm).found
-            took += time.monotonic() - began
-    goodput = len(over.times(200)) / took
-    refused = [(status, seconds, said) for status, seconds, said in over.found if status in (429, 503)]
-    figures = {
-        "capacity, requests/s": round(capacity, 1),
-        "goodput at 3 x": f"{goodput:.1f}/s, {goodput / capacity:.0%}",
-        "admitted p99 at capacity / at 3 x, ms": [full.p(0.99), over.p(0.99)],
-        "refused p50 / p99, ms": [over.p(0.5, 429, 503), over.p(0.99, 429, 503)],
-        "refused without Retry-After": sum(not said for _, _, said in refused),
-        "statuses": over.statuses(),
-    }
+        found = await storm(asker, OVERLOAD_SECONDS)
     good = (
-        goodput >= 0.9 * capacity
-        and over.p(0.99) <= 2 * full.p(0.99)
-        and over.p(0.99, 429, 503) <= 50
-        and not figures["refused without Retry-After"]
-        and set(over.statuses()) <= {200, 429, 503}
+        found.part >= 0.9
+        and found.slower <= 2
+        and found.over.p(0.99, 429, 503) <= 50
+        and not found.without_retry_after
+        and not found.wrong
     )
+    figures = found.figures() | {"goodput at 3 x": f"{found.part:.0%}"}
     return Measured("T15", "goodput >= 90 %; admitted p99 <= 2 x; refused in <= 50 ms with Retry-After", figures, good)
 
 

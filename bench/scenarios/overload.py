@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import uvloop
 
@@ -14,19 +13,16 @@ from bench.scenarios.options import Options
 from bench.scenarios.result import Chart, Line, Result, by_second
 from bench.scenarios.stage import SLUG, Stage, declared, stage
 from bench.scenarios.turns import READ, SHORT, Turns
+from bench.storm import ROUNDS, TIMES, storm
 from bench.subjects import PLATFORM_KEY
 
-TIMES = 3.0
-WORKERS = 16
-BEGINS_SECONDS = 2.0
-"""The overload that lasts is measured, not the moment in which it begins."""
 QUIET, QUIET_KEY = "quiet", "ak_quiet_own_value_for_loopback"
 NORMAL_PER_S, LOUD_TIMES = 4.0, 50.0
 WHOLE = ("bench-0-0-200", 200)
 
 
 def overload(options: Options) -> Result:
-    """Reads and whole answers, each first as many as the platform can do, then three times as many."""
+    """Reads and whole answers, each in turns as many as the platform can do and three times as many."""
     with stage() as place:
         return uvloop.run(_overload(place, options.seconds))
 
@@ -50,43 +46,12 @@ async def _overload(place: Stage, seconds: float) -> Result:
 
 
 async def _three_times(result: Result, what: str, asker: Asker, seconds: float) -> None:
-    await asker.closed_loop(4, 2)
-    full = await asker.closed_loop(WORKERS, seconds)
-    capacity = len(full.times(200)) / seconds
-    full_p99 = full.p(0.99)
-    storm = asyncio.create_task(asker.at_rate(TIMES * capacity, seconds + BEGINS_SECONDS))
-    await asyncio.sleep(BEGINS_SECONDS)
-    asker.answers.found.clear()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    over = await storm
-    goodput = len(over.times(200)) / max(loop.time() - began, 1e-3)
-    figures = overload_figures(capacity, full_p99, goodput, over)
-    result.figures |= {f"{what}: {name}": value for name, value in figures.items()}
-    result.at_least(f"{what}: goodput at {TIMES:g} x", goodput / capacity * 100 if capacity else 0.0, 90, "%")
-    result.at_most(f"{what}: admitted p99 by that at capacity", over.p(0.99) / (full_p99 or 1.0), 2, "x")
-    result.at_most(
-        f"{what}: refused without Retry-After",
-        sum(not said for status, _, said in over.found if status in (429, 503)),
-        0,
-        "",
-    )
-    wrong = sum(count for status, count in over.statuses().items() if status not in (200, 429, 503))
-    result.at_most(f"{what}: answers other than 200, 429, 503", wrong, 0, "")
-
-
-def overload_figures(capacity: float, full_p99: float, goodput: float, over: Answers) -> dict[str, Any]:
-    """What is told of an overload; times in ms."""
-    refused = [said for status, _, said in over.found if status in (429, 503)]
-    return {
-        "capacity / goodput, per s": [round(capacity, 1), round(goodput, 1)],
-        "admitted p99 at capacity / at 3 x, ms": [full_p99, over.p(0.99)],
-        "refused p50 / p99, ms": [over.p(0.5, 429, 503), over.p(0.99, 429, 503)],
-        "refused": len(refused),
-        "refused without Retry-After": sum(not said for said in refused),
-        "statuses": over.statuses(),
-        "errors": dict(over.errors.most_common(3)),
-    }
+    found = await storm(asker, seconds / ROUNDS)
+    result.figures |= {f"{what}: {name}": value for name, value in found.figures().items()}
+    result.at_least(f"{what}: goodput at {TIMES:g} x", found.part * 100, 90, "%")
+    result.at_most(f"{what}: admitted p99 by that at capacity", found.slower, 2, "x")
+    result.at_most(f"{what}: refused without Retry-After", found.without_retry_after, 0, "")
+    result.at_most(f"{what}: answers other than 200, 429, 503", found.wrong, 0, "")
 
 
 async def _noisy(place: Stage, seconds: float) -> Result:

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
 from core.errors import PaasError
+from core.sentences import sentence
 
 
 def only_operators(request: HttpRequest) -> str:
@@ -28,7 +29,7 @@ def ask(request: HttpRequest, act: Callable[[str], str], back: str, *, title: st
         try:
             messages.success(request, act(actor))
         except PaasError as error:
-            messages.error(request, error.message)
+            messages.error(request, sentence(error))
         return HttpResponseRedirect(back)
     here = {"title": title, "lead": lead, "button": title, "form": None}
     return render(request, "admin/usage/act.html", {**admin.site.each_context(request), **here})

@@ -23,6 +23,7 @@ from unfold.decorators import action, display
 from accounts import audit
 from core import clock
 from core.errors import PaasError
+from core.sentences import sentence
 from paas.console.asking import ask, only_operators
 from tenants.admin import ReadOnlyAdmin
 from tenants.models import Tenant
@@ -157,7 +158,7 @@ class JobAdmin(ReadOnlyAdmin):
                 act(job, actor)
                 done += 1
             except PaasError as error:
-                refused.append(f"{job.pk}: {error.message}")
+                refused.append(f"{job.pk}: {sentence(error)}")
         self.message_user(request, said % {"count": done}, messages.SUCCESS if done else messages.WARNING)
         for problem in refused:
             self.message_user(request, problem, messages.ERROR)

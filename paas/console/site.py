@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from accounts import proof, second_factor, sign_in
 from core.errors import PaasError
-from portal.access import sentence
+from core.sentences import sentence
 
 
 class ProofForm(forms.Form):

@@ -16,11 +16,11 @@ from bench.client import Target
 from bench.scenarios import __main__ as command
 from bench.scenarios.charts import nice_above, svg
 from bench.scenarios.costs import kept_figures, of_a_token
-from bench.scenarios.overload import overload_figures
 from bench.scenarios.page import html, markdown, said
 from bench.scenarios.result import Chart, Line, Result, by_second
 from bench.scenarios.turns import Turns, _thirds, first_token_chart
 from bench.scenarios.weighing import memory_by_role, memory_mb, spending, watched
+from bench.storm import Storm
 from bench.vendor import Vendor
 from bench.websocket import IdleSocket
 
@@ -93,7 +93,9 @@ def test_what_is_reckoned() -> None:
     assert kept["rows of a turn by table"] == {"chat_message": 2.0, "chat_run": 1.0}
     assert [kept[name] for name in kept if name.startswith("KB")] == [2.0, 4.0, 1.0]
     over = Answers([(200, 0.1, False), (429, 0.002, True), (503, 0.004, False), (0, 9.0, False)])
-    figures = overload_figures(100.0, 50.0, 90.0, over)
+    storm = Storm(Answers([(200, 0.05, False)]), over, 100.0, 90.0)
+    assert (storm.part, storm.slower, storm.wrong) == (0.9, 2.0, 1)
+    figures = storm.figures()
     assert (figures["refused"], figures["refused without Retry-After"]) == (2, 1)
     assert over.statuses() == {200: 1, 429: 1, 503: 1, 0: 1}
 

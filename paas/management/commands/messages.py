@@ -18,6 +18,11 @@ from paas.console import words
 CATALOGUE = settings.ROOT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
 ROOMS = ("tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+# What refuses an operator's form says why in words of its own (core/sentences.py).
+REFUSING = (
+    *("usage/invoices.py", "usage/prices.py", "usage/corrections.py", "usage/statements.py"),
+    *("accounts/impersonation.py", "accounts/second_factor.py"),
+)
 FILLED = re.compile(r"%\(\w+\)[sd]")
 STRAY = re.compile(r"(?<!%)%(?![%(])")
 OWN_TEMPLATES = ("portal", "mail", "admin")
@@ -63,6 +68,8 @@ def sentences() -> Iterator[str]:
     for folder in OWN_TEMPLATES:
         for path in sorted((settings.ROOT / "templates" / folder).rglob("*.*")):
             yield from _of_template(path)
+    for name in REFUSING:
+        yield from _refusals(settings.ROOT / name)
     for room in ROOMS:
         for path in sorted((settings.ROOT / room).rglob("*.py")):
             yield from _of_code(path)
@@ -85,8 +92,17 @@ def _msgid(node: Any, tokens: Any) -> str:
 
 
 def _of_code(path: Path) -> Iterator[str]:
+    yield from _constants(path, FUNCTIONS, 0)
+
+
+def _refusals(path: Path) -> Iterator[str]:
+    yield from _constants(path, {"PaasError"}, 1)
+
+
+def _constants(path: Path, functions: set[str], place: int) -> Iterator[str]:
+    """Texts that are written as that argument of calls of these functions."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and node.args:
-            first = node.args[0]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield first.value
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
+            given = node.args[place] if len(node.args) > place else None
+            if isinstance(given, ast.Constant) and isinstance(given.value, str):
+                yield given.value
