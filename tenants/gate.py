@@ -29,7 +29,7 @@ STANDING = (
 )
 STANDS = 1.0  # s; a queue that ends sooner is a page that asks for several things, and no crowd
 OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
-RESTS = 4.0  # times as long as a request takes, such a tenant begins nothing after one: it has a fifth of the time
+RESTS = 9.0  # times as long as a request takes, such a tenant begins nothing after one: it has a tenth of the time
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
