@@ -33,10 +33,11 @@ class Gated:
             await refuse(connection, receive, send, error)
 
     def notice(self, connection: Scope) -> None:
-        """Somebody of a tenant's is there, at whichever door."""
-        self.gate.notice(whose(connection))
-        if connection["path"] in BEGIN and connection["method"] == "POST" and connection["paas.tenant"] is not None:
-            self._remember(connection)
+        """Somebody of a tenant's is there, at whichever door. On the platform's host a key may say whose it is."""
+        if connection["paas.tenant"] is not None:
+            self.gate.notice(whose(connection))
+            if connection["path"] in BEGIN and connection["method"] == "POST":
+                self._remember(connection)
 
     def turns_away(self, connection: Scope) -> bool:
         """Whether this request would be refused here; before its host is looked up, for in a crowd to refuse is most of

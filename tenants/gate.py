@@ -27,7 +27,6 @@ PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because ot
 STANDING = (
     0.4  # of the patience is what those who join a queue have that has stood for so long: it only makes them wait
 )
-STANDS = 1.0  # s; a queue that ends sooner is a page that asks for several things, and no crowd
 OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
 RESTS = 9.0  # times as long as a request takes, such a tenant begins nothing after one: it has a tenth of the time
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
@@ -81,6 +80,7 @@ class Gate:
         patient: whoever waits for it is a person, who would only ask again, and waits for as long as anybody may.
         Raises Busy.
         """
+        self.notice(whose)
         await self._come_in(whose, LONGEST_WAIT * self.patience if patient else self.patience)
         loop, left = asyncio.get_running_loop(), False
         began = loop.time()
@@ -178,13 +178,11 @@ class Gate:
 
     def _in_a_crowd(self, whose: Whose) -> bool:
         """Whether a tenant asks for more than it is given while others are there."""
-        return (whose in self._queues or self._asks_on(whose)) and len(self._asked) > (whose in self._asked)
+        return (whose in self._queues or self._is_over(whose)) and len(self._asked) > (whose in self._asked)
 
-    def _asks_on(self, whose: Whose) -> bool:
-        """Whether a tenant goes on asking for too much: its rate says so, or its queue, which does not end."""
-        now, queue = asyncio.get_running_loop().time(), self._queues.get(whose)
-        stands = queue is not None and now - queue.since > STANDS
-        return stands or now - self._over.get(whose, -OVER_FOR) < OVER_FOR
+    def _is_over(self, whose: Whose) -> bool:
+        """Whether a tenant asks on although its rate is used up."""
+        return asyncio.get_running_loop().time() - self._over.get(whose, -OVER_FOR) < OVER_FOR
 
     def _drop(self, whose: Whose, turn: Waiting) -> None:
         queue = self._queues.get(whose)
@@ -197,7 +195,7 @@ class Gate:
         self._working[whose] -= 1
         if not self._working[whose]:
             del self._working[whose]
-        if self._asks_on(whose) and self._in_a_crowd(whose):
+        if self._is_over(whose) and self._in_a_crowd(whose):
             loop, rest = asyncio.get_running_loop(), RESTS * self._takes
             self._rests[whose] = loop.time() + rest
             loop.call_later(rest, self._rested, whose)

@@ -96,6 +96,16 @@ async def test_programs_are_told_to_come_again_and_people_wait(
     assert ledger.value("SELECT count(*) FROM chat_run") == 1, "who was refused has left nothing behind"
 
 
+async def test_a_tenant_is_alone_also_where_its_key_comes_to_the_platform(
+    site: Any, api_key: Any, db: Platform
+) -> None:
+    """Whose host it is says nothing there, and nobody is held back for others who are not there."""
+    gate.of_process._asked.clear()
+    for slug in ("", "acme"):
+        assert (await asks(site.client(slug, token=api_key(name=f"key {slug}"))))[0] == 200
+    assert list(gate.of_process._asked) == [db.acme.id]
+
+
 async def test_a_worker_does_not_wait(host: Any, actor: Any, full: Full, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes no more runs than it can carry."""
     owner = actor("owner")

@@ -151,6 +151,17 @@ async def test_who_asks_on_although_its_rate_is_used_up_rests_while_others_are_t
     await crowd.drained()
 
 
+async def test_who_has_much_to_do_and_keeps_to_its_rate_does_not_rest() -> None:
+    """What others leave is used: a place that is given up is taken at once, however long the queue has stood."""
+    crowd = Crowd()
+    crowd.gate._takes = 10.0
+    await crowd.come("o1", "l1", "l2", "l3")
+    crowd.gate._queues[LOUD.id].since -= 60
+    await crowd.done("o1", "l1", "l2")
+    assert crowd.working == ["l3"]
+    await crowd.drained()
+
+
 async def test_a_queue_that_stands_is_not_joined() -> None:
     """A moment's crowd waits; one that lasts is refused at once, the loud tenant's and not the other's."""
     crowd = Crowd()
