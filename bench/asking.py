@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from bench.client import Connection, Outcome, Target
 from bench.load import percentile
 
+AGAIN_SECONDS = 0.1
+
 
 class PlainConnection(Connection):
     """A connection whose answers are only counted: what is in them is not looked at."""
@@ -106,14 +108,15 @@ class Asker:
     async def __aexit__(self, *error: object) -> None:
         self._pool.close()
 
-    async def ask(self) -> None:
-        """One request."""
+    async def ask(self) -> int:
+        """One request; its status."""
         began = time.perf_counter()
         outcome = await self._pool.ask(self._request)
         status = outcome.status if outcome.done or outcome.status >= 400 else 0
         if outcome.error:
             self.answers.errors[outcome.error[:160]] += 1
         self.answers.found.append((status, time.perf_counter() - began, outcome.retry_after))
+        return status
 
     async def at_rate(self, per_second: float, seconds: float) -> Answers:
         """An open loop for so long; its answers."""
@@ -122,12 +125,13 @@ class Asker:
         return self.answers
 
     async def closed_loop(self, workers: int, seconds: float) -> Answers:
-        """So many that ask one after the other; their answers."""
+        """So many that ask one after the other, and after a pause where they are told to come again; their answers."""
         self.answers, until = Answers(), time.perf_counter() + seconds
 
         async def work() -> None:
             while time.perf_counter() < until:
-                await self.ask()
+                if await self.ask() in (429, 503):
+                    await asyncio.sleep(AGAIN_SECONDS)
 
         await asyncio.gather(*(work() for _ in range(workers)))
         return self.answers

@@ -24,9 +24,7 @@ AT_ONCE = 6
 SHARE = 3  # of them for one tenant: somebody else's request always finds a place soon
 IN_A_CROWD = 1  # of them for a tenant whose requests queue, while others are there: each thread slows those of others
 PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because others, who ask for little, are at work
-STANDING = (
-    0.4  # of the patience is what those who join a queue have that has stood for so long: it only makes them wait
-)
+STANDING = 0.6  # of the patience is left to those who join a queue that has stood for as long: it only makes them wait
 OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
 RESTS = 9.0  # times as long as a request takes, such a tenant begins nothing after one: it has a tenth of the time
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
