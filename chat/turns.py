@@ -176,7 +176,7 @@ async def _begin_in_turn(actor: Actor, request: TurnRequest) -> StartedTurn:
     here.check_capacity()
     if here.worker:
         return await _begin(actor, request, arrived)
-    async with gate.of_process.place(actor.tenant.id, patient=actor.key_id is None):
+    async with gate.of_process.place(actor.tenant.id, times=gate.PROGRAM if actor.key_id else gate.PERSON):
         return await _begin(actor, request, arrived)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
 
 from tenants.asgi import App, Receive, Scope, Send, refuse
-from tenants.gate import Busy, Gate, Whose
+from tenants.gate import PROGRAM, Busy, Gate, Whose
 
 MOST_SEEN = 1_000
 BEGIN = ("/v1/chat/completions", "/v1/responses")
 """Where programs begin turns by a POST: they wait for their places further inside (chat/turns.py)."""
 
 Words = tuple[bytes, str, str]  # the Host header, the method, the path
-NOBODY = uuid.UUID(int=0)  # no tenant's
 
 
 class Gated:
@@ -22,10 +20,10 @@ class Gated:
     def __init__(self, app: App, gate: Gate) -> None:
         self.app = app
         self.gate = gate
-        self._seen: OrderedDict[Words, Whose] = OrderedDict()  # requests that came here lately
+        self._seen: OrderedDict[Words, tuple[Whose, float]] = OrderedDict()  # what came lately, and its patience
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
-        self._remember(connection)
+        self._remember(connection, 1.0)
         try:
             async with self.gate.place(whose(connection)):
                 await self.app(connection, receive, send)
@@ -37,22 +35,22 @@ class Gated:
         if connection["paas.tenant"] is not None:
             self.gate.notice(whose(connection))
             if connection["path"] in BEGIN and connection["method"] == "POST":
-                self._remember(connection)
+                self._remember(connection, PROGRAM)
 
     def turns_away(self, connection: Scope) -> bool:
         """Whether this request would be refused here; before its host is looked up, for in a crowd to refuse is most of
         what there is to do. Known are the requests that came here lately, by the words in which they ask."""
         if not self.gate.crowded or connection["type"] != "http":
             return False
-        known = self._seen.get(_words(connection), NOBODY)
-        if known is NOBODY or not self.gate.turns_away(known):
+        known = self._seen.get(_words(connection))
+        if known is None or not self.gate.turns_away(*known):
             return False
-        self.gate.notice(known)
+        self.gate.notice(known[0])
         return True
 
-    def _remember(self, connection: Scope) -> None:
-        """Who asks in these words is of this tenant, and waits for a place."""
-        self._seen[_words(connection)] = whose(connection)
+    def _remember(self, connection: Scope, times: float) -> None:
+        """Who asks in these words is of this tenant, and waits for a place with so much patience."""
+        self._seen[_words(connection)] = whose(connection), times
         if len(self._seen) > MOST_SEEN:
             self._seen.popitem(last=False)
 

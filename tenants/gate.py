@@ -29,6 +29,9 @@ OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has
 RESTS = 9.0  # times as long as a request takes, such a tenant begins nothing after one: it has a tenth of the time
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
+# Of the patience, for the turns of programs, which begin more quickly than a page is made; those of people, who would
+# only ask again, wait for as long as anybody may.
+PROGRAM, PERSON = 2 / 3, LONGEST_WAIT
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
 PLACE_SECONDS = 0.5
 RETRY_AFTER = 1
@@ -72,14 +75,13 @@ class Gate:
         _gates.add(self)
 
     @asynccontextmanager
-    async def place(self, whose: Whose, *, patient: bool = False) -> AsyncIterator[None]:
+    async def place(self, whose: Whose, *, times: float = 1.0) -> AsyncIterator[None]:
         """A place to work in, for at most PLACE_SECONDS: who takes longer does not count any more.
 
-        patient: whoever waits for it is a person, who would only ask again, and waits for as long as anybody may.
-        Raises Busy.
+        times: how many times the gate's patience whoever asks has. Raises Busy.
         """
         self.notice(whose)
-        await self._come_in(whose, LONGEST_WAIT * self.patience if patient else self.patience)
+        await self._come_in(whose, times * self.patience)
         loop, left = asyncio.get_running_loop(), False
         began = loop.time()
 
@@ -101,9 +103,9 @@ class Gate:
         """(places that are taken, those who wait for one). May be asked in any thread."""
         return sum(list(self._working.values())), sum(len(queue) for queue in list(self._queues.values()))
 
-    def turns_away(self, whose: Whose) -> bool:
-        """Whether somebody of a tenant's who comes now and is not patient is refused."""
-        return (queue := self._queues.get(whose)) is not None and self._too_long(whose, queue, self.patience)
+    def turns_away(self, whose: Whose, times: float) -> bool:
+        """Whether somebody of a tenant's who comes now with so much patience is refused."""
+        return (queue := self._queues.get(whose)) is not None and self._too_long(whose, queue, times * self.patience)
 
     @property
     def crowded(self) -> bool:

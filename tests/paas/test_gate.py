@@ -196,13 +196,13 @@ async def test_a_person_waits_where_a_program_is_told_to_come_again() -> None:
     crowd.gate.patience = 0.2
     crowd.gate._queues[LOUD.id].since -= 1
 
-    async def begins(patient: bool) -> None:
-        async with crowd.gate.place(LOUD.id, patient=patient):
+    async def begins(times: float) -> None:
+        async with crowd.gate.place(LOUD.id, times=times):
             pass
 
     with pytest.raises(Busy):
-        await begins(False)
-    waits = asyncio.create_task(begins(True))
+        await begins(gate.PROGRAM)
+    waits = asyncio.create_task(begins(gate.PERSON))
     await crowd.done("l1", "l2")
     await asyncio.wait_for(waits, 5)
     await crowd.drained()
