@@ -69,6 +69,11 @@ class Process:
         """Its process id."""
         return self._child.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._child.poll() is None
+
     def wait_ready(self, ready: Callable[[], bool], seconds: float) -> None:
         """Wait until `ready()`. Raises ProcessFailed when it ended or took longer."""
         deadline = time.monotonic() + seconds

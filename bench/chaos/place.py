@@ -28,6 +28,7 @@ from bench.vendor import Vendor
 from launch.services import PostgresService, RedisService, start_postgres, start_redis
 
 READY_SECONDS = 60.0
+REVIVED_SECONDS = 0.5
 STOPPED_FOR = 30.0  # s that a part may take to end in order
 LINKS = ("postgres", "redis", "vendor", "client")
 
@@ -49,6 +50,7 @@ class Part:
         self._argv, self._environment, self._log = list(argv), environment, log
         self._listener: socket.socket | None = None
         self._process: Process | None = None
+        self._leaving = False  # it was told to, and is started again by whoever told it
         self.blind: list[tuple[float, float]] = []  # when it was stopped: (from, to), time.monotonic()
 
     def listen(self) -> None:
@@ -83,6 +85,11 @@ class Part:
                     raise RuntimeError(f"{self.name} is not ready:\n{self.process.tail()}")
                 await asyncio.sleep(0.05)
 
+    def revive(self) -> None:
+        """A new one where it has ended by itself, as a worker does when its database goes away."""
+        if not self._leaving and self._process is not None and not self._process.runs:
+            self.start()
+
     def kill(self) -> None:
         """SIGKILL, and a new one at once."""
         self.process.kill()
@@ -90,8 +97,10 @@ class Part:
 
     async def restart(self) -> None:
         """SIGTERM, as a deployment does, and a new one when the old has gone."""
+        self._leaving = True
         await asyncio.to_thread(self.process.stop, STOPPED_FOR)
         self.start()
+        self._leaving = False
 
     async def stop_for(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after `seconds`."""
@@ -105,6 +114,7 @@ class Part:
 
     def end(self) -> None:
         """For good."""
+        self._leaving = True
         if self._process is not None:
             self._process.signal(signal.SIGCONT)
             self._process.kill()
@@ -200,7 +210,19 @@ async def installed(
         for part in (*place.webs, *place.workers):
             part.start()
         await place.ready()
-        yield place
+        supervisor = asyncio.create_task(_supervise(place))
+        try:
+            yield place
+        finally:
+            supervisor.cancel()
+
+
+async def _supervise(place: Place) -> None:
+    """What the supervisor of `make run`, and containers, do."""
+    while True:
+        for part in (*place.webs, *place.workers):
+            part.revive()
+        await asyncio.sleep(REVIVED_SECONDS)
 
 
 def lines(proxies: Mapping[str, Proxy]) -> dict[str, str]:
