@@ -15,8 +15,9 @@ import uuid
 from collections import deque
 
 import structlog
+from django.contrib.postgres.fields import ArrayField
 from django.db import transaction
-from django.db.models.expressions import RawSQL
+from django.db.models import F, Func, TextField, UUIDField, Value
 
 from core import cancelling, metrics
 from core.documents.asked import Unreadable
@@ -42,7 +43,7 @@ LONGEST_PAUSE = 10.0  # that a vendor asks for and that is waited for here
 PASSING = frozenset({"server_stopping", "database_unavailable"})
 OUR_FAULT = "It could not be read because of a fault here. Try again; if it fails again, tell an administrator."
 # Django's bulk_update says it in a CASE for each row, which takes twice as long.
-ONE_OF_SQL = "(%s::text[])[array_position(%s::uuid[], knowledge_chunk.id)]::public.halfvec"
+ONE_OF = "((%(expressions)s]::public.halfvec)"
 _turns: set[asyncio.Task[None]] = set()  # of this process
 _stopped = asyncio.Event()
 
@@ -222,5 +223,6 @@ async def _vectors(held: Held, texts: list[str]) -> list[list[float]]:
 
 def _keep_vectors(ids: list[uuid.UUID], vectors: list[list[float]]) -> None:
     """Of passages that are there still: nothing is lost with those of a document that is gone, or is read anew."""
-    found = RawSQL(ONE_OF_SQL, [[as_text(one) for one in vectors], ids])  # noqa: S611
-    Chunk.objects.filter(id__in=ids).update(embedding=found)
+    texts = Value([as_text(one) for one in vectors], ArrayField(TextField()))
+    place = Func(Value(ids, ArrayField(UUIDField())), F("id"), function="array_position")
+    Chunk.objects.filter(id__in=ids).update(embedding=Func(texts, place, template=ONE_OF, arg_joiner=")["))
