@@ -44,7 +44,7 @@ _TENANT_TABLES = (
 _KEPT_TABLES = ("llm_provideraccount", "agents_agent", "agents_agentversion")
 _SHARED_TABLES = (
     "usage_quota", "usage_reservation", "usage_usagerecord", "usage_seal", "usage_ledgerhead", "usage_price",
-    "tenants_limit", "tenants_retiredslug", "tenants_notice", "tenants_platformprovider", "usage_limitwarning", "usage_dailyuse", "usage_dailyusemark", "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
+    "tenants_limit", "tenants_retiredslug", "tenants_alarm", "tenants_notice", "tenants_platformprovider", "usage_limitwarning", "usage_dailyuse", "usage_dailyusemark", "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
     "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
