@@ -123,8 +123,10 @@ class Gate:
                 times.pop(oldest, None)
 
     def refused(self, whose: Whose) -> None:
-        """Its rate has refused somebody of a tenant's something, in front of this gate."""
-        self._over[whose] = asyncio.get_running_loop().time()
+        """Its rate has refused somebody of a tenant's something, in front of this gate. Who come to the platform's host
+        have nothing to do with each other, and operators are among them."""
+        if whose is not None:
+            self._over[whose] = asyncio.get_running_loop().time()
 
     async def _come_in(self, whose: Whose, patience: float) -> None:
         """Wait for a place and take it. Raises Busy."""

@@ -230,11 +230,15 @@ def db(platform: Platform, cleaner: Cleaner) -> Iterator[Platform]:
 
 
 def forget_caches() -> None:
-    """Empty what processes remember for two seconds."""
+    """Empty what processes remember for two seconds, and who waits: each test has an event loop of its own."""
     from accounts import keys, rate_gate, throttle, tokens
     from agents import access
-    from tenants import ratelimit, resolve
+    from tenants import gate, ratelimit, resolve
     from usage import prices
+
+    gate.of_process = gate.Gate(gate.of_process.patience)
+    if (asgi := sys.modules.get("paas.asgi")) is not None:
+        asgi.gated.gate = gate.of_process
 
     prices.forget_all()
     keys.forget_all()
@@ -311,6 +315,21 @@ async def site(db: Platform) -> AsyncIterator[Any]:
 
     async with Site() as running:
         yield running
+
+
+@pytest.fixture
+def rates_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The classes of requests that a streaming door has counted, one after the other."""
+    from accounts import rates
+
+    asked, real = list[str](), rates.admit
+
+    async def admit(actor: Any, rate_class: str) -> Any:
+        asked.append(rate_class)
+        return await real(actor, rate_class)
+
+    monkeypatch.setattr(rates, "admit", admit)
+    return asked
 
 
 @pytest.fixture

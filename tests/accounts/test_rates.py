@@ -115,22 +115,14 @@ async def test_who_asks_on_is_refused_in_front_of_django(
 
 
 async def test_who_asks_on_for_turns_is_refused_from_memory(
-    site: Any, api_key: Any, limits: Any, monkeypatch: pytest.MonkeyPatch
+    site: Any, api_key: Any, limits: Any, rates_asked: list[str]
 ) -> None:
     """T16: at the streaming doors too, in the door's own shape; what an agent's own rate refuses is not remembered."""
     limits(turn=1)
-    asked: list[str] = []
-    real = rates.admit
-
-    async def admit(actor: Any, kind: str) -> Any:
-        asked.append(kind)
-        return await real(actor, kind)
-
-    monkeypatch.setattr(rates, "admit", admit)
     loud, other = site.client("acme", token=api_key()), site.client("acme", token=api_key(name="other"))
     turn = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
     assert [await status(loud, "POST", "/v1/chat/completions", turn) for _ in range(6)] == [200] + [429] * 5
-    assert asked == ["turn", "turn"]
+    assert rates_asked == ["turn", "turn"]
     async with loud.post("/v1/chat/completions", json=turn) as answer:
         assert (await answer.json())["error"]["code"] == "rate_limited"
         assert int(answer.headers["Retry-After"]) > 3000

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from accounts import rates
 from chat import turns
 from tenants import gate
 from tests.chat.ledger import Ledger, eventually
@@ -35,9 +34,12 @@ class Full:
 
 @pytest.fixture
 async def full(db: Platform, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from paas import asgi
+
+    one = gate.Gate(gate.of_process.patience, at_once=1, share=1)
     monkeypatch.setattr(gate, "PLACE_SECONDS", 60.0)
-    for name, value in {"_at_once": 1, "_share": 1, "_takes": 0.0}.items():
-        monkeypatch.setattr(gate.of_process, name, value)
+    monkeypatch.setattr(gate, "of_process", one)
+    monkeypatch.setattr(asgi.gated, "gate", one)
     found = Full(db.acme.id)
     yield found
     await found.free()
@@ -63,7 +65,12 @@ async def test_a_turn_waits_until_there_is_a_place(site: Any, api_key: Any, full
 
 
 async def test_programs_are_told_to_come_again_and_people_wait(
-    site: Any, api_key: Any, full: Full, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    site: Any,
+    api_key: Any,
+    full: Full,
+    ledger: Ledger,
+    rates_asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program, person = site.client("acme", token=api_key()), await site.signed_in("member")
     await full.fill()
@@ -73,20 +80,12 @@ async def test_programs_are_told_to_come_again_and_people_wait(
     mine = asyncio.create_task(asks(person, "/api/v1/runs", {"agent": "assistant", "message": "hello"}))
     await full.waiting()
     await asyncio.sleep(0.03)  # now the queue has stood for longer than programs wait
-    asked: list[str] = []
-    real = rates.admit
-
-    async def admit(actor: Any, kind: str) -> Any:
-        asked.append(kind)
-        return await real(actor, kind)
-
-    monkeypatch.setattr(rates, "admit", admit)
     for _ in range(3):
         status, headers, found = await asks(program)
         assert (status, headers["Retry-After"]) == (429, "1")
         assert found["error"]["code"] == "too_many_connections"
         assert "x-should-retry" not in headers, "OpenAI's clients come again by themselves"
-    assert asked == ["turn"], "in front of everything, once it is known who asks in these words"
+    assert rates_asked == ["turn", "turn"], "the person's, the first; then in front of everything, by its words"
     status, headers, found = await asks(program, "/api/v1/runs", {"agent": "assistant", "message": "hello"})
     assert (status, headers["Retry-After"], found["error"]["code"]) == (429, "1", "too_many_connections")
     assert not mine.done()

@@ -151,6 +151,15 @@ async def test_who_asks_on_although_its_rate_is_used_up_rests_while_others_are_t
     await crowd.drained()
 
 
+async def test_who_asks_on_at_the_platforms_host_holds_up_no_operator() -> None:
+    crowd = Crowd()
+    await crowd.come("o1")
+    crowd.gate.refused(None)
+    await crowd.come("p1", "p2")
+    assert crowd.working == ["o1", "p1", "p2"]
+    await crowd.drained()
+
+
 async def test_who_has_much_to_do_and_keeps_to_its_rate_does_not_rest() -> None:
     """What others leave is used: a place that is given up is taken at once, however long the queue has stood."""
     crowd = Crowd()
