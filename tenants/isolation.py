@@ -319,9 +319,9 @@ def detours(found: Catalog) -> Iterator[Gap]:
 
 def bound_tenant(found: Catalog) -> Iterator[Gap]:
     """The function that every policy asks is the one that the migration made."""
-    wanted = rls.BOUND_TENANT_SQL.split("$$")[1]
+    wanted = rls.BOUND_TENANT_INLINE_SQL.split("$$")[1]
     made = [one for one in found.functions if (one.schema, one.name) == ("public", "bound_tenant")]
-    if [(one.body, one.settings) for one in made] != [(wanted, ["search_path=pg_catalog"])]:
+    if [(one.body, one.settings) for one in made] != [(wanted, [])]:
         yield Gap("public.bound_tenant()", "is not the function that tenants/db/rls.py defines")
 
 

@@ -113,8 +113,15 @@ _session = {
 # In the startup packet, so that RESET ALL falls back to these values and to no others. PgBouncer takes none there:
 # through it they are set when a session begins, and again after each RESET ALL (tenants/db/session.py).
 DATABASE_POOLER = env.flag("DATABASE_POOLER", False)
-_server_options = "" if DATABASE_POOLER else " ".join(f"-c {name}={value}" for name, value in _session.items())
-SESSION_SETTINGS = _session if DATABASE_POOLER else {}
+# The hot path's statements never differ in how they are best done, and to plan one takes as long as to execute it.
+_hot_session = _session | {"plan_cache_mode": "force_generic_plan"}
+SESSION_SETTINGS, HOT_SESSION_SETTINGS = (_session, _hot_session) if DATABASE_POOLER else ({}, {})
+
+
+def _server_options(session: dict[str, Any]) -> str:
+    return "" if DATABASE_POOLER else " ".join(f"-c {name}={value}" for name, value in session.items())
+
+
 _client_options = {
     key: value for key, value in _connection.items() if key not in ("dbname", "user", "password", "host", "port")
 }
@@ -142,7 +149,7 @@ DATABASES = {
         "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {
             **_client_options,
-            "options": _server_options,
+            "options": _server_options(_session),
             "connect_timeout": 3,
             "pool": {
                 "min_size": 0,
@@ -156,7 +163,7 @@ DATABASES = {
         },
     }
 }
-HOT_DATABASE_CONNINFO = make_conninfo(DATABASE_URL, options=_server_options, connect_timeout=3)
+HOT_DATABASE_CONNINFO = make_conninfo(DATABASE_URL, options=_server_options(_hot_session), connect_timeout=3)
 HOT_POOL_SIZE = env.number("HOT_POOL_SIZE", 4)
 HOT_POOL_WARM = HOT_POOL_SIZE  # all are made at the start: a burst must not wait for connections
 

@@ -28,8 +28,8 @@ def begin(connection: Connection[Any]) -> bool:
 
 async def abegin(connection: AsyncConnection[Any]) -> None:
     """The same for the hot pool's connections, which commit by themselves."""
-    if settings.SESSION_SETTINGS:
-        await connection.execute(_setting(settings.SESSION_SETTINGS))
+    if settings.HOT_SESSION_SETTINGS:
+        await connection.execute(_setting(settings.HOT_SESSION_SETTINGS))
 
 
 async def as_platform(connection: AsyncConnection[Any]) -> None:

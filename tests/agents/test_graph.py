@@ -164,7 +164,7 @@ async def test_a_run_has_its_time_and_a_stop_reaches_its_tools(monkeypatch: pyte
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
 
 
 async def test_a_tool_of_the_callers_ends_the_turn_and_is_handed_out() -> None:

@@ -102,7 +102,7 @@ async def test_a_client_that_leaves_pays_all_the_same(
     ask: Ask, vendor: Vendor, ledger: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The vendor works on, and bills; so a call is ended by its answer or its time."""
-    monkeypatch.setattr(embeddings, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(embeddings, "CALL_SECONDS", 1.0)
     asking = asyncio.create_task(ask(model="vectors/fault-hang"))
     await eventually(lambda: vendor.stats.requests == 1)
     asking.cancel()

@@ -38,7 +38,7 @@ async def test_a_mail_server_that_hangs(db: Any, monkeypatch: pytest.MonkeyPatch
         began = time.monotonic()
         with pytest.raises(OSError, match="timed out"):
             await mail.deliver(sealed=sealed)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert came.is_set()
 
 
@@ -55,7 +55,7 @@ async def test_a_vendor_that_hangs(site: Any, api_key: Any, agent: Any, ledger: 
     for path in ("/api/v1/conversations", "/login/"):
         async with client.get(path) as answer:
             assert answer.status == 200
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     for stream in waiting:
         await stream.step()
         await door.stop(stream.run_id)

@@ -268,8 +268,8 @@ class HttpProviderContract(ProviderContract):
         with pytest.raises(PaasError) as error:
             await case.answer(streamed=streamed)
         assert error.value.code == "provider_timeout"
-        assert time.monotonic() - started < 3
-        await eventually(self._has_left, 1.0)
+        assert time.monotonic() - started < 10
+        await eventually(self._has_left)
         assert self.vendor.stats.requests == 1
 
     async def test_a_line_without_end(self) -> None:

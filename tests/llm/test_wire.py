@@ -95,7 +95,7 @@ async def test_the_waits_that_a_vendor_asks_for_are_bounded_in_all(monkeypatch: 
     error, vendor = await failure(json_reply(429, b"{}", "Retry-After: 0.04"))
     assert error.retry_after == 0.04
     assert len(vendor.bodies) == 2
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 async def test_no_attempt_begins_after_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ async def test_done_without_the_end_of_the_response_does_not_hold_the_answer_up(
     async with RawVendor(chunked_stream(event(content="hello"), STOP, DONE, last=False)) as vendor:
         started = time.monotonic()
         assert len(await read(vendor.base_url)) == 2
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         await eventually(lambda: vendor.closed == 1)
 
 
@@ -268,7 +268,7 @@ async def test_leaving_closes_the_connection_without_reading_the_rest() -> None:
         async with aclosing(wire.stream(endpoint(vendor.base_url), request_for("m"))) as batches:
             await anext(batches)
             started = time.monotonic()
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 2
         await eventually(lambda: vendor.closed == 1)
 
 

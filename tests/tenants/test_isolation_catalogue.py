@@ -170,7 +170,7 @@ MUTATIONS = {
         "AS 'SELECT NULL::uuid'",
         "public.bound_tenant(): is not the function",
     ),
-    "bound_tenant without its path": ("ALTER FUNCTION bound_tenant() RESET search_path", "public.bound_tenant(): is not the function"),
+    "bound_tenant with a path": ("ALTER FUNCTION bound_tenant() SET search_path = pg_catalog", "public.bound_tenant(): is not the function"),
 }  # fmt: skip
 
 
