@@ -46,9 +46,9 @@ CALL_SECONDS = 40.0
 LEASE_SECONDS = 60  # longer than any call takes, for nothing renews it
 HOLD_SQL = (
     "SELECT public.usage_hold(%s::uuid, %s::uuid, %s::uuid, NULL, %s::bigint, 0, %s, %s * interval '1 second', "
-    "'', %s, %s, %s)"
+    "'', %s, %s, %s, NULL::chat_run)"
 )
-SETTLE_SQL = "SELECT public.usage_settle(%s::uuid, %s::int, %s, %s, %s)"
+SETTLE_SQL = "SELECT public.usage_settle(%s::uuid, %s::int, %s, %s, %s, NULL::chat_run)"
 
 
 async def embed(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chat.host import LiveRun
 
 TAINT_SQL = "SELECT run_taint(%s)"
-STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s)"
+STEP_SQL = "SELECT public.usage_step(%s, %s, %s, %s, %s, %s, %s, NULL::chat_run)"
 
 
 def toolbox_of(run: LiveRun) -> Toolbox | None:

@@ -133,8 +133,8 @@ def _reset(connection: Any) -> None:
     reset_connection(connection)
 
 
-# PostgreSQL's side of a connection remembers the tables of every tenant that it has served, up to 0.9 MB each, until it
-# ends: docs/scaling.md.
+# PostgreSQL's side of a connection remembers the tables of every tenant that it has served, and plans for them, until it
+# ends: up to 0.9 MB each, 2.7 MB on the hot path, where a connection ends after so many tenants (docs/scaling.md).
 DATABASE_CONNECTION_SECONDS = env.number("DATABASE_CONNECTION_SECONDS", 600)
 DATABASES = {
     "default": {
@@ -165,6 +165,7 @@ DATABASES = {
 }
 HOT_DATABASE_CONNINFO = make_conninfo(DATABASE_URL, options=_server_options(_hot_session), connect_timeout=3)
 HOT_POOL_SIZE = env.number("HOT_POOL_SIZE", 4)
+HOT_CONNECTION_TENANTS = env.number("HOT_CONNECTION_TENANTS", 100)
 HOT_POOL_WARM = HOT_POOL_SIZE  # all are made at the start: a burst must not wait for connections
 
 # --- Redis -----------------------------------------------------------------------------------------

@@ -18,6 +18,13 @@ from tests.services import Services
 
 WHO = "SELECT current_user::text, current_setting('search_path'), pg_backend_pid()"
 BARE = "SELECT current_setting('role'), current_setting('search_path'), pg_backend_pid()"
+HOLD = "SELECT public.usage_hold(%s, NULL, NULL, NULL, 10, 10, 'here', interval '1 minute', 'a', 'p', 'm', '{}', NULL::chat_run)"
+STEP = "SELECT public.usage_step(%s, 1, 10, 10, NULL, '[]', '{}', NULL::chat_run)"
+SETTLE = (
+    "SELECT public.usage_settle(%s, 1, 'completed', '', jsonb_build_object('input_tokens', 1, 'output_tokens', 1, "
+    "'record_id', gen_random_uuid(), 'counted', false), NULL::chat_run)"
+)
+Superuser = psycopg.Connection[Any]
 
 
 @pytest.fixture
@@ -220,3 +227,64 @@ async def test_the_comparison_of_a_policy_is_part_of_the_statement(database: Any
     assert "CURRENT_USER" in told
     assert "bound_tenant" not in told
     assert await database.fetch_one(platform.acme, "SHOW plan_cache_mode", []) == ("force_generic_plan",)
+
+
+# --- many tenants on few connections -----------------------------------------------------------------
+async def test_a_tenant_comes_back_to_its_connection(platform: Platform) -> None:
+    """What PostgreSQL has planned for it is there."""
+    from django.conf import settings
+
+    pool = aio.Database(settings.HOT_DATABASE_CONNINFO, min_size=2, max_size=2)
+    await pool.open()
+    await pool.pool.wait()
+
+    async def pid(tenant: Any) -> int:
+        return int((await pool.fetch_one(tenant, WHO, []))[2])
+
+    acme, globex = await pid(platform.acme), await pid(platform.globex)
+    assert acme != globex, "who is new gets the one that has rested longest"
+    for tenant in (platform.globex, platform.acme, platform.acme, platform.globex, platform.globex):
+        assert await pid(tenant) == {platform.acme: acme, platform.globex: globex}[tenant]
+    async with pool.pool.connection():  # acme's, which has rested longest
+        assert await pid(platform.acme) == globex, "nobody waits for a connection of their own"
+    await pool.close()
+
+
+async def test_a_connection_ends_after_so_many_tenants(
+    database: Any, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "HOT_CONNECTION_TENANTS", 2)
+    first, again = [(await database.fetch_one(platform.acme, WHO, []))[2] for _ in range(2)]
+    assert first == again
+    assert (await database.fetch_one(platform.globex, WHO, []))[2] == first, "its answer is not lost"
+    assert (await database.fetch_one(platform.acme, WHO, []))[2] != first
+
+
+async def test_tenants_that_take_turns_are_planned_for_once(superuser: Superuser, platform: Platform) -> None:
+    """ADR 20: plans of shared functions belong to a role, so each tenant must have its own of them."""
+    planned: list[str] = []
+    superuser.add_notice_handler(lambda told: planned.append(told.message_primary or ""))
+    superuser.execute("SET plan_cache_mode = force_generic_plan")
+    superuser.execute("SET client_min_messages = log")
+
+    def turn(tenant: Any) -> int:
+        """How many statements were planned for a turn's start, a step and its end."""
+        path = f"{tenant.schema}, public"
+        superuser.execute(
+            "SELECT set_config('role', %s, true), set_config('search_path', %s, true)", [tenant.schema, path]
+        )
+        run = uuid.uuid4()
+        planned.clear()
+        superuser.execute("SELECT public.usage_begin_session(NULL::chat_run)")
+        superuser.execute(HOLD, [run])
+        superuser.execute(STEP, [run])
+        superuser.execute(SETTLE, [run])
+        superuser.execute("RESET ROLE")
+        return planned.count("PLANNER STATISTICS")
+
+    superuser.execute("SET log_planner_stats = on")
+    first = [turn(platform.acme), turn(platform.globex)]
+    assert min(first) > 15, "each is planned for"
+    assert [turn(tenant) for tenant in (platform.acme, platform.globex) * 2] == [4] * 4, "the four calls themselves"
