@@ -133,7 +133,7 @@ def _reset(connection: Any) -> None:
     reset_connection(connection)
 
 
-# PostgreSQL's side of a connection remembers the tables of every tenant that it has served, and plans for them, until it
+# PostgreSQL's side of a connection remembers the tables of every tenant that it has served, and its plans, until it
 # ends: up to 0.9 MB each, 2.7 MB on the hot path, where a connection ends after so many tenants (docs/scaling.md).
 DATABASE_CONNECTION_SECONDS = env.number("DATABASE_CONNECTION_SECONDS", 600)
 DATABASES = {
