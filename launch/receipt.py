@@ -65,8 +65,7 @@ class ReceiptProtocol(HttpToolsProtocol):
             self._head = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def on_headers_complete(self) -> None:
-        self._stop_head()
-        self._in_head, self._in_body, self._head_bytes, self._body_bytes = False, True, 0, 0
+        self._head_is_here()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -74,10 +73,7 @@ class ReceiptProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_body = False
-        if self._body is not None:
-            self._body.cancel()
-            self._body = None
+        self._body_is_here()
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
@@ -128,6 +124,16 @@ class ReceiptProtocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.write(REQUEST_TIMEOUT)
             self.transport.close()
+
+    def _head_is_here(self) -> None:
+        self._stop_head()
+        self._in_head, self._in_body, self._head_bytes, self._body_bytes = False, True, 0, 0
+
+    def _body_is_here(self) -> None:
+        self._in_body = False
+        if self._body is not None:
+            self._body.cancel()
+            self._body = None
 
     def _stop_head(self) -> None:
         if self._head is not None:

@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.importer import import_from_string
 
 from launch.receipt import ReceiptProtocol
+from launch.refusal import RefusingProtocol
 from launch.settings import CLOSE_SECONDS, DRAIN_SECONDS
 
 # A frame above this closes the websocket with 1009.
@@ -51,6 +52,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._drain = import_from_string("paas.asgi:drain")
+        RefusingProtocol.door = import_from_string("paas.asgi:turned_away")
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -94,7 +96,7 @@ def main() -> None:
     config = uvicorn.Config(
         "paas.asgi:application",
         loop="uvloop",
-        http="launch.receipt:ReceiptProtocol",
+        http="launch.refusal:RefusingProtocol",
         ws="websockets-sansio",
         ws_max_size=WEBSOCKET_FRAME_BYTES,
         ws_per_message_deflate=False,  # 40 KB a socket for as long as it is open, to make short frames shorter

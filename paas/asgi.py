@@ -34,6 +34,7 @@ from paas.headers import SecureHeaders
 from paas.middleware import keep_on_the_loop
 from paas.observed import Observed
 from paas.static_files import serve_static
+from paas.turned_away import TurnedAway
 from tenants import gate, ratelimit
 from tenants.asgi import App, TenantBinding, refuse
 from tenants.gate import Busy
@@ -104,6 +105,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await observed(scope, receive, send)
 
 
+turned_away = TurnedAway(gated)  # asked by the server before anything else is made for a request
 announce_stop = health.announce_stop  # called when the process is to stop, before anything of it does
 
 

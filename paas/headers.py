@@ -41,7 +41,7 @@ def always() -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in found.items()]
 
 
-def _transport_security() -> list[tuple[bytes, bytes]]:
+def transport_security() -> list[tuple[bytes, bytes]]:
     """HSTS as Django's middleware words it; nothing where it is off."""
     if not settings.SECURE_HSTS_SECONDS:
         return []
@@ -57,7 +57,7 @@ class SecureHeaders:
     def __init__(self, application: Any) -> None:
         self.application = application
         self.always = always()
-        self.secure = self.always + _transport_security()
+        self.secure = self.always + transport_security()
 
     async def __call__(self, connection: Any, receive: Any, send: Any) -> None:
         if connection["type"] != "http":

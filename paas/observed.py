@@ -72,9 +72,7 @@ class Observed:
                     await self.application(connection, receive, send)
                     _tell(span, connection)
             finally:
-                counted, timed = _measures(kind, status_class(connection.get("paas.status", 0)))
-                counted.inc()
-                timed.observe(max(0.0, time.perf_counter() - began))
+                count(kind, connection.get("paas.status", 0), time.perf_counter() - began)
 
     def _continued(self, connection: Any, kind: str) -> Any:
         if not tracing.enabled() or kind in UNTRACED:
@@ -88,6 +86,13 @@ class Observed:
         method = connection["method"] if connection["method"] in METHODS else "_OTHER"
         values = {"http.request.method": method, "paas.route.class": kind, "paas.request.id": request_id}
         return tracing.span(f"{method} {told or kind}", values | {"http.route": told or None}, "server")
+
+
+def count(kind: str, status: int, seconds: float) -> None:
+    """An answer to a request of a class of routes; status 0: whoever asked left before it."""
+    counted, timed = _measures(kind, status_class(status))
+    counted.inc()
+    timed.observe(max(0.0, seconds))
 
 
 @cache

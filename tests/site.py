@@ -14,6 +14,7 @@ import uvicorn
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from launch.refusal import RefusingProtocol
 from tests.direct import Direct
 
 
@@ -105,13 +106,14 @@ class Site:
         from paas import asgi
 
         asgi.settle_memory = _settled
+        RefusingProtocol.door = asgi.turned_away
         self._server = Server(
             uvicorn.Config(
                 asgi.application,
                 log_level="warning",
                 log_config=None,
                 lifespan="on",
-                http="launch.receipt:ReceiptProtocol",
+                http="launch.refusal:RefusingProtocol",
                 ws="websockets-sansio",
                 ws_per_message_deflate=False,
                 proxy_headers=False,  # as launch.web serves it
