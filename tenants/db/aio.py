@@ -3,10 +3,10 @@
 What waits for one tenant is sent as one pipeline: the bind (role and search path, local to the transaction) and
 the statements form one implicit transaction that ends with the pipeline. So role and path fall back by
 themselves, a connection can never come back dirty, and under load many turns share one round trip and one
-flush to disk. A tenant's turns all change its quota row, so one pipeline at a time does them faster than many
-connections that queue for that row's lock (docs/adr/0009). When a statement fails, PostgreSQL has undone its
+flush to disk. A tenant's turns all change its quota row, so two pipelines at a time do them faster than many
+connections that queue for that row's lock (docs/adr/0009, 0020). When a statement fails, PostgreSQL has undone its
 whole company; each is then run again alone, so that a failure stays with the one that caused it.
-A tenant comes back to the connection that it had last where it can: PostgreSQL's side of a connection plans a turn's
+A tenant comes back to a connection that it had before where it can: PostgreSQL's side of a connection plans a turn's
 statements once for each tenant and keeps the plans, which takes the time of ten turns and 2.7 MB.
 Everything that is not a turn's start, checkpoint or end uses the ORM instead.
 """
@@ -16,9 +16,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, LiteralString, NamedTuple
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 import psycopg
 import psycopg_pool
@@ -32,6 +32,9 @@ from tenants.scope import ANSWER_SECONDS, PLATFORM, Binding, TenantRef, binding_
 LOCAL_BIND_SQL: LiteralString = "SELECT set_config('role', %s, true), set_config('search_path', %s, true)"
 WAIT_SECONDS = 3.0
 MOST_TOGETHER = 32
+# While PostgreSQL works on what was sent together, this process makes ready what comes next: with one connection for a
+# tenant each waits for the other. Two wait for each other's rows, and for nothing else.
+LANES = 2
 
 Row = tuple[Any, ...]
 
@@ -45,13 +48,19 @@ class Call(NamedTuple):
 
 
 class Pool(psycopg_pool.AsyncConnectionPool):
-    """Connections, of which one may be preferred."""
+    """Connections, and whom each has served."""
 
-    def prefer(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Give this one out next, if nobody has it."""
-        with suppress(ValueError):
-            self._pool.remove(connection)
-            self._pool.appendleft(connection)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.served: WeakKeyDictionary[psycopg.AsyncConnection[Any], set[Binding]] = WeakKeyDictionary()
+
+    def prefer(self, binding: Binding) -> None:
+        """Give out next one that has served `binding`, if one is idle."""
+        for connection in self._pool:
+            if binding in self.served.get(connection, ()):
+                self._pool.remove(connection)
+                self._pool.appendleft(connection)
+                return
 
 
 class Database:
@@ -71,10 +80,8 @@ class Database:
             name="hot",
         )
         self._waiting: dict[Binding, deque[Call]] = {}
-        self._serving: dict[Binding, asyncio.Task[None]] = {}
+        self._serving: dict[Binding, set[asyncio.Task[None]]] = {}
         self._checking: asyncio.Task[None] | None = None
-        self._last: WeakValueDictionary[Binding, psycopg.AsyncConnection[Any]] = WeakValueDictionary()
-        self._served: WeakKeyDictionary[psycopg.AsyncConnection[Any], set[Binding]] = WeakKeyDictionary()
 
     @property
     def pool(self) -> psycopg_pool.AsyncConnectionPool:
@@ -99,19 +106,23 @@ class Database:
     async def _answer(self, binding: Binding, sql: LiteralString, params: Sequence[Any]) -> list[Row]:
         call = Call(sql, params, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(binding, deque()).append(call)
-        if binding not in self._serving:
-            self._serving[binding] = asyncio.create_task(self._serve(binding))
+        serving = self._serving.setdefault(binding, set())
+        if len(serving) < LANES:
+            lane = asyncio.create_task(self._serve(binding, serving))
+            serving.add(lane)
         with statements.span(sql) if tracing.enabled() else tracing.NOTHING:
             return await call.answer
 
-    async def _serve(self, binding: Binding) -> None:
+    async def _serve(self, binding: Binding, serving: set[asyncio.Task[None]]) -> None:
         """Run what waits for `binding`, as much together as there is, until nothing waits."""
         waiting = self._waiting[binding]
         try:
             while waiting:
                 await self._run_company(binding, [waiting.popleft() for _ in range(min(len(waiting), MOST_TOGETHER))])
         finally:
-            del self._serving[binding], self._waiting[binding]
+            serving.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+            if not serving:
+                del self._serving[binding], self._waiting[binding]
 
     async def _run_company(self, binding: Binding, calls: list[Call]) -> None:
         try:
@@ -132,17 +143,16 @@ class Database:
                     call.answer.set_result(rows)
 
     async def _send(self, binding: Binding, calls: Sequence[Call]) -> list[list[Row]]:
-        if (last := self._last.get(binding)) is not None:
-            self._pool.prefer(last)
+        self._pool.prefer(binding)
         try:
             async with asyncio.timeout(ANSWER_SECONDS), self._pool.connection() as connection:
-                self._last[binding] = connection
-                self._served.setdefault(connection, set()).add(binding)
+                served = self._pool.served.setdefault(connection, set())
+                served.add(binding)
                 async with connection.pipeline():
                     await connection.execute(LOCAL_BIND_SQL, (binding.role, binding.search_path))
                     cursors = [await connection.execute(call.sql, call.params) for call in calls]
                 found = [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
-                if len(self._served[connection]) >= settings.HOT_CONNECTION_TENANTS:
+                if len(served) >= settings.HOT_CONNECTION_TENANTS:
                     await connection.close()  # the pool makes another
                 return found
         except (TimeoutError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests):
