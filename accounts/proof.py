@@ -25,11 +25,17 @@ def noted(request: HttpRequest) -> None:
 
 
 def asked_again(request: HttpRequest) -> HttpResponse | None:
-    """Where the operator goes to prove who they are, and comes back from; None when they did within SECONDS."""
+    """Where the operator goes to prove who they are, and comes back from; None when they did within SECONDS.
+
+    What was typed goes with them, and is sent once they have proven it: 307 has browsers send the same form there, and
+    `sent` in the address says that there was one.
+    """
     age = clock.now().timestamp() - request.session.get(PROVEN_AT, 0)
     if abs(age) < SECONDS:  # clocks are set back now and then
         return None
-    return HttpResponseRedirect(f"{PAGE}?{urlencode({'next': request.get_full_path()})}")
+    sent = request.method == "POST"
+    address = f"{PAGE}?{urlencode({'next': request.get_full_path()} | ({'sent': '1'} if sent else {}))}"
+    return HttpResponseRedirect(address, preserve_request=sent)
 
 
 class AsksAgain:

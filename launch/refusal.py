@@ -36,10 +36,13 @@ class RefusingProtocol(ReceiptProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refused: bytes | None = None  # what is said when the request that comes in is here
+        self._leaves = False  # the connection is closed with that
+        self.answered = False  # something was said here, so that a request that comes now may be sent anew elsewhere
 
     def on_headers_complete(self) -> None:
         self._refused = self._asked()
         if self._refused is None:
+            self._unset_keepalive_if_required()  # which a refusal in the same packet has armed
             super().on_headers_complete()
         else:
             self._head_is_here()
@@ -58,18 +61,25 @@ class RefusingProtocol(ReceiptProtocol):
         self._body_is_here()
         status, _, rest = said.partition(b"\r\n")
         added = b"".join(b"%b: %b\r\n" % one for one in self.server_state.default_headers)
-        stays = self.parser.should_keep_alive()
+        stays = not self._leaves and self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        self.answered = True
         self.transport.write(b"%b\r\n%b%b%b" % (status, added, b"" if stays else b"connection: close\r\n", rest))
         if not stays:
             self.transport.close()
         self.on_response_complete()
 
+    def shutdown(self) -> None:
+        if self._refused is None:
+            super().shutdown()
+        else:
+            self._leaves = True
+
     def _asked(self) -> bytes | None:
         """What this request is told, of which only the head is here; None: it is a request like any other."""
         if self.door is None or not self.door.crowded:
             return None
-        if self.cycle is not None and not self.cycle.response_complete:
-            return None  # the one before is being answered
+        if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
+            return None  # the client takes nothing, or the one before is being answered
         headers = dict(self.headers)
         size = headers.get(b"content-length", b"0")
         if b"upgrade" in headers or b"expect" in headers or b"transfer-encoding" in headers:
@@ -80,5 +90,7 @@ class RefusingProtocol(ReceiptProtocol):
         if b"%" in path or not path.startswith(b"/"):
             return None
         self.scope["method"] = self.parser.get_method().decode("ascii")
+        if self.scope["method"] == "HEAD":
+            return None  # its answer has no body
         self.scope["path"] = path.decode("ascii", "replace")
         return self.door.refusal(self.scope)

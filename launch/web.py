@@ -18,7 +18,6 @@ from types import FrameType
 import uvicorn
 from uvicorn.importer import import_from_string
 
-from launch.receipt import ReceiptProtocol
 from launch.refusal import RefusingProtocol
 from launch.settings import CLOSE_SECONDS, DRAIN_SECONDS
 
@@ -61,7 +60,7 @@ class Server(uvicorn.Server):
             server.close()  # new connections go to the processes that share the sockets, or are refused
         for connection in list(self.server_state.connections):
             # A proxy would send its next request on it. On a new one the first may be on its way; websockets drain.
-            if isinstance(connection, ReceiptProtocol) and connection.cycle is not None:
+            if isinstance(connection, RefusingProtocol) and (connection.answered or connection.cycle is not None):
                 connection.shutdown()
         if self._drain is not None:
             await self._drain(self._drain_seconds, self._hurry)

@@ -17,6 +17,8 @@ from accounts import proof, second_factor, sign_in
 from core.errors import PaasError
 from core.sentences import sentence
 
+OWN = ("csrfmiddlewaretoken", "proof")  # fields of this page; all others are of the form that waits
+
 
 class ProofForm(forms.Form):
     """Who asks is the operator: their password or a code."""
@@ -41,19 +43,24 @@ class ConsoleSite(UnfoldAdminSite):
         return [path("proof/", self.admin_view(self.prove), name="proof")]
 
     def prove(self, request: Any) -> HttpResponse:
-        """`/admin/proof/?next=`: the password or a code, and back."""
-        following = sign_in.local_path(request.POST.get("next") or request.GET.get("next"), "/admin/")
-        form = ProofForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
+        """`/admin/proof/?next=`: the password or a code, and back. A form that was sent when the proof had grown old
+        comes here whole (accounts/proof.py: `sent`), and is sent on when it is given; the password is not."""
+        following = sign_in.local_path(request.GET.get("next"), "/admin/")
+        sent = "sent" in request.GET
+        kept = [(name, value) for name, values in request.POST.lists() if name not in OWN for value in values]
+        form: ProofForm | None = ProofForm(request.POST if "proof" in request.POST else None)
+        if form is not None and form.is_valid():
             try:
                 self._check(request.user, form.cleaned_data["proof"])
             except PaasError as error:
                 form.add_error("proof", sentence(error))
             else:
                 proof.noted(request)
-                return HttpResponseRedirect(following)
-        shown = {"title": gettext("Is it you?"), "form": form, "next": following}
-        status = 400 if form.errors else 200
+                if not sent:
+                    return HttpResponseRedirect(following)
+                form = None
+        shown = {"title": gettext("Is it you?"), "form": form, "kept": kept, "sent": sent, "next": following}
+        status = 400 if form and form.errors else 200
         return render(request, "admin/console/proof.html", {**self.each_context(request), **shown}, status=status)
 
     @staticmethod

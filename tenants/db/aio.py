@@ -29,11 +29,16 @@ from core.errors import PaasError
 from tenants.db import session, statements
 from tenants.scope import ANSWER_SECONDS, PLATFORM, Binding, TenantRef, binding_for
 
-LOCAL_BIND_SQL: LiteralString = "SELECT set_config('role', %s, true), set_config('search_path', %s, true)"
+# With a lock on what the tenant's turns change: those sent together lock its counters, its conversations and its
+# reservations in the order in which they came, and would wait for those of another connection in a ring.
+LOCAL_BIND_SQL: LiteralString = (
+    "SELECT set_config('role', %s, true), set_config('search_path', %s, true), "
+    "pg_advisory_xact_lock(hashtextextended('turns:' || %s, 0))"  # of NULL: none
+)
 WAIT_SECONDS = 3.0
 MOST_TOGETHER = 32
 # While PostgreSQL works on what was sent together, this process makes ready what comes next: with one connection for a
-# tenant each waits for the other. Two wait for each other's rows, and for nothing else.
+# tenant each waits for the other. The second is on its way to PostgreSQL while the first is worked on.
 LANES = 2
 
 Row = tuple[Any, ...]
@@ -52,12 +57,17 @@ class Pool(psycopg_pool.AsyncConnectionPool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.served: WeakKeyDictionary[psycopg.AsyncConnection[Any], set[Binding]] = WeakKeyDictionary()
+        self.served: WeakKeyDictionary[psycopg.AsyncConnection[Any], set[str]] = WeakKeyDictionary()
 
-    def prefer(self, binding: Binding) -> None:
-        """Give out next one that has served `binding`, if one is idle."""
+    @property
+    def idle(self) -> int:
+        """How many nobody has."""
+        return len(self._pool)
+
+    def prefer(self, role: str) -> None:
+        """Give out next one that has served `role`, if one is idle."""
         for connection in self._pool:
-            if binding in self.served.get(connection, ()):
+            if role in self.served.get(connection, ()):
                 self._pool.remove(connection)
                 self._pool.appendleft(connection)
                 return
@@ -79,8 +89,8 @@ class Database:
             open=False,
             name="hot",
         )
-        self._waiting: dict[Binding, deque[Call]] = {}
-        self._serving: dict[Binding, set[asyncio.Task[None]]] = {}
+        self._waiting: dict[str, deque[Call]] = {}  # by role
+        self._serving: dict[str, set[asyncio.Task[None]]] = {}
         self._checking: asyncio.Task[None] | None = None
 
     @property
@@ -105,24 +115,23 @@ class Database:
 
     async def _answer(self, binding: Binding, sql: LiteralString, params: Sequence[Any]) -> list[Row]:
         call = Call(sql, params, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(binding, deque()).append(call)
-        serving = self._serving.setdefault(binding, set())
-        if len(serving) < LANES:
-            lane = asyncio.create_task(self._serve(binding, serving))
-            serving.add(lane)
+        self._waiting.setdefault(binding.role, deque()).append(call)
+        serving = self._serving.setdefault(binding.role, set())
+        if not serving or (len(serving) < LANES and self._pool.idle):
+            serving.add(asyncio.create_task(self._serve(binding, serving)))
         with statements.span(sql) if tracing.enabled() else tracing.NOTHING:
             return await call.answer
 
     async def _serve(self, binding: Binding, serving: set[asyncio.Task[None]]) -> None:
         """Run what waits for `binding`, as much together as there is, until nothing waits."""
-        waiting = self._waiting[binding]
+        waiting = self._waiting[binding.role]
         try:
             while waiting:
                 await self._run_company(binding, [waiting.popleft() for _ in range(min(len(waiting), MOST_TOGETHER))])
         finally:
             serving.remove(cast("asyncio.Task[None]", asyncio.current_task()))
             if not serving:
-                del self._serving[binding], self._waiting[binding]
+                del self._serving[binding.role], self._waiting[binding.role]
 
     async def _run_company(self, binding: Binding, calls: list[Call]) -> None:
         try:
@@ -142,14 +151,17 @@ class Database:
                 if not call.answer.done():
                     call.answer.set_result(rows)
 
-    async def _send(self, binding: Binding, calls: Sequence[Call]) -> list[list[Row]]:
-        self._pool.prefer(binding)
+    async def _send(self, binding: Binding, calls: Sequence[Call], *, again: bool = True) -> list[list[Row]]:
+        """The rows of each. again: what was given up to end a deadlock (with somebody who is not of the hot path) is
+        tried once more."""
+        self._pool.prefer(binding.role)
+        lock = binding.role if binding.tenant else None
         try:
             async with asyncio.timeout(ANSWER_SECONDS), self._pool.connection() as connection:
                 served = self._pool.served.setdefault(connection, set())
-                served.add(binding)
+                served.add(binding.role)
                 async with connection.pipeline():
-                    await connection.execute(LOCAL_BIND_SQL, (binding.role, binding.search_path))
+                    await connection.execute(LOCAL_BIND_SQL, (binding.role, binding.search_path, lock))
                     cursors = [await connection.execute(call.sql, call.params) for call in calls]
                 found = [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
                 if len(served) >= settings.HOT_CONNECTION_TENANTS:
@@ -160,6 +172,8 @@ class Database:
         except psycopg.OperationalError as error:
             if error.sqlstate is not None and len(calls) > 1:
                 raise  # the server is there and refused one of them (a lock, a deadlock): each again, alone
+            if again and isinstance(error, psycopg.errors.DeadlockDetected):
+                return await self._send(binding, calls, again=False)
             if error.sqlstate is None or error.sqlstate.startswith("57"):
                 # The server went away under this connection, so the other idle ones are stale too: have the
                 # pool try and replace them now, not one failed request at a time (P26).

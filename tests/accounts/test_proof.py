@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings
@@ -26,6 +27,10 @@ def old(console: Console) -> None:
     session.save()
 
 
+def proves(console: Console, following: str, **fields: Any) -> Any:
+    return console.client.post(f"/admin/proof/?{urlencode({'next': following})}", fields)
+
+
 def dangerous(db: Platform) -> list[str]:
     with scope.platform():
         person = User.objects.get(email="owner@acme.test").pk
@@ -43,33 +48,61 @@ def test_dangerous_acts_ask_again(db: Platform, console: Console) -> None:
             assert console.get(path).status_code == 200, f"{path}: just signed in"
         old(console)
         for path in paths:
-            for answer in (console.get(path), console.post(path, confirm="acme", reason="because I want to")):
-                assert answer.status_code == 302, path
+            sent = console.post(path, confirm="acme", reason="because I want to")
+            for answer, status in ((console.get(path), 302), (sent, 307)):
+                assert answer.status_code == status, path
                 assert answer["Location"].startswith(f"{proof.PAGE}?next=%2Fadmin%2F"), path
         assert console.get("/admin/tenants/tenant").status_code == 200, "to look is not dangerous"
         assert console.get(f"/admin/tenants/tenant/{db.acme.id}/suspend").status_code == 200, "nor what is undone"
 
-        page = "/admin/proof"
-        wrong = console.post(page, next=f"{paths[0]}/", proof="no")
+        wrong = proves(console, f"{paths[0]}/", proof="no")
         assert (wrong.status_code, console.get(paths[0]).status_code) == (400, 302)
-        right = console.post(page, next=f"{paths[0]}/", proof=PASSWORD)
+        right = proves(console, f"{paths[0]}/", proof=PASSWORD)
         assert (right.status_code, right["Location"]) == (302, f"{paths[0]}/")
         for path in paths:
             assert console.get(path).status_code == 200, path
-        away = console.post(page, next="https://elsewhere.test/", proof=PASSWORD)
+        away = proves(console, "https://elsewhere.test/", proof=PASSWORD)
         assert away["Location"] == "/admin/", "no way off the site"
+
+
+def test_what_was_sent_when_the_proof_had_grown_old_is_done_when_it_is_given(db: Platform, console: Console) -> None:
+    """Nothing that was typed is lost, and a mistake in the password costs no more than another try."""
+    path = "/admin/usage/price/set/"
+    typed = {"provider_kind": "openai", "model": "<made> up", "tags": ["a", "b"]}
+    with scope.platform():
+        assert console.get(path).status_code == 200
+        old(console)
+        sent = console.client.post(path, typed)
+        assert sent.status_code == 307
+        asked = console.client.post(sent["Location"], typed)
+        assert asked.status_code == 200, "nothing is wrong yet"
+        wrong = console.client.post(sent["Location"], typed | {"proof": "no"})
+        for page in (asked, wrong):
+            content = page.content.decode()
+            assert '<input type="hidden" name="model" value="&lt;made&gt; up">' in content
+            assert [f'name="tags" value="{one}"' in content for one in "ab"] == [True, True]
+        assert "What you have sent is done then." in asked.content.decode()
+        assert wrong.status_code == 400
+        done = console.client.post(sent["Location"], typed | {"proof": PASSWORD})
+        content = done.content.decode()
+        assert done.status_code == 200
+        assert f'action="{path}" data-send-on' in content
+        assert 'name="model" value="&lt;made&gt; up"' in content
+        assert PASSWORD not in content, "which is not sent on"
+        filled = console.client.post(path, typed).content.decode()
+        assert 'value="&lt;made&gt; up"' in filled, "the form has it, and says what is missing"
 
 
 def test_a_code_is_a_proof_and_tries_are_counted(db: Platform, console: Console, one_half_minute: None) -> None:
     with scope.platform():
         secret, _codes = set_up_app(console.user.email)
         old(console)
-        assert console.post("/admin/proof", next="/admin/", proof=app_code(secret)).status_code == 302
+        assert proves(console, "/admin/", proof=app_code(secret)).status_code == 302
         assert console.get("/admin/usage/price/set").status_code == 200
         old(console)
         for _try in range(6):
-            assert console.post("/admin/proof", next="/admin/", proof="wrong").status_code == 400
-        assert console.post("/admin/proof", next="/admin/", proof=PASSWORD).status_code == 400
+            assert proves(console, "/admin/", proof="wrong").status_code == 400
+        assert proves(console, "/admin/", proof=PASSWORD).status_code == 400
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -29,7 +30,11 @@ class Door:
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the size of the body."""
+    """Answers with the size of the body; /wait not before the client leaves."""
+    if scope["path"] == "/wait":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
     size, more = 0, True
     while more:
         message = await receive()
@@ -125,6 +130,7 @@ async def test_requests_in_one_packet(server: Server) -> None:
         {"Content-Length": "99999999999999999999999"},
         {"Transfer-Encoding": "chunked"},
     ],
+    ids=["upgrade", "expect", "large", "huge", "chunked"],
 )
 async def test_what_is_no_plain_request_is_the_applications(
     server: Server, door: Door, headers: dict[str, str]
@@ -134,6 +140,54 @@ async def test_what_is_no_plain_request_is_the_applications(
     writer.write(f"POST /busy HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
     await asyncio.sleep(0.02)
     assert door.asked == []
+    writer.close()
+
+
+async def test_a_head_has_no_body(server: Server, door: Door) -> None:
+    head = b"HEAD /busy HTTP/1.1\r\nHost: x\r\n\r\n"
+    found = await said(server, head, ask("/busy", last=True))
+    assert (codes(found), found.count(b"Busy")) == ([SERVED, BUSY], 1)
+    assert door.asked == [("POST", "/busy")]
+
+
+async def test_who_takes_nothing_is_not_answered_without_end(server: Server, door: Door) -> None:
+    """Such a client's requests are the application's, which waits until it takes something."""
+    _, writer = await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1], limit=1)
+    writer.transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
+    protocol: Any = None
+    async with asyncio.timeout(20):
+        while protocol is None or not (protocol.flow.write_paused and protocol.flow.read_paused):
+            writer.write(ask("/busy") * 1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await writer.drain()
+            protocol = next(iter(server.server_state.connections), None)
+    assert protocol.transport.get_write_buffer_size() < 1_000_000
+    writer.transport.abort()
+
+
+async def test_a_request_behind_a_refusal_has_all_its_time(server: Server, door: Door) -> None:
+    """The refusal's timer, after which a connection that nobody uses is closed, is not that of what follows it."""
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(ask("/busy") + ask("/wait"))
+    await reader.readuntil(b"Busy")
+    (protocol,) = server.server_state.connections
+    assert protocol.timeout_keep_alive_task is None  # type: ignore[union-attr]
+    writer.close()
+
+
+async def test_a_server_that_stops_closes_who_was_only_refused(server: Server, door: Door) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
+    whole = ask("/busy", b"x" * 5000)
+    writer.write(ask("/busy") + whole[:1000])
+    await reader.readuntil(b"Busy")
+    (protocol,) = server.server_state.connections
+    assert cast(RefusingProtocol, protocol).answered
+    protocol.shutdown()
+    writer.write(whole[1000:])
+    async with asyncio.timeout(5):
+        assert b"connection: close" in await reader.read(), "what is under way is said first"
     writer.close()
 
 

@@ -262,6 +262,61 @@ async def test_a_connection_ends_after_so_many_tenants(
     assert (await database.fetch_one(platform.acme, WHO, []))[2] != first
 
 
+async def test_a_tenants_calls_go_on_two_connections_and_never_wait_in_a_ring(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent together locks in the order in which it came: the counters first here, a conversation first there."""
+    from django.conf import settings
+
+    pool = aio.Database(settings.HOT_DATABASE_CONNINFO, min_size=2, max_size=2)
+    await pool.open()
+    await pool.pool.wait()
+    loop, binding, sent = asyncio.get_running_loop(), scope.binding_for(platform.acme), []
+    send = pool._send
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        sent.append(args)
+        return await send(*args, **options)
+
+    monkeypatch.setattr(pool, "_send", counted)
+    row: Any = "SELECT pg_advisory_xact_lock(%s), pg_sleep(0.05)"
+    ring = [[aio.Call(row, [number], loop.create_future()) for number in order] for order in ((71, 72), (72, 71))]
+    await asyncio.gather(*(pool._run_company(binding, calls) for calls in ring))
+    assert all(call.answer.exception() is None for calls in ring for call in calls)
+    assert len(sent) == 2, "nothing had to be sent again"
+    monkeypatch.undo()
+
+    while pool._pool.idle < 2:  # they are on their way back
+        await asyncio.sleep(0.001)
+    slow = asyncio.gather(*(pool.fetch_one(platform.acme, "SELECT pg_sleep(0.2)", []) for _ in range(2)))
+    async with asyncio.timeout(10):
+        while len(pool._serving.get(binding.role, ())) < 2:
+            await asyncio.sleep(0)
+    await slow
+    await asyncio.gather(*(pool.fetch_one(platform.acme, WHO, []) for _ in range(20)))
+    assert not pool._serving
+    assert not pool._waiting
+    await pool.close()
+
+
+async def test_what_was_given_up_to_end_a_deadlock_is_tried_again(
+    database: Any, platform: Platform, services: Services
+) -> None:
+    """With a transaction that is not of the hot path."""
+    login = await psycopg.AsyncConnection.connect(services.postgres.admin_url, dbname="paas")
+    async with login:
+        await login.execute("SELECT pg_advisory_xact_lock(81)")
+        call = asyncio.create_task(
+            database.fetch_one(platform.acme, "SELECT pg_advisory_xact_lock(82), pg_advisory_xact_lock(81), 7", [])
+        )
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while (await (await login.execute(waits)).fetchone()) != (1,):
+            await asyncio.sleep(0.01)
+        await login.execute("SELECT pg_advisory_xact_lock(82)")
+        await login.commit()
+    assert (await call)[2] == 7
+
+
 async def test_tenants_that_take_turns_are_planned_for_once(superuser: Superuser, platform: Platform) -> None:
     """ADR 20: plans of shared functions belong to a role, so each tenant must have its own of them."""
     planned: list[str] = []
