@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import tenant_life
+from accounts import proof, tenant_life
+from accounts.models import User
 from accounts.operators import IsOperator, Operator, OperatorAuthentication
 from core.errors import PaasError
 from tenants import provisioning, resolve, selectors
@@ -145,7 +146,9 @@ class TenantDetail(OperatorView):
         return Response(view(_found(tenant_id)))
 
     def delete(self, request: Request, tenant_id: uuid.UUID) -> Response:
-        """Closed at once, erased when the grace is over (`delete_after`)."""
+        """Closed at once, erased when the grace is over (`delete_after`). `proof`: see proof.demanded."""
+        given = request.data.get("proof", "") if isinstance(request.data, dict) else ""
+        proof.demanded(request._request, User.objects.get(pk=cast(Operator, request.auth).id), str(given))
         return _done(request, tenant_id, tenant_life.tenant_delete, (Status.DELETING,), status=202)
 
 

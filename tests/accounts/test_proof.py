@@ -13,6 +13,7 @@ from accounts import proof
 from accounts.models import User
 from core import clock
 from tenants import scope
+from tenants.models import Tenant
 from tests.accounts.factors import app_code, one_half_minute, set_up_app  # noqa: F401 - a fixture
 from tests.conftest import PASSWORD, Platform
 from tests.console import Console, console  # noqa: F401 - the fixture
@@ -91,6 +92,27 @@ def test_what_was_sent_when_the_proof_had_grown_old_is_done_when_it_is_given(db:
         assert PASSWORD not in content, "which is not sent on"
         filled = console.client.post(path, typed).content.decode()
         assert 'value="&lt;made&gt; up"' in filled, "the form has it, and says what is missing"
+
+
+def test_the_api_asks_again_before_it_deletes_a_tenant(db: Platform, console: Console) -> None:
+    def deleted(**fields: Any) -> tuple[int, dict[str, Any]]:
+        answer: Any = console.client.delete(f"/api/v1/tenants/{db.globex.id}", fields, "application/json")
+        return answer.status_code, answer.json()
+
+    with scope.platform():
+        old(console)
+        for wrong in (
+            deleted(),
+            deleted(proof=""),
+            console.client.delete(f"/api/v1/tenants/{db.globex.id}", [], "application/json"),
+        ):
+            status, found = wrong if isinstance(wrong, tuple) else (wrong.status_code, wrong.json())
+            assert (status, found["error"]["code"]) == (403, "permission_denied")
+            assert found["error"]["details"] == {"param": "proof"}
+        assert deleted(proof="no")[1]["error"]["code"] == "invalid_credentials"
+        assert Tenant.objects.get(pk=db.globex.id).status == Tenant.Status.ACTIVE
+        assert deleted(proof=PASSWORD)[0] == 202
+        assert deleted()[0] == 202, "good for fifteen minutes"
 
 
 def test_a_code_is_a_proof_and_tries_are_counted(db: Platform, console: Console, one_half_minute: None) -> None:
