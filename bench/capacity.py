@@ -27,8 +27,8 @@ class Costs:
     token_ms: float = 0.08
     socket_minute_ms: float = 17.8
     database_read_ms: float = 1.3
-    database_turn_ms: float = 5.7
-    database_token_ms: float = 0.0022
+    database_turn_ms: float = 3.8
+    database_token_ms: float = 0.0042
     redis_read_ms: float = 0.2
     redis_turn_ms: float = 1.0
     redis_token_ms: float = 0.0078
@@ -36,6 +36,7 @@ class Costs:
     stream_kb: float = 37.0
     web_mb: float = 180.0
     catalogue_kb: float = 900.0  # of PostgreSQL, for each tenant that a connection has served
+    plans_kb: float = 2700.0  # the same of one on which turns begin and end
     database_turn_kb: float = 6.4
     wal_turn_kb: float = 9.7
     redis_turn_kb: float = 11.2
@@ -49,6 +50,8 @@ class Rules:
     runs_a_process: int = 500  # live ones at once, of the 2,000 that a process takes
     sockets_a_process: int = 5000
     connections_a_process: int = 16  # HOT_POOL_SIZE and DATABASE_POOL_SIZE
+    hot_connections: int = 4  # HOT_POOL_SIZE
+    hot_tenants: int = 100  # HOT_CONNECTION_TENANTS
     database_cores: int = 32  # of one PostgreSQL
     database_tenants: int = 10_000  # schemas of one PostgreSQL
     served: float = 0.1  # of the tenants, by one connection before it is replaced (DATABASE_CONNECTION_SECONDS)
@@ -128,13 +131,16 @@ def need(load: Load, costs: Costs | None = None, rules: Rules | None = None) -> 
     )
     cells = rule.cells(database, redis, load.tenants)
     served = load.tenants / cells * rule.served
+    hot = rule.hot_connections
+    remembered = (rule.connections_a_process - hot) * served * cost.catalogue_kb
+    remembered += hot * min(served, rule.hot_tenants) * cost.plans_kb
     memory = processes * cost.web_mb / 1e3 + (sockets * cost.socket_kb + load.streams * cost.stream_kb) / 1e6
     return Need(
         web_cores=web,
         web_processes=processes,
         web_gb=memory,
         database_cores=database,
-        catalogue_gb=processes * rule.connections_a_process * served * cost.catalogue_kb / 1e6,
+        catalogue_gb=processes * remembered / 1e6,
         cells=cells,
         connections=processes * rule.connections_a_process,
         redis_cores=redis,
@@ -153,7 +159,7 @@ ROWS = (
     ("memory of them, GB", lambda _, found: _said(found.web_gb)),
     ("cores of PostgreSQL", lambda _, found: _said(found.database_cores)),
     ("connections to PostgreSQL, most", lambda _, found: _said(found.connections)),
-    ("memory of theirs for tenants' tables, GB", lambda _, found: _said(found.catalogue_gb)),
+    ("memory of theirs for tenants' tables and plans, GB", lambda _, found: _said(found.catalogue_gb)),
     ("WAL, MB a second", lambda _, found: _said(found.wal_mb_per_s)),
     ("stored, GB a day at this load", lambda _, found: _said(found.stored_gb_a_day)),
     ("cores of Redis", lambda _, found: _said(found.redis_cores)),

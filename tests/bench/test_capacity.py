@@ -13,7 +13,7 @@ from bench.processes import ROOT
 ROUND = Costs(
     read_ms=10, turn_ms=20, token_ms=0.1, socket_minute_ms=60, database_read_ms=1, database_turn_ms=10,
     database_token_ms=0.01, redis_read_ms=1, redis_turn_ms=1, redis_token_ms=0.01, socket_kb=50, stream_kb=100, web_mb=200,
-    catalogue_kb=500, database_turn_kb=10, wal_turn_kb=20, redis_turn_kb=5,
+    catalogue_kb=500, plans_kb=1000, database_turn_kb=10, wal_turn_kb=20, redis_turn_kb=5,
 )  # fmt: skip
 
 
@@ -28,7 +28,9 @@ def test_each_kind_of_work_counts() -> None:
     assert found.database_cores == pytest.approx(0.09 + 0.3 + 0.12)
     assert found.redis_cores == pytest.approx(0.09 + 0.03 + 0.12)
     assert found.connections == 8 * 16
-    assert found.catalogue_gb == pytest.approx(128 * 10 * 0.5 / 1e3)  # a tenth of 100 tenants, half a MB each
+    # A tenth of 100 tenants: half a MB each on twelve connections of a process, a MB on those of turns.
+    assert found.catalogue_gb == pytest.approx(8 * (12 * 10 * 0.5 + 4 * 10) / 1e3)
+    assert need(load, ROUND, Rules(hot_tenants=5)).catalogue_gb == pytest.approx(8 * (12 * 10 * 0.5 + 4 * 5) / 1e3)
     assert found.stored_gb_a_day == pytest.approx(30 * 86_400 * 10 / 1e6)
     assert found.wal_mb_per_s == pytest.approx(0.6)
     assert found.redis_gb == pytest.approx(30 * 3600 * 5 / 1e6)
