@@ -8,9 +8,12 @@ from typing import Any
 from django.db import connection
 from playwright.async_api import Page, expect
 
-from accounts.models import User
+from accounts import proof
+from accounts.models import Session, User
+from accounts.sessions import SessionStore
 from bench import showcase
 from tenants import jobs, scope
+from tenants.models import Plan
 from tests.conftest import PASSWORD, Platform, in_thread
 from tests.console import EMAIL
 from tests.e2e.test_every_page import AXE, LOOK, RULES
@@ -26,6 +29,20 @@ def prepared(db: Platform) -> None:
         with connection.cursor() as cursor:
             cursor.execute("UPDATE procrastinate_jobs SET status = 'failed' WHERE id = %s", [job])
         User.objects.create_superuser(EMAIL, PASSWORD)
+
+
+def all_proofs_grow_old() -> None:
+    with scope.platform():
+        for session in Session.objects.all():
+            store = SessionStore(session.session_key)
+            if proof.PROVEN_AT in store:
+                store[proof.PROVEN_AT] -= proof.SECONDS + 1
+                store.save()
+
+
+def plan(slug: str) -> Plan:
+    with scope.platform():
+        return Plan.objects.get(slug=slug)
 
 
 async def sign_in(page: Page, address: str) -> None:
@@ -73,6 +90,18 @@ async def test_an_operators_day(visit: Callable[..., Any], site: Any, db: Platfo
     faults += await faults_of(page)
     await page.set_viewport_size({"width": 1280, "height": 800})
     assert faults == []
+
+    # a plan, whose form is sent when the proof of who they are has grown old: nothing that was typed is lost
+    await page.goto(f"{home}/admin/tenants/plan/pro/change/")
+    await page.fill("input[name=tokens_per_day]", "123456")
+    in_thread(all_proofs_grow_old)
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.get_by_text("What you have sent is done then.")).to_be_visible()
+    await operator.shot("console-proof")
+    await page.fill("input[name=proof]", PASSWORD)
+    await page.get_by_role("button", name="Go on").click()
+    await page.locator("#result_list").wait_for()
+    assert in_thread(lambda: plan("pro").tokens_per_day) == 123456
 
     # word to everybody: as text, in the language of who reads, until they close it
     await page.goto(f"{home}/admin/tenants/notice/add/")
