@@ -40,6 +40,7 @@ SHARED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.forms",  # its widgets' templates, of which ours come first
     "rest_framework",
     "allauth",
     "allauth.account",
@@ -80,6 +81,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "paas.urls_platform"  # tenant hosts: tenants.middleware sets TENANT_URLCONF
 TENANT_URLCONF = "paas.urls_tenant"
 ASGI_APPLICATION = "paas.asgi.application"
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
