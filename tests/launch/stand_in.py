@@ -62,6 +62,8 @@ import psycopg
 if os.environ.get("BREAK") == "web":
     raise SystemExit("a reason of its own")
 
+turned_away = None  # nobody is refused here
+
 def announce_stop():
     print("web says that it stops", flush=True)
 

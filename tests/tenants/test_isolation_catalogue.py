@@ -156,9 +156,9 @@ MUTATIONS = {
     ),
     "extra table": ("CREATE TABLE {acme}.more (); ALTER TABLE {acme}.more OWNER TO paas_owner", "{acme}: relation more is extra"),
     # ways around
-    "definer": ("ALTER FUNCTION usage_settle SECURITY DEFINER", "public.usage_settle(): runs with its owner's rights"),
+    "definer": ("ALTER FUNCTION usage_unbegin_session SECURITY DEFINER", "public.usage_unbegin_session(): runs with its owner's rights"),
     "definer in a schema": ("ALTER FUNCTION {acme}.start_turn SECURITY DEFINER", "{acme}.start_turn(): runs with its owner's rights"),
-    "function of another": ("ALTER FUNCTION usage_settle OWNER TO postgres", "public.usage_settle(): belongs to postgres"),
+    "function of another": ("ALTER FUNCTION usage_unbegin_session OWNER TO postgres", "public.usage_unbegin_session(): belongs to postgres"),
     "plain view": ("CREATE VIEW people AS SELECT * FROM accounts_user", "public.people: is a view without security_invoker"),
     "materialized view": ("CREATE MATERIALIZED VIEW people AS SELECT * FROM accounts_user", "public.people: is a materialized view"),
     "open view": (
