@@ -52,16 +52,16 @@ async def whole(source: IO[bytes], kind: str, asked: Asked) -> AsyncGenerator[li
 
 
 async def read(
-    source: IO[bytes], kind: str, asked: Asked, *, most: int = MOST_ANSWER, seconds: float = DEADLINE_SECONDS
+    source: IO[bytes], kind: str, asked: Asked, *, most: int = MOST_ANSWER, seconds: float | None = None
 ) -> str:
     """The text of a part of a file, or a page's picture (kind `page`; core/documents/pages.py). source: an open file
-    with a descriptor. most: bytes of the answer. Raises Unreadable.
+    with a descriptor. most: bytes of the answer. seconds: DEADLINE_SECONDS unless said. Raises Unreadable.
 
     Cancelled, it kills the process.
     """
     async with _started(source, kind, asked) as process:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(DEADLINE_SECONDS if seconds is None else seconds):
                 said = await _said(process, most)
                 await process.wait()
         except TimeoutError:
