@@ -43,18 +43,23 @@ export function useStickToBottom(): Stick {
     let height = box.scrollHeight;
     const distance = (): number => box.scrollHeight - box.scrollTop - box.clientHeight;
     const show = (): void => setAway(!stuck.current && distance() > FAR);
+    const note = (): void => {
+      top = box.scrollTop;
+      height = box.scrollHeight;
+    };
     const onScroll = (): void => {
       // Content that became shorter moves the position too; that is not the reader.
       const up = box.scrollTop < top - 1 && box.scrollHeight >= height;
       if (up) stuck.current = false;
       else if (distance() < NEAR) stuck.current = true;
-      top = box.scrollTop;
-      height = box.scrollHeight;
+      note();
       show();
     };
     const grown = new ResizeObserver(() => {
       if (stuck.current) toEnd();
       else show();
+      // Its scroll event comes later, when the content may have grown again; by then this is where the reader was.
+      note();
     });
     grown.observe(inner);
     grown.observe(box);
