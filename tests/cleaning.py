@@ -47,7 +47,8 @@ _SHARED_TABLES = (
     "tenants_limit", "tenants_retiredslug", "tenants_alarm", "tenants_notice", "tenants_platformprovider", "usage_limitwarning", "usage_dailyuse", "usage_dailyusemark", "usage_margin", "usage_invoice", "usage_sessioncount", "accounts_session", "accounts_auditevent",
     "accounts_apikey", "accounts_invitation", "accounts_signup", "accounts_onetimecode", "accounts_identityprovider",
     "accounts_refreshfamily", "accounts_audithead", "accounts_impersonation", "account_emailaddress", "socialaccount_socialtoken",
-    "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events",
+    "socialaccount_socialaccount", "mfa_authenticator", "django_admin_log", "procrastinate_jobs", "procrastinate_events", "procrastinate_workers",
+    "procrastinate_periodic_defers",
 )  # fmt: skip
 
 
