@@ -103,8 +103,8 @@ def names_of(labels: Iterable[str]) -> dict[str, str]:
     """The people's addresses and the keys' names for labels such as `user:<id>`, or ids. Bound to a tenant, only its
     own people and keys have one; the others are left out."""
     ids = {label: found for label in set(labels) if (found := _id(label))}
-    people = {user.id: user.email for user in User.objects.filter(id__in=ids.values())}
-    keys = {key.id: key.name for key in ApiKey.objects.filter(id__in=ids.values())}
+    people = {user.id: user.email for user in User.objects.filter(id__in=_but(ids, "key"))}
+    keys = {key.id: key.name for key in ApiKey.objects.filter(id__in=_but(ids, "user", "operator"))}
     names = {**keys, **people}
     return {label: names[found] for label, found in ids.items() if found in names}
 
@@ -120,6 +120,11 @@ def _id(text: str) -> uuid.UUID | None:
         return uuid.UUID(text.rpartition(":")[2])
     except ValueError:
         return None
+
+
+def _but(ids: dict[str, uuid.UUID], *kinds: str) -> list[uuid.UUID]:
+    """Those that are not of these kinds; where there are none, the query is not made."""
+    return [found for label, found in ids.items() if label.partition(":")[0] not in kinds]
 
 
 def _labels(wanted: str) -> list[str]:

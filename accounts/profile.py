@@ -208,7 +208,9 @@ class Line:
 
 def sessions_of(user_id: Any, current_key: str | None) -> tuple[list[Line], int]:
     """The person's sessions on the host at hand, the present one first, and how many there are elsewhere."""
-    rows = _sessions(user_id).order_by("-last_seen_at")
+    here = _tenant_id()
+    with scope.platform():
+        everywhere = list(_live(user_id).order_by("-last_seen_at"))
     lines = [
         Line(
             row.public_id,
@@ -219,11 +221,10 @@ def sessions_of(user_id: Any, current_key: str | None) -> tuple[list[Line], int]
             row.session_key == current_key,
             impersonation.IN_SESSION in SessionStore().decode(row.session_data),
         )
-        for row in rows
+        for row in everywhere
+        if row.tenant_id == here
     ]
-    with scope.platform():
-        everywhere = Session.objects.filter(user_id=user_id, expire_date__gt=clock.now()).count()
-    return sorted(lines, key=lambda line: not line.current), everywhere - len(lines)
+    return sorted(lines, key=lambda line: not line.current), len(everywhere) - len(lines)
 
 
 def session_end(*, user_id: Any, session_id: uuid.UUID, actor: str) -> None:
@@ -246,6 +247,14 @@ def sign_out_everywhere(*, user_id: Any, actor: str) -> None:
 
 
 def _sessions(user_id: Any) -> Any:
+    """Those on the host at hand."""
+    return _live(user_id).filter(tenant_id=_tenant_id())
+
+
+def _live(user_id: Any) -> Any:
+    return Session.objects.filter(user_id=user_id, expire_date__gt=clock.now())
+
+
+def _tenant_id() -> uuid.UUID | None:
     tenant = scope.current_binding().tenant
-    rows = Session.objects.filter(user_id=user_id, expire_date__gt=clock.now())
-    return rows.filter(tenant_id=tenant.id) if tenant else rows.filter(tenant=None)
+    return tenant.id if tenant else None

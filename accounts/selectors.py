@@ -65,11 +65,6 @@ def actor_of_member(user: User) -> Actor | None:
     )
 
 
-def member_count() -> int:
-    """How many people the bound tenant has."""
-    return Membership.objects.filter(tenant_id=scope.current_tenant().id).count()
-
-
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A tenant as one of its people sees it in a list."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,8 @@ from llm.selectors import provider_named, provider_ref
 
 Content = dict[str, Any]
 Faults = dict[str, list[str]]
+# Those of the bound tenant, where they have been read already.
+Accounts = Sequence[ProviderAccount] | None
 
 _ABOUT = {"id", "agent", "number", "note", "restores", "created_by", "created_at"}
 FIELDS = tuple(one.name for one in AgentVersion._meta.concrete_fields if one.name not in _ABOUT)
@@ -70,12 +72,12 @@ def settled(content: Content) -> Content:
     return content | {"team": pinned(content.get("team") or {})}
 
 
-def shown(content: Content) -> Content:
+def shown(content: Content, accounts: Accounts = None) -> Content:
     """Content for people: the provider by its name, null where it is none of this workspace's any more."""
-    provider = ProviderAccount.objects.filter(pk=content["provider"]).first() if content.get("provider") else None
+    provider = _account(content, accounts)
     ordered = {name: content[name] for name in (*SHOWN, *FIELDS) if name in content}
     if kept := (ordered.get("parameters") or {}).get(FALLBACKS):
-        ordered["parameters"] = ordered["parameters"] | {FALLBACKS: fallbacks_shown(kept)}
+        ordered["parameters"] = ordered["parameters"] | {FALLBACKS: fallbacks_shown(kept, accounts)}
     return ordered | {"provider": provider.name if provider else None} if "provider" in content else ordered
 
 
@@ -116,12 +118,14 @@ def taken(asked: Content, slug: str = "") -> tuple[Content, Faults]:
     return wanted, faults | faults_of(wanted, given)
 
 
-def faults_of(content: Content, names: set[str] | None = None, slug: str = "") -> Faults:
+def faults_of(content: Content, names: set[str] | None = None, slug: str = "", accounts: Accounts = None) -> Faults:
     """What is wrong with these fields (all of them: is it whole?), a list of sentences for each. slug: of the agent."""
     judged = set(FIELDS) | set(SHOWN) if names is None else names
     found: Faults = {}
     version = AgentVersion(number=1, **attributes_of(content if names is None else _only(content, judged)))
+    account = _account(content, accounts) if "provider" in judged else None
     others = [one.name for one in AgentVersion._meta.concrete_fields if one.name not in judged]
+    others += ["provider"] if account is not None else []
     _collect(found, version, [*others, *version.unasked])
     agent = Agent(slug="x", **{name: content[name] for name in SHOWN if name in content})
     _collect(found, agent, [one.name for one in Agent._meta.concrete_fields if one.name not in judged & set(SHOWN)])
@@ -129,15 +133,15 @@ def faults_of(content: Content, names: set[str] | None = None, slug: str = "") -
         found["parameters"] = problems
     if names is None:
         found |= team_faults(content, slug)
-        if content.get("provider") and "provider" not in found and not version.unasked:
-            found |= model_faults(content)
+        if account is not None and not version.unasked:
+            found |= model_faults(content, account)
     return found
 
 
-def model_faults(content: Content) -> Faults:
-    """What is wrong with a whole version's own model."""
+def model_faults(content: Content, account: ProviderAccount) -> Faults:
+    """What is wrong with a whole version's own model, of that account."""
     found: Faults = {}
-    account, model = ProviderAccount.objects.get(pk=content["provider"]), content.get("model", "")
+    model = content.get("model", "")
     if account.of_platform:
         found |= _platform_faults(account, model)
     elif not account.enabled:
@@ -233,6 +237,15 @@ def _type_problem(name: str, value: Any) -> str | None:
     if isinstance(field, models.IntegerField):
         return None if type(value) is int else "This is a whole number."
     return None if isinstance(value, str) else "This is a text."
+
+
+def _account(content: Content, accounts: Accounts) -> ProviderAccount | None:
+    wanted = content.get("provider")
+    if not wanted:
+        return None
+    if accounts is None:
+        return ProviderAccount.objects.filter(pk=wanted).first()
+    return next((one for one in accounts if str(one.pk) == wanted), None)
 
 
 def _only(content: Content, names: set[str]) -> Content:

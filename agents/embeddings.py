@@ -82,7 +82,7 @@ def _may_use(actor: Actor, model: str) -> bool:
 
 def _declared() -> tuple[EmbeddingSpec, ...]:
     found = []
-    for account in providers().filter(enabled=True):
+    for account in (one for one in providers() if one.enabled):
         for model in sorted(account.models or {}):
             if answers(account.models[model]) or not account.allows(model):
                 continue

@@ -8,6 +8,7 @@ over.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -45,9 +46,14 @@ def fallbacks_checked(value: Any) -> list[dict[str, str]]:
     return found
 
 
-def fallbacks_shown(kept: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The fallbacks as people see them: accounts by name. Those of an account that is gone are left out."""
-    names = {str(one.id): one.name for one in providers()}
+def fallbacks_shown(
+    kept: list[dict[str, str]], accounts: Sequence[ProviderAccount] | None = None
+) -> list[dict[str, str]]:
+    """The fallbacks as people see them: accounts by name. Those of an account that is gone are left out.
+
+    accounts: those of the bound tenant, where they have been read already.
+    """
+    names = {str(one.id): one.name for one in (providers() if accounts is None else accounts)}
     return [entry | {"provider": names[entry["provider"]]} for entry in kept if entry["provider"] in names]
 
 

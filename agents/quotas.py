@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from django.db.models import Count, Func, UUIDField
 
 from accounts import key_selectors
 from accounts.actors import Actor
 from accounts.member_selectors import member_names
 from accounts.models import ApiKey, Membership
-from accounts.selectors import member_count
+from agents.counts import counted
 from agents.models import Agent
-from agents.selectors import agent_count
 from core import clock
 from core.errors import PaasError
-from knowledge.counts import document_count, page_count
 from tenants import limits, ratelimit, scope
 from tenants.limits import Allowances
 from tenants.models import Limit
@@ -25,6 +27,9 @@ from usage.limits import Place
 from usage.models import LimitWarning, Reservation
 from usage.standings import Standing, standings_of
 
+Names = Mapping[uuid.UUID, str]
+NOBODY: Names = {}
+UNCOUNTED = ("users", "agents", "storage_bytes", "documents", "pages", "concurrent_runs")
 WARNED_FROM = LimitWarning.THRESHOLDS[0]
 
 
@@ -45,13 +50,18 @@ class Line:
         return found | {"subject_name": self.name or None, "id": str(self.id) if self.id else None}
 
 
-def lines() -> list[Line]:
-    """Every limit of the bound tenant: the workspace's own first, then people's, keys' and agents'."""
+def lines(known: Names = NOBODY) -> list[Line]:
+    """Every limit of the bound tenant: the workspace's own first, then people's, keys' and agents'.
+
+    known: names of some of them that have been read already.
+    """
     tenant = scope.current_tenant().id
     rows = list(Limit.objects.filter(tenant_id=tenant))
     allowed = limits.allowances(rows)
-    found = [*standings_of(tenant), *_uncounted(tenant, allowed), *_runs(rows), *_requests(rows, allowed)]
-    names = _names(found)
+    running = _running()
+    found = [*standings_of(tenant), *_uncounted(tenant, allowed, running)]
+    found += [*_runs(rows, running), *_requests(rows, allowed)]
+    names = _names(found, known)
     order = {"tenant": 0, "user": 1, "key": 2, "agent": 3}
     ids = {(one.level, one.subject_id, one.metric, one.period, one.currency): one.pk for one in rows}
     shown = [Line(one, names.get(one.subject_id, ""), ids.get(_place(one))) for one in found]
@@ -63,9 +73,8 @@ def lines_of_workspace() -> list[Line]:
     tenant = scope.current_tenant().id
     rows = list(Limit.objects.filter(tenant_id=tenant, level="tenant"))
     allowed = limits.allowances(rows)
-    return [
-        Line(one) for one in (*standings_of(tenant, {tenant}), *_uncounted(tenant, allowed), *_requests(rows, allowed))
-    ]
+    found = [*standings_of(tenant, {tenant}), *_uncounted(tenant, allowed, _running()), *_requests(rows, allowed)]
+    return [Line(one) for one in found]
 
 
 def line_at(place: Place) -> Line:
@@ -74,26 +83,27 @@ def line_at(place: Place) -> Line:
     return next(line for line in lines() if _place(line.standing) == kind)
 
 
-def lines_for(actor: Actor, *, rooms: bool = False) -> list[Line]:
+def lines_for(actor: Actor, *, rooms: bool = False, known: Names = NOBODY) -> list[Line]:
     """The limits that hold for the actor's turns: the workspace's, and their own, or the key's and those above it.
 
     An agent's own are among them where the actor may use it. rooms: with what is left of the requests a minute.
+    known: names that have been read already.
     """
     tenant = actor.tenant.id
     mine = {tenant, *_subjects_of(actor)}
-    agents = {
-        one.pk for one in Agent.objects.filter(archived_at=None) if actor.agents is None or one.slug in actor.agents
-    }
+    every = Agent.objects.filter(archived_at=None).values_list("pk", "slug", "name")
+    agents = {pk: name for pk, slug, name in every if actor.agents is None or slug in actor.agents}
     rows = list(Limit.objects.filter(tenant_id=tenant))
     allowed = limits.allowances(rows)
-    found = standings_of(tenant, mine | agents)
-    runs = [one for one in _runs(rows) if one.subject_id in mine]
-    runs += _runs_of_plan(actor, allowed, {one.subject_id for one in runs})
-    requests = [one for one in _requests(rows, allowed) if one.subject_id in mine | agents]
-    found += [*_uncounted(tenant, allowed), *runs, *requests]
+    running = _running()
+    found = standings_of(tenant, mine | agents.keys())
+    runs = [one for one in _runs(rows, running) if one.subject_id in mine]
+    runs += _runs_of_plan(actor, allowed, {one.subject_id for one in runs}, running)
+    requests = [one for one in _requests(rows, allowed) if one.subject_id in mine | agents.keys()]
+    found += [*_uncounted(tenant, allowed, running), *runs, *requests]
     if rooms:
         found = [_with_room(one) if one.metric == "requests" else one for one in found]
-    names = _names(found)
+    names = _names(found, agents | dict(known))
     return [Line(one, names.get(one.subject_id, "")) for one in found]
 
 
@@ -150,11 +160,12 @@ def _place(one: Standing) -> tuple[Any, ...]:
     return one.level, one.subject_id, one.metric, one.period, one.currency
 
 
-def _names(found: list[Standing]) -> dict[uuid.UUID, str]:
-    """What those are called whom these limits are for. A query for each kind of them that there is."""
+def _names(found: list[Standing], known: Names) -> dict[uuid.UUID, str]:
+    """What those are called whom these limits are for. A query for each kind of them of which one is not known."""
     tenant = scope.current_tenant().id
-    ids = {level: {one.subject_id for one in found if one.level == level} for level in ("user", "key", "agent")}
-    names: dict[uuid.UUID, str] = {}
+    missing = [one for one in found if one.subject_id not in known]
+    ids = {level: {one.subject_id for one in missing if one.level == level} for level in ("user", "key", "agent")}
+    names = dict(known)
     if ids["user"]:
         names |= {user_id: name for user_id, name in member_names().items() if user_id in ids["user"]}
     if ids["key"]:
@@ -164,16 +175,11 @@ def _names(found: list[Standing]) -> dict[uuid.UUID, str]:
     return names
 
 
-def _uncounted(tenant: uuid.UUID, allowed: Allowances) -> list[Standing]:
+def _uncounted(tenant: uuid.UUID, allowed: Allowances, running: Counter[uuid.UUID]) -> list[Standing]:
     """What is not counted over time: people, agents, files, documents and their pages, and runs at once."""
-    wanted = (
-        ("users", member_count),
-        ("agents", agent_count),
-        ("storage_bytes", limits.stored_bytes),
-        ("documents", document_count),
-        ("pages", page_count),
-        ("concurrent_runs", lambda: _running(tenant)),
-    )
+    there = counted() | {"concurrent_runs": running[tenant]}
+    if allowed.of("storage_bytes") is not None:
+        there["storage_bytes"] = limits.stored_bytes()
     return [
         Standing(
             "tenant",
@@ -182,36 +188,39 @@ def _uncounted(tenant: uuid.UUID, allowed: Allowances) -> list[Standing]:
             "",
             "",
             Decimal(most),
-            Decimal(count()),
+            Decimal(there[metric]),
             source="limit" if metric in allowed.own else "plan",
         )
-        for metric, count in wanted
+        for metric in UNCOUNTED
         if (most := allowed.of(metric)) is not None
     ]
 
 
-def _running(subject: uuid.UUID) -> int:
-    """Those that wait for their turn among them."""
+def _running() -> Counter[uuid.UUID]:
+    """How many runs each of the bound tenant's subjects has at once, those that wait for their turn among them."""
     held = Reservation.objects.filter(tenant_id=scope.current_tenant().id, state=Reservation.State.HELD)
-    return held.filter(subjects__contains=[subject]).count()
+    subjects = held.order_by().annotate(subject=Func("subjects", function="unnest", output_field=UUIDField()))
+    return Counter(dict(subjects.values_list("subject").annotate(count=Count("*"))))
 
 
-def _runs(rows: list[Limit]) -> list[Standing]:
+def _runs(rows: list[Limit], running: Counter[uuid.UUID]) -> list[Standing]:
     """Limits of people, keys and agents on runs at once."""
     return [
-        Standing(one.level, one.subject_id, "concurrent_runs", "", "", one.amount, Decimal(_running(one.subject_id)))
+        Standing(one.level, one.subject_id, "concurrent_runs", "", "", one.amount, Decimal(running[one.subject_id]))
         for one in rows
         if one.metric == "concurrent_runs" and one.level != "tenant"
     ]
 
 
-def _runs_of_plan(actor: Actor, allowed: Allowances, known: set[uuid.UUID]) -> list[Standing]:
+def _runs_of_plan(
+    actor: Actor, allowed: Allowances, known: set[uuid.UUID], running: Counter[uuid.UUID]
+) -> list[Standing]:
     """What the plan says of each person or key, for who has no limit of their own."""
     plan, subject = allowed.plan, actor.user_id or actor.key_id
     most = plan.max_concurrent_runs_per_user if actor.user_id else plan.max_concurrent_runs_per_key
     if most is None or subject is None or subject in known:
         return []
-    level, used = ("user" if actor.user_id else "key"), Decimal(_running(subject))
+    level, used = ("user" if actor.user_id else "key"), Decimal(running[subject])
     return [Standing(level, subject, "concurrent_runs", "", "", Decimal(most), used, source="plan")]
 
 

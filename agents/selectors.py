@@ -26,8 +26,3 @@ def version_made_at(slug: str, pin: str) -> datetime | None:
         return None
     own = AgentVersion.objects.filter(agent__slug=slug, agent__kind="", agent__archived_at=None, number=int(pin))
     return own.values_list("created_at", flat=True).first()
-
-
-def agent_count() -> int:
-    """How many agents the bound tenant has; archived and built-in ones do not count."""
-    return Agent.objects.filter(archived_at=None, kind="").count()

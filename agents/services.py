@@ -87,7 +87,7 @@ def _said(
         said["team"] = pinned(checked_team(wanted["team"], slug))
     faults = content.team_faults(said, slug)
     if provider is not None:  # one that is switched off may be declared
-        faults |= {name: told for name, told in content.model_faults(said).items() if name != "provider"}
+        faults |= {name: told for name, told in content.model_faults(said, provider).items() if name != "provider"}
     if faults:
         raise ValidationError(faults)
     return content.attributes_of(said)

@@ -15,7 +15,7 @@ from accounts.actors import Actor
 from accounts.policies import ADMIN_SETTINGS, AGENTS_MANAGE, CHAT_READ, USAGE_READ
 from agents.models import Tool, ToolSetting
 from agents.tools.http_services import FIELDS, own_tool, tool_delete, tool_save
-from agents.tools.registry import tools_named
+from agents.tools.registry import tools_with
 from agents.tools.settings import setting_view, tool_configure, tool_lines, uses_of_month
 from agents.tools.trial import tool_try
 from core.errors import PaasError
@@ -114,7 +114,8 @@ class ToolConfig(APIView):
     def get(self, request: Request) -> Response:
         _actor(request, ADMIN_SETTINGS)
         known = {one.name: one for one in ToolSetting.objects.all()}
-        names = [*tools_named(), *(name for name in known if name not in tools_named())]
+        there = tools_with(Tool.objects.filter(enabled=True))
+        names = [*there, *(name for name in known if name not in there)]
         return Response({"config": [setting_view(known.get(name) or ToolSetting(name=name)) for name in names]})
 
     def put(self, request: Request) -> Response:

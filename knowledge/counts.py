@@ -12,16 +12,6 @@ from knowledge.models import Document, KnowledgeBase
 from tenants import limits
 
 
-def document_count() -> int:
-    """In all bases together."""
-    return Document.objects.count()
-
-
-def page_count() -> int:
-    """Of all documents together, as far as they were read."""
-    return int(Document.objects.aggregate(all=Sum("pages"))["all"] or 0)
-
-
 def totals() -> dict[str, int]:
     """{bases, documents, passages, bytes} of all bases together."""
     found = Document.objects.aggregate(documents=Count("id"), passages=Sum("chunk_count"), bytes=Sum("size"))
@@ -32,7 +22,7 @@ def check_documents(more: int) -> None:
     """Raises plan_limit_reached unless there may be `more` documents than there are. In a transaction."""
     if limits.max_documents() is not None:
         limits.one_at_a_time("documents")
-        limits.check_documents(document_count() + more)
+        limits.check_documents(Document.objects.count() + more)
 
 
 def check_pages(document_id: uuid.UUID, pages: int) -> None:

@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import ProtectedError
@@ -21,8 +22,8 @@ from core import crypto
 from core.errors import PaasError
 from llm.models import ProviderAccount
 from llm.registry import ProviderRef
-from tenants import limits, scope
-from tenants.models import Plan, PlatformProvider
+from tenants import scope
+from tenants.models import Plan, PlatformProvider, Tenant
 
 SET = ("base_url", "models", "allowed_models", "plans", "enabled")
 MIRRORED = ("name", "kind", "models", "allowed_models")
@@ -33,21 +34,22 @@ MIRRORED = ("name", "kind", "models", "allowed_models")
 
 def accounts_in_plan() -> list[PlatformProvider]:
     """Those that the bound tenant's plan may use, by name."""
-    plan = limits.plan().slug
+    plan = Tenant.objects.filter(pk=scope.current_tenant().id).values("plan_id")
     with scope.platform():
-        return list(PlatformProvider.objects.filter(enabled=True, plans__contains=[plan]))
+        return list(PlatformProvider.objects.filter(enabled=True, plans__contains=ArraySubquery(plan)))
 
 
-def mirror() -> None:
-    """Make the bound tenant's rows for them what they are; one that is no longer in its plan goes, unless versions of
-    agents point to it (asking it is then refused)."""
+def mirrored() -> list[ProviderAccount]:
+    """The bound tenant's accounts by name, after its rows for the platform's were made what they are; one that is no
+    longer in its plan goes, unless versions of agents point to it (asking it is then refused)."""
     wanted = {one.pk: one for one in accounts_in_plan()}
-    known = {one.pk: one for one in ProviderAccount.objects.filter(of_platform=True)}
-    if not wanted and not known:
-        return
-    names = set(ProviderAccount.objects.filter(of_platform=False).values_list("name", flat=True))
+    accounts = list(ProviderAccount.objects.order_by("name"))
+    known = {one.pk: one for one in accounts if one.of_platform}
+    names = {one.name for one in accounts if not one.of_platform}
     rows = [_row(one, names) for one in wanted.values()]
     changed = [row for row in rows if row.pk not in known or _told(known[row.pk]) != _told(row)]
+    if not changed and known.keys() <= wanted.keys():
+        return accounts
     ProviderAccount.objects.bulk_create(
         changed, update_conflicts=True, unique_fields=["id"], update_fields=[*MIRRORED, "updated_at"]
     )
@@ -57,6 +59,7 @@ def mirror() -> None:
                 known[gone].delete()
         except ProtectedError:
             continue
+    return list(ProviderAccount.objects.order_by("name"))
 
 
 def _row(account: PlatformProvider, taken: set[str]) -> ProviderAccount:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import uuid
 
-from django.db.models import QuerySet
-
 from core.errors import PaasError
 from llm import platform_accounts
 from llm.models import ProviderAccount
 from llm.registry import ProviderRef
 
 
-def providers() -> QuerySet[ProviderAccount]:
+def providers() -> list[ProviderAccount]:
     """All accounts of the tenant, by name, those of the platform that its plan may use among them."""
-    platform_accounts.mirror()
-    return ProviderAccount.objects.order_by("name")
+    return platform_accounts.mirrored()
 
 
 def provider_named(name: str) -> ProviderAccount | None:
     """The account with this name, or None."""
-    platform_accounts.mirror()
-    return ProviderAccount.objects.filter(name=name).first()
+    return next((one for one in providers() if one.name == name), None)
 
 
 def provider_by_id(provider_id: uuid.UUID) -> ProviderAccount:
     """The account with this id. Raises not_found."""
-    platform_accounts.mirror()
-    account = ProviderAccount.objects.filter(pk=provider_id).first()
+    account = next((one for one in providers() if one.pk == provider_id), None)
     if account is None:
         raise PaasError("not_found")
     return account

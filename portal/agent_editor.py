@@ -52,8 +52,9 @@ def edit(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _form(data: Any, draft: Draft) -> DraftForm:
-    said = content.shown(draft.content)
-    form = DraftForm(data, said=said, revision=draft.revision, accounts=list(providers()))
+    accounts = providers()
+    said = content.shown(draft.content, accounts)
+    form = DraftForm(data, said=said, revision=draft.revision, accounts=accounts)
     form.offer_tools(tool_lines())
     form.offer_knowledge(knowledge_names())
     return form
@@ -76,7 +77,7 @@ def _overtaken(request: HttpRequest, slug: str) -> HttpResponse:
     data = request.POST.copy()
     data["revision"] = draft.revision
     form = _form(data, draft)
-    stored = content.shown(draft.content)
+    stored = content.shown(draft.content, form.accounts)
     # What they have changed may not fit what was typed: a provider that is gone, a tool.
     theirs = changes_shown(content.differences(stored, stored | form.values())) if form.is_valid() else []
     form.add_error(None, gettext("Somebody else has saved this draft since you opened it. Nothing of yours is lost."))
@@ -105,7 +106,7 @@ def _shown(
         "draft_at": datetime.fromisoformat(draft.at) if draft.at else None,
         "draft_by": people_named([draft.by])[draft.by] if draft.by else "",
         "differs": drafts.differs(agent),
-        "faults": faults_shown(content.faults_of(draft.content)),
+        "faults": faults_shown(content.faults_of(draft.content, accounts=form.accounts)),
         "models": suggestions(form.accounts),
         "theirs": theirs,  # None: nobody has overtaken this person
         "failures": _failures(),

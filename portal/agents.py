@@ -67,7 +67,7 @@ def _line(agent: Agent, names: dict[str, str], thumbs: tuple[int, int]) -> Line:
 def new(request: HttpRequest) -> HttpResponse:
     """`/settings/new-agent/`, with `?template=<key>` that one is chosen already; `&knowledge=<slug>`: it answers from
     that base"""
-    accounts = list(providers())
+    accounts = providers()
     chosen = BY_KEY.get(request.GET.get("template", ""), TEMPLATES[0])
     initial = {"template": chosen.key, "name": chosen.name if chosen.key != "empty" else ""}
     initial["knowledge"] = request.GET.get("knowledge", "")[:60]

@@ -53,7 +53,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """`/settings/knowledge/new/`; the model is asked for one vector before a base is bound to it for good"""
     actor = actor_of(request)
-    form = NewBaseForm(request.POST or None, people=people_offered(actor), accounts=list(providers()))
+    form = NewBaseForm(request.POST or None, people=people_offered(actor), accounts=providers())
     if request.method == "POST" and form.is_valid():
         fixed = form.fixed()
         try:
@@ -94,7 +94,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
     """`/settings/knowledge/<slug>/settings/`"""
     actor = actor_of(request)
     base = access.base_for(actor, slug, write=True)
-    form = BaseForm(request.POST or None, people=people_offered(actor), accounts=list(providers()), base=base)
+    form = BaseForm(request.POST or None, people=people_offered(actor), accounts=providers(), base=base)
     if request.method == "POST" and form.is_valid():
         try:
             bases.base_update(actor=actor, slug=slug, fields=form.values())

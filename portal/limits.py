@@ -46,7 +46,10 @@ class LimitForm(forms.Form):
 
     def __init__(self, data: Any, *, actor: Actor) -> None:
         super().__init__(data)
-        self.fields["who"].choices = [("", "—"), *_everybody(actor)]  # type: ignore[attr-defined]
+        everybody = _everybody(actor)
+        self.names = {id_: name for _level, found in everybody for name, id_ in found}
+        who = [(LEVELS[level], [(f"{level}:{id_}", name) for name, id_ in found]) for level, found in everybody]
+        self.fields["who"].choices = [("", "—"), *who]  # type: ignore[attr-defined]
         self.fields["kind"].choices = [  # type: ignore[attr-defined]
             (f"{metric}:{period}", LIMITS[metric, period])
             for (metric, period), levels in KNOWN.items()
@@ -77,13 +80,12 @@ class LimitForm(forms.Form):
                 self.add_error(None, said[0])
 
 
-def _everybody(actor: Actor) -> list[tuple[str, Any]]:
+def _everybody(actor: Actor) -> list[tuple[str, list[tuple[str, uuid.UUID]]]]:
+    """The names and ids of whom there are to limit, by level; none that is empty."""
     people = sorted((name, id_) for id_, name in member_names().items())
     keys = [(row.key.name, row.key.pk) for row in key_selectors.keys_for(actor)]
     found = {"user": people, "key": keys, "agent": [(one.name, one.pk) for one in agents()]}
-    return [
-        (LEVELS[level], [(f"{level}:{id_}", name) for name, id_ in found[level]]) for level in BELOW if found[level]
-    ]
+    return [(level, found[level]) for level in BELOW if found[level]]
 
 
 @require_http_methods(["GET", "POST"])
@@ -104,7 +106,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, gettext("The limit holds from now on."))
             return HttpResponseRedirect(PLACE)
-    lines = [shown(line) for line in quotas.lines()]
+    lines = [shown(line) for line in quotas.lines(form.names)]
     context = {
         "page_name": "limits",
         "form": form,

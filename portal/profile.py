@@ -23,6 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import acting, profile
+from accounts.models import User
 from accounts.sign_in import MAX_PASSWORD
 from agents.quotas import lines_for
 from core.errors import PaasError
@@ -132,15 +133,16 @@ def _page(request: Any, status: int = 200, **forms_: forms.Form) -> HttpResponse
         "email_form": EmailForm(prefix="email"),
         "sessions": lines,
         "elsewhere": elsewhere,
-        **_limits(request),
+        **_limits(request, user),
         **forms_,
     }
     return render(request, "portal/profile.html", shown, status=status)
 
 
-def _limits(request: Any) -> dict[str, Any]:
+def _limits(request: Any, user: User) -> dict[str, Any]:
     """What the person may use: what is limited for them alone, and what they share."""
-    found = [shown_limit(line) for line in lines_for(request.actor, rooms=True)] if request.tenant else []
+    known = {user.pk: user.name}
+    found = [shown_limit(one) for one in lines_for(request.actor, rooms=True, known=known)] if request.tenant else []
     own = [replace(one, whose="") for one in found if one.standing.level == "user"]
     return {"own_limits": own, "shared_limits": [one for one in found if one.standing.level != "user"]}
 

@@ -19,11 +19,9 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import branding, tenant_life
 from accounts.policies import ADMIN_OWNER, ADMIN_SETTINGS
-from accounts.selectors import member_count
-from agents.selectors import agent_count
+from agents.counts import counted
 from core.errors import PaasError
 from core.sentences import sentence
-from knowledge.counts import document_count, page_count
 from portal.access import actor_of, page
 from portal.sign_up import SlugForm
 from tenants import limits, resolve
@@ -215,16 +213,17 @@ class Used:
 
 
 def _used(tenant: Tenant) -> list[Used]:
-    counted = {(one.metric, one.period): one for one in standings_of(tenant.id, [tenant.id])}
+    over_time = {(one.metric, one.period): one for one in standings_of(tenant.id, [tenant.id])}
+    there = counted()
     allowed = limits.allowances()
-    sessions, tokens = counted.get(("sessions", "day")), counted.get(("tokens", "month"))
+    sessions, tokens = over_time.get(("sessions", "day")), over_time.get(("tokens", "month"))
     return [
-        Used(gettext("Members"), _number(member_count()), _number(allowed.of("users"))),
-        Used(gettext("Agents"), _number(agent_count()), _number(allowed.of("agents"))),
+        Used(gettext("Members"), _number(there["users"]), _number(allowed.of("users"))),
+        Used(gettext("Agents"), _number(there["agents"]), _number(allowed.of("agents"))),
         Used(gettext("New conversations a day"), *_counted(sessions)),
         Used(gettext("Tokens a month"), *_counted(tokens)),
-        Used(gettext("Documents"), _number(document_count()), _number(allowed.of("documents"))),
-        Used(gettext("Pages of documents"), _number(page_count()), _number(allowed.of("pages"))),
+        Used(gettext("Documents"), _number(there["documents"]), _number(allowed.of("documents"))),
+        Used(gettext("Pages of documents"), _number(there["pages"]), _number(allowed.of("pages"))),
         Used(gettext("Storage"), _bytes(limits.stored_bytes()), _bytes(allowed.of("storage_bytes"))),
     ]
 

@@ -1,12 +1,11 @@
 """Which tools there are: those of the platform, and those that a tenant has from elsewhere.
 
-A version of an agent names its tools; `bound_tools` makes values of the names. A source of further tools (a tenant's
-own, those of its servers) appends itself to SOURCES; it is asked with the tenant bound and may query the database.
+A version of an agent names its tools; `bound_tools` makes values of the names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from agents.mcp.tools import tool_specs
@@ -21,14 +20,6 @@ from agents.tools.spec import BoundTool, ToolSpec
 from agents.tools.web import WEB_PAGE
 
 BUILTIN: dict[str, ToolSpec] = {tool.name: tool for tool in (CALCULATOR, CLOCK, WEB_PAGE, WEB_SEARCH, SEARCH_KNOWLEDGE)}
-# names -> those of them that the source has; None: all that it has.
-Source = Callable[[Collection[str] | None], Iterable[ToolSpec]]
-
-
-def built_tools(names: Collection[str] | None) -> Iterable[ToolSpec]:
-    """The tools that the bound tenant has built of HTTP requests and switched on."""
-    found = Tool.objects.filter(enabled=True)
-    return [http_tool(one).spec() for one in (found if names is None else found.filter(name__in=names))]
 
 
 def http_tool(row: Tool) -> HttpTool:
@@ -37,27 +28,23 @@ def http_tool(row: Tool) -> HttpTool:
     return HttpTool(*shown, row.headers, row.secret, row.secret_host, row.result_path)
 
 
-def served_tools(names: Collection[str] | None) -> Iterable[ToolSpec]:
-    """The approved tools of the bound tenant's MCP servers."""
-    return [spec for spec in tool_specs() if names is None or spec.name in names]
-
-
 def add_builtin(spec: ToolSpec) -> None:
     """A tool of the platform's whose code is in a room above; called once, at start."""
     BUILTIN[spec.name] = spec
 
 
-SOURCES: list[Source] = [built_tools, served_tools]
+def tools_named(names: Collection[str]) -> dict[str, ToolSpec]:
+    """Those of the bound tenant's tools that have these names, by name."""
+    own = set(names) - set(BUILTIN)
+    found = tools_with(Tool.objects.filter(enabled=True, name__in=own)) if own else BUILTIN
+    return {name: spec for name, spec in found.items() if name in names}
 
 
-def tools_named(names: Collection[str] | None = None) -> dict[str, ToolSpec]:
-    """The bound tenant's tools with these names (None: all) by name. The platform's own win over others' names."""
-    found: dict[str, ToolSpec] = {}
-    if names is None or set(names) - set(BUILTIN):
-        for source in reversed(SOURCES):  # the first one that has a name gives the tool
-            found |= {spec.name: spec for spec in source(names)}
-    found |= BUILTIN
-    return {name: spec for name, spec in found.items() if names is None or name in names}
+def tools_with(built: Iterable[Tool]) -> dict[str, ToolSpec]:
+    """The bound tenant's tools by name: of those that it has built of HTTP requests these, the approved ones of its
+    MCP servers, and the platform's, which win over others' names."""
+    served = {spec.name: spec for spec in tool_specs()}
+    return served | {one.name: http_tool(one).spec() for one in built} | BUILTIN
 
 
 def bound_tools(wanted: list[dict[str, Any]]) -> tuple[BoundTool, ...]:

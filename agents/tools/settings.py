@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from accounts import audit
 from agents import access
 from agents.models import Tool, ToolSetting, ToolUse
-from agents.tools.registry import BUILTIN, http_tool, tools_named
+from agents.tools.registry import BUILTIN, http_tool, tools_named, tools_with
 from agents.tools.search import WEB_SEARCH
 from agents.tools.spec import ToolSpec
 from core import clock
@@ -71,7 +71,7 @@ def tool_lines() -> list[ToolLine]:
     platform's, then those of its own, then those of MCP servers."""
     said = {one.name: one for one in ToolSetting.objects.all()}
     own = {one.name: one for one in Tool.objects.all()}
-    specs = tools_named()
+    specs = tools_with(one for one in own.values() if one.enabled)
     specs |= {name: http_tool(one).spec() for name, one in own.items() if name not in specs}
     lines = [
         ToolLine(spec, said.get(name) or ToolSetting(name=name), own.get(name) if name not in BUILTIN else None)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from agents import access, builtin_specs, registry, selectors
+from agents import access, builtin_specs, registry
 from agents.access import agent_for
+from agents.counts import counted
 from agents.models import Agent, AgentVersion
 from agents.runtime.python import AgentFailure, PythonClient
 from agents.runtime.spec import Turn
@@ -66,7 +67,7 @@ async def test_its_row_is_made_once_when_it_is_first_used(db: Platform, actor: A
     def count() -> tuple[int, int, int]:
         with scope.bind(db.acme):
             rows = Agent.objects.filter(slug="echo_agent")
-            return rows.count(), AgentVersion.objects.filter(agent__in=rows).count(), selectors.agent_count()
+            return rows.count(), AgentVersion.objects.filter(agent__in=rows).count(), counted()["agents"]
 
     _, _, own = in_thread(count)
     specs = await asyncio.gather(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -49,15 +49,11 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-
-    def source(names: Any) -> list[ToolSpec]:
-        return [one for one in made.specs if names is None or one.name in names]
-
-    registry.SOURCES.append(source)
-    yield made
-    registry.SOURCES.remove(source)
+    for one in made.specs:
+        monkeypatch.setitem(registry.BUILTIN, one.name, one)
+    return made
 
 
 @pytest.fixture

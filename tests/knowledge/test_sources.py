@@ -16,9 +16,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from agents.counts import counted
 from core import metrics
 from core.errors import PaasError
-from knowledge import counts, documents, jobs, search
+from knowledge import documents, jobs, search
 from knowledge.bases import base_set
 from knowledge.documents import Labels, Source, documents_add
 from knowledge.models import Document
@@ -211,7 +212,7 @@ async def test_limits_on_documents_and_pages(host: Any, actor: Any, db: Platform
         {"limit": "max_documents", "allowed": 2},
     )
     await ingested(owner)
-    assert bound(owner, counts.page_count) == 2, "as many as its text would fill"
+    assert bound(owner, counted)["pages"] == 2, "as many as its text would fill"
     in_thread(lambda: limit("pages", 2))
     (one,) = put(owner, "docs", ("b.md", b"x"))
     await ingested(owner)

@@ -24,7 +24,7 @@ PUBLIC, PRIVATE = "https://api.example.com/v1", "http://127.0.0.1:9900/v1"
 def _in_acme(acme: Any) -> Iterator[None]:
     """Bound to acme, and the accounts of this test gone afterwards."""
     with scope.bind(acme):
-        before = set(providers().values_list("id", flat=True))
+        before = {one.id for one in providers()}
         yield
         ProviderAccount.objects.exclude(id__in=before).delete()
 
