@@ -51,8 +51,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    for one in made.specs:
-        monkeypatch.setitem(registry.BUILTIN, one.name, one)
+    monkeypatch.setattr(registry, "tool_specs", lambda: made.specs)
     return made
 
 

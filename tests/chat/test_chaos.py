@@ -83,7 +83,6 @@ async def test_every_fault_once(
     assert len(outcome.seen) >= 12
     assert len(outcome.resumes) >= 5
     assert {"completed"} < set(outcome.findings.counts["ends"]), "some came through, and some were hit"
-    assert outcome.settled < 5
     records = list(vendor.stats.records)
     for name, spoil in SPOILED.items():
         seen, books = copy.deepcopy((outcome.seen, outcome.books))

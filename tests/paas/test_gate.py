@@ -208,7 +208,7 @@ async def test_a_queue_that_stands_is_kept_short() -> None:
     crowd.gate._takes = 0.016
     await crowd.come("l1", "l2", "l3", "l4", "l5", "l6", "l7")
     assert not crowd.answers, "four before it in two places: 32 ms"
-    crowd.gate._queues[LOUD.id].since -= 0.05
+    crowd.gate._queues[LOUD.id].since -= 0.06
     await crowd.come("l8")
     assert crowd.answers == {"l8": 429}
     await crowd.drained()
