@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from agents.runtime.events import Event, run_started
@@ -16,6 +15,9 @@ from chat.transports import responses_request
 from chat.transports.responses_events import NOTHING, Telling, created_at
 from core.errors import PaasError
 from core.ids import uuid7
+from tests.lazy import Lazy
+
+responses = Lazy("openai.types.responses")
 
 RUN = uuid7()
 USAGE = {"input_tokens": 11, "output_tokens": 7, "cached_tokens": 3, "reasoning_tokens": 2}
@@ -71,7 +73,7 @@ LOGS: dict[str, list[Event]] = {
 @cache
 def shapes() -> TypeAdapter[Any]:
     """The SDK's events; takes a third of a second to make."""
-    return TypeAdapter(ResponseStreamEvent)
+    return TypeAdapter(responses.ResponseStreamEvent)
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def test_the_shapes_are_those_of_the_sdk(name: str, background: bool) -> None:
         f"response.{last}"
     ]
     assert kinds[-1] == f"response.{last}"
-    found = Response.model_validate(events[-1]["response"])
+    found = responses.Response.model_validate(events[-1]["response"])
     assert found.created_at == created_at(RUN)
     assert found.metadata == {"b": "1", "a": "2"}
     assert [item.id for item in found.output] == [

@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,11 @@ def encrypted_pdf() -> bytes:
     return made.getvalue()
 
 
+@cache
+def bomb() -> bytes:
+    return zlib.compress(b" " * 300_000_000, 1)
+
+
 def stream_pdf(stream: bytes, extra: bytes = b"") -> bytes:
     page = pages("x")
     start, end = page.index(b"<< /Length"), page.index(b"endstream")
@@ -193,7 +199,6 @@ ENTITIES = b'<!DOCTYPE a [<!ENTITY x "' + b"A" * 1000 + b'">' + b"".join(
     b'<!ENTITY x%d "%s">' % (n, b"&x;" * 10 if n == 0 else b"&x%d;" % (n - 1) * 10) for n in range(9)
 ) + b"]>"  # fmt: skip
 XXE = b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
-BOMB = zlib.compress(b" " * 300_000_000, 9)
 XLSX: dict[str, Callable[[], bytes]] = {
     "a bomb": lambda: archive(("xl/workbook.xml", b" " * 150_000_000)),
     "a bomb in many parts": lambda: archive(*((f"xl/{n}.xml", b"x" * 2_000_000) for n in range(110))),
@@ -220,8 +225,8 @@ PDF: dict[str, Callable[[], bytes]] = {
     "no page": lambda: pages(),
     "too many pages": lambda: pages(*["x"] * 501),
     "a password": encrypted_pdf,
-    "a stream that unpacks": lambda: stream_pdf(BOMB, b"/Filter /FlateDecode"),
-    "a stream in a stream": lambda: stream_pdf(zlib.compress(BOMB, 9), b"/Filter [/FlateDecode /FlateDecode]"),
+    "a stream that unpacks": lambda: stream_pdf(bomb(), b"/Filter /FlateDecode"),
+    "a stream in a stream": lambda: stream_pdf(zlib.compress(bomb(), 9), b"/Filter [/FlateDecode /FlateDecode]"),
     "a broken stream": lambda: stream_pdf(b"\x78\x9c" + os.urandom(500), b"/Filter /FlateDecode"),
     "a page that is its own parent": lambda: pages("x").replace(b"/Kids [4 0 R]", b"/Kids [2 0 R]"),
     "an object that is itself": lambda: pages("x").replace(b"/Contents 5 0 R", b"/Contents 4 0 R"),
@@ -310,7 +315,7 @@ def test_hostile_files_end_as_a_sentence() -> None:
 async def test_a_reader_that_is_overwhelmed_hurts_nobody() -> None:
     """P59: the process that asks grows by little, whatever the file would become."""
     before = psutil.Process().memory_info().rss
-    bombs = [XLSX["a bomb"](), stream_pdf(BOMB, b"/Filter /FlateDecode")]
+    bombs = [XLSX["a bomb"](), stream_pdf(bomb(), b"/Filter /FlateDecode")]
 
     async def end_of(kind: str, data: bytes) -> str:
         try:

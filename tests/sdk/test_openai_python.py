@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import openai
 import pytest
 from pydantic import BaseModel
 
 from bench.answers import token_text
 from bench.embeddings import vector_of
+from tests.lazy import Lazy
 from tests.sdk.asking import ASKED, PICTURE, TOOL
+
+openai = Lazy("openai")
 
 
 @pytest.fixture
-async def client(base: str, api_key: Any) -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(base: str, api_key: Any) -> AsyncIterator[Any]:
     async with openai.AsyncOpenAI(base_url=base, api_key=api_key(), max_retries=2) as made:
         yield made
 
@@ -23,7 +25,7 @@ async def client(base: str, api_key: Any) -> AsyncIterator[openai.AsyncOpenAI]:
 MESSAGES: list[Any] = [{"role": "user", "content": ASKED}]
 
 
-async def test_it_calls_tools_and_goes_on(client: openai.AsyncOpenAI, agent: Any, vendor: Any) -> None:
+async def test_it_calls_tools_and_goes_on(client: Any, agent: Any, vendor: Any) -> None:
     model, tools = agent("tools-lookup"), [TOOL]
     whole = await client.chat.completions.create(model=model, messages=MESSAGES, tools=tools, tool_choice="auto")  # type: ignore[call-overload]
     choice = whole.choices[0]
@@ -52,7 +54,7 @@ class City(BaseModel):
     city: str
 
 
-async def test_it_gets_json_by_a_schema(client: openai.AsyncOpenAI, able: Any, agent: Any, vendor: Any) -> None:
+async def test_it_gets_json_by_a_schema(client: Any, able: Any, agent: Any, vendor: Any) -> None:
     found = await client.chat.completions.parse(model=able("echo"), messages=MESSAGES, response_format=City)
     assert found.choices[0].message.parsed == City(city="Oslo")
     assert vendor.stats.bodies[-1]["response_format"]["json_schema"]["schema"]["required"] == ["city"]
@@ -61,14 +63,14 @@ async def test_it_gets_json_by_a_schema(client: openai.AsyncOpenAI, able: Any, a
     assert (error.value.code, error.value.param) == ("unsupported_parameter", "response_format")
 
 
-async def test_it_shows_pictures(client: openai.AsyncOpenAI, able: Any, vendor: Any) -> None:
+async def test_it_shows_pictures(client: Any, able: Any, vendor: Any) -> None:
     parts: Any = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": PICTURE}}]
     answer = await client.chat.completions.create(model=able("echo"), messages=[{"role": "user", "content": parts}])
     assert answer.choices[0].message.content == "What is it?"
     assert vendor.stats.bodies[-1]["messages"][-1]["content"] == parts
 
 
-async def test_it_embeds(client: openai.AsyncOpenAI, embedder: None) -> None:
+async def test_it_embeds(client: Any, embedder: None) -> None:
     """The SDK asks for base64 by itself, and decodes it."""
     found = await client.embeddings.create(model="vectors/embed-4", input=["a", "b"])
     assert [row.embedding for row in found.data] == [vector_of("a", 4), vector_of("b", 4)]
@@ -77,7 +79,7 @@ async def test_it_embeds(client: openai.AsyncOpenAI, embedder: None) -> None:
 
 
 async def test_it_tries_again_when_that_helps_and_only_then(
-    client: openai.AsyncOpenAI, agent: Any, busy_once: None, vendor: Any
+    client: Any, agent: Any, busy_once: None, vendor: Any
 ) -> None:
     answer = await client.chat.completions.create(model="assistant", messages=MESSAGES)
     assert answer.choices[0].message.content == "ok"
@@ -87,7 +89,7 @@ async def test_it_tries_again_when_that_helps_and_only_then(
     assert vendor.stats.requests == 1
 
 
-async def test_it_comes_back_to_an_answer_with_a_key(client: openai.AsyncOpenAI, agent: Any, vendor: Any) -> None:
+async def test_it_comes_back_to_an_answer_with_a_key(client: Any, agent: Any, vendor: Any) -> None:
     """A broken answer is asked for again under its key: the same answer from its beginning, and the vendor asked once."""
     asked: Any = {"model": agent("bench-0-5-20"), "messages": MESSAGES, "extra_headers": {"Idempotency-Key": "mine"}}
     stream = await client.chat.completions.create(stream=True, **asked)

@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import zhipuai
 
 from bench.answers import token_text
 from bench.embeddings import vector_of
 from tests.chat.ledger import eventually
+from tests.lazy import Lazy
 from tests.sdk.asking import ASKED, PICTURE, TOOL
+
+zhipuai = Lazy("zhipuai")
 
 MESSAGES = [{"role": "user", "content": ASKED}]
 
 
 @pytest.fixture
-def client(base: str, api_key: Any) -> Iterator[zhipuai.ZhipuAI]:
+def client(base: str, api_key: Any) -> Iterator[Any]:
     made = zhipuai.ZhipuAI(api_key=api_key(), base_url=base, max_retries=2)
     yield made
     made.close()
