@@ -8,6 +8,7 @@ has, every byte that anybody saw is in it (A71).
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -58,12 +59,16 @@ CLAIM_ONE_SQL = (
 )
 TAKE_SQL = "SELECT * FROM public.usage_take_expired(%s, %s * interval '1 second', %s)"
 MOST_AT_ONCE = 50
+# How long a Redis that does not answer is waited for: part of the lease under which the runs were taken over.
+REDIS_SECONDS = 8.0
 
 
 async def sweep(host: Host) -> int:
     """End runs whose lease has run out; returns how many. Safe to call from several processes at once."""
     ended = 0
     rows = await aio.database().fetch_platform(TAKE_SQL, [host.id, LEASE_SECONDS, MOST_AT_ONCE])
+    if rows:
+        await _redis_back(host)
     for run_id, tenant_id, fence, input_estimate, cancel_requested in rows:
         try:
             tenant = await scope.run_in_platform(tenant_by_id, tenant_id)
@@ -79,6 +84,18 @@ async def sweep(host: Host) -> int:
         except Exception:
             log.exception("a run could not be ended", run=str(run_id))
     return ended
+
+
+async def _redis_back(host: Host) -> None:
+    """Wait for a Redis that is away, for a while: what it has beyond PostgreSQL's stretches, somebody has seen."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + REDIS_SECONDS
+    while loop.time() < deadline:
+        try:
+            await host.relay.ping()
+            return
+        except RedisError:
+            await asyncio.sleep(0.25)
 
 
 async def end_unclaimed(host: Host, tenant: TenantRef, run_id: uuid.UUID) -> None:

@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,10 +96,10 @@ class Client:
         """Close its connections."""
         await self._http.close()
 
-    async def run(self, until: float) -> None:
-        """Ask again and again until then (`time.monotonic()`); the last answer is read to its end."""
+    async def run(self, over: Callable[[], bool]) -> None:
+        """Ask again and again until it is over; the last answer is read to its end."""
         number = 0
-        while time.monotonic() < until:
+        while not over():
             number += 1
             await self.ask(f"{self._name}x{number}", self._random.choice(self._habits.kinds))
             await asyncio.sleep(self._random.uniform(0, 2 * self._habits.pause))

@@ -80,7 +80,7 @@ async def drive(
     hasten: Callable[[], Awaitable[None]] | None = None,
     patience: float = SETTLED_SECONDS + LATE_SECONDS,
 ) -> Outcome:
-    """Clients ask for `seconds` while the faults come; then all is settled, and audited.
+    """Clients ask for `seconds`, and until all faults have come; then all is settled, and audited.
 
     `verify` looks at the ledger's chain. `hasten`, if there is one, does what workers would do in time.
     `patience`: seconds to wait for all to be settled.
@@ -91,8 +91,12 @@ async def drive(
         for number in range(load.clients)
     ]
     try:
-        work = [client.run(started + seconds) for client in clients]
-        await asyncio.gather(carry_out(place, faults, started), *work)
+        hurting = asyncio.create_task(carry_out(place, faults, started))
+
+        def over() -> bool:
+            return time.monotonic() >= started + seconds and hurting.done()
+
+        await asyncio.gather(hurting, *(client.run(over) for client in clients))
     finally:
         await asyncio.gather(*(client.close() for client in clients))
     seen = [one for client in clients for one in client.seen]

@@ -16,6 +16,11 @@ from bench.chaos.place import LINKS, Place
 LONG_STOP_SECONDS = 17.0  # past a lease of 15 s: whoever wakes up after it finds its runs ended by others
 LINE_KINDS = ("cut", "refuse", "stall", "delay", "half")
 REST_SECONDS = (3.0, 6.0)  # between two faults: every part has the others again before the next one is hurt
+LEAST_REST = 1.5  # s, where the one before took its time: PostgreSQL gets a checkpoint of every log each second
+# The log of a process that is gone is in Redis alone until a worker has ended its runs: a lease, a sweep, and Redis'
+# own rest. What empties Redis comes after that.
+RECOVERED_SECONDS = 25.0
+DEADLY = frozenset({"web.kill", "web.sleep", "web.term", "worker.kill"})
 
 # (what, at most so many seconds, how often among the others). One part at a time: two that fail at once may lose
 # what each would have kept for the other (README, "What may be lost").
@@ -53,15 +58,19 @@ def plan(seed: int, seconds: float) -> list[Fault]:
     kinds = list(PARTS) + [(f"{link}.{kind}", 2.0, 1) for link in LINKS for kind in LINE_KINDS]
     weights = [weight for _, _, weight in kinds]
     found: list[Fault] = []
-    at = 2.0
+    at, recovered = 2.0, 0.0
     while True:
         what, most, _ = dice.choices(kinds, weights)[0]
+        if what == "redis.flush" and at < recovered:
+            continue
         lasts = most if what == "web.sleep" else dice.uniform(0.2, most) if most else 0.0
         if what == "vendor.stall":
             lasts = min(lasts, 0.5)  # what the vendor sends meanwhile counts as lost, and 1 s of it may be
         if at + lasts > seconds:
             return found
         found.append(Fault(round(at, 2), what, round(lasts, 2), dice.randrange(2)))
+        if what in DEADLY:
+            recovered = at + lasts + RECOVERED_SECONDS
         at += lasts + dice.uniform(*REST_SECONDS)
 
 
@@ -124,8 +133,12 @@ async def _stopped(pid: int, seconds: float) -> None:
 
 
 async def carry_out(place: Place, faults: Sequence[Fault], started: float) -> None:
-    """All of them, each at its time (`started`: `time.monotonic()`), or as soon as the one before is over."""
+    """All of them, each at its time (`started`: `time.monotonic()`). One that takes longer than was planned, as a drain
+    does, puts off those that follow, so that no two come at once."""
+    late, earliest, before = 0.0, 0.0, 0.0
     for fault in faults:
-        await asyncio.sleep(max(0.0, started + fault.at - time.monotonic()))
+        late = max(late, earliest + min(LEAST_REST, fault.at - before) - fault.at)
+        await asyncio.sleep(max(0.0, started + fault.at + late - time.monotonic()))
         print(f"{time.monotonic() - started:6.1f} s  {fault}", file=sys.stderr, flush=True)
         await strike(place, fault)
+        earliest, before = time.monotonic() - started, fault.at + fault.seconds

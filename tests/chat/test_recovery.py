@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
 from chat import finish, recovery, turns
 from chat import host as hosts
@@ -19,6 +20,7 @@ from llm.deltas import UsageReport
 from llm.providers.scripted import ScriptedModel
 from tests.chat.ledger import Ledger, eventually
 from tests.chat.talk import Told, ask, read, start
+from tests.chat.test_services_away import stopped
 
 EXPIRE = "UPDATE usage_reservation SET lease_until = now() - interval '1 second' WHERE state = 'held'"
 
@@ -181,6 +183,26 @@ async def test_what_is_left_of_the_log(survivor: Host, actor: Any, ledger: Ledge
     assert told.text == {"redis": "abc", "postgresql": "ab", "both": "abc", "none": ""}[kept]
     assert told.kinds[0] == "run.started"
     assert len(ledger.usage(started.run_id)) == (kept != "none")
+
+
+@pytest.mark.fault
+async def test_a_redis_that_hangs_for_a_moment_is_waited_for(
+    survivor: Host, actor: Any, ledger: Ledger, services: Any
+) -> None:
+    """What somebody saw and PostgreSQL has not yet is in Redis only, so that nothing is ended without it."""
+    member = actor("member")
+    started = await spoken(member, survivor, "a", "b", "c")
+    die(survivor, started.run_id)
+    ledger.rows(EXPIRE)
+    survivor.relay.client.patience = 0.1
+    with stopped(services.redis.pid):
+        sweeping = asyncio.create_task(recovery.sweep(survivor))
+        for _often_enough in range(8):
+            with pytest.raises(RedisError):
+                await survivor.relay.ping()
+        assert not sweeping.done()
+    assert await sweeping == 1
+    assert (await read(member.tenant, started.run_id)).text == "abc"
 
 
 async def test_a_hole_in_redis_ends_the_log_before_it(
