@@ -23,7 +23,7 @@ RECOVERED_SECONDS = 25.0
 DEADLY = frozenset({"web.kill", "web.sleep", "web.term", "worker.kill"})
 
 # (what, at most so many seconds, how often among the others). One part at a time: two that fail at once may lose
-# what each would have kept for the other (README, "What may be lost").
+# what each would have kept for the other (bench/README.md, "Faults").
 PARTS: tuple[tuple[str, float, int], ...] = (
     ("web.kill", 0, 6),
     ("web.stop", 3, 2),
