@@ -22,12 +22,15 @@ SOCKET_NAME = ".s.PGSQL.5432"
 _OTHERS_SECONDS = 10
 _INITDB_SECONDS = 120  # 0.6 s here; a slow disk may take long
 
-# jit: costs more than our short queries take. log_*: the log must not carry statements or values.
+# jit: costs more than our short queries take. log_*: the log must not carry statements or values. autovacuum_naptime: a
+# plan that was made for tables with next to nothing in them holds until they are looked at, and by then it may read all
+# of a table for one row.
 _SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "128MB",
     "max_connections": "100",
     "jit": "off",
+    "autovacuum_naptime": "10s",
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
