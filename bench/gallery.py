@@ -1,8 +1,8 @@
 """Pictures of pages (portal, chat, console) for the documents: `make screenshots` fills docs/screenshots/.
 
 Starts an installation of its own in a temporary folder, fills its demo workspace (bench/showcase.py), opens each page
-in Debian's chromium (or the one that CHROMIUM names), and ends everything. The pictures have 128 colours, so that all
-of them together are small enough to be kept with the sources.
+(also those that are not named here, found by links) in Debian's chromium (or the one that CHROMIUM names), and ends
+everything. The pictures have 128 colours, so that all of them together are small enough to be kept with the sources.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import yaml
 from PIL import Image
 from playwright.async_api import Page, async_playwright
 
+from bench.portal_pages import every_page, kind_of
 from bench.processes import BENCH_DIR, ROOT, Process, environment, free_port
 from bench.start import EMAIL, READY_WITHIN_S, TENANT, demo_password, serves
 
@@ -66,6 +68,12 @@ LOOKS = (
 )
 
 
+def index(names: list[str]) -> str:
+    """The pictures on one page."""
+    shown = "\n\n".join(f"## {name}\n\n![{name}]({name}.png)" for name in names)
+    return f"# Pictures of the pages\n\nTaken by `make screenshots`, of the demo workspace.\n\n{shown}\n"
+
+
 def small(picture: bytes) -> bytes:
     """A PNG of few colours, cut where it is too tall."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
@@ -78,6 +86,8 @@ def small(picture: bytes) -> bytes:
 async def photograph(port: int, password: str, place: Path) -> int:
     """Write the pictures; how many bytes they have together."""
     place.mkdir(parents=True, exist_ok=True)
+    for former in place.glob("*.png"):
+        former.unlink()
     (operator,) = yaml.safe_load((ROOT / "launch" / "demo.yaml").read_text())["operators"]
     total = 0
     async with async_playwright() as playwright:
@@ -88,8 +98,9 @@ async def photograph(port: int, password: str, place: Path) -> int:
             page = await context.new_page()
             origin = f"http://{TENANT}.localhost:{port}"
             await _sign_in(page, f"{origin}/login/", EMAIL, password, f"{origin}/chat/**")
-            for name in look.pages or PAGES:
-                await page.goto(origin + PAGES[name])
+            pages = {name: PAGES[name] for name in look.pages} or PAGES | await _others(page, origin)
+            for name, path in pages.items():
+                await page.goto(origin + path)
                 if name == "chat":
                     await page.get_by_test_id("conversation-item").first.click()
                     await page.get_by_test_id("message-assistant").first.wait_for()
@@ -109,6 +120,20 @@ async def photograph(port: int, password: str, place: Path) -> int:
             await context.close()
         await browser.close()
     return total
+
+
+async def _others(page: Page, origin: str) -> dict[str, str]:
+    """The pages of the portal that PAGES does not name, by names made of their addresses."""
+
+    async def get(address: str) -> str:
+        await page.goto(origin + address)
+        return await page.content()
+
+    found = {kind_of(address): address for address in await every_page(get)}
+    for path in PAGES.values():
+        found.pop(kind_of(path), None)
+    names = {kind: kind.removeprefix("/settings").strip("/").replace("/", "-") for kind in found}
+    return {re.sub("[<>]", "", names[kind]): path for kind, path in found.items()}
 
 
 async def _kept(page: Page, path: Path) -> int:
@@ -137,6 +162,7 @@ def main() -> None:
             size = asyncio.run(photograph(port, password, PLACE))
         finally:
             process.interrupt()
+    (PLACE / "README.md").write_text(index(sorted(path.stem for path in PLACE.glob("*.png"))))
     print(f"{PLACE.relative_to(ROOT)}: {size / 1e6:.1f} MB")
 
 

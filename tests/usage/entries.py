@@ -42,8 +42,8 @@ def free(cost: str | None, **fields: Any) -> dict[str, Any]:
 
 
 def last_month() -> datetime:
-    """A moment in the middle of the month before."""
-    first = clock.month_of(clock.now())
+    """A moment in the middle of the month before; of the last that can be billed, a quarter after midnight."""
+    first = clock.month_of(clock.now() - invoices.SETTLED)
     return datetime(first.year, first.month, 1, tzinfo=UTC) - timedelta(days=15)
 
 

@@ -26,6 +26,14 @@ from usage import chain, corrections, invoices
 from usage.models import Invoice, InvoiceCounter
 
 
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The month before can be billed, also where the tests run in the first quarter of an hour of a month."""
+    present = clock.now
+    first = datetime.combine(clock.month_of(present()), datetime.min.time(), UTC)
+    monkeypatch.setattr(clock, "now", lambda: max(present(), first + 2 * invoices.SETTLED))
+
+
 def tenant_row(slug: str = "acme") -> Tenant:
     with scope.platform():
         return Tenant.objects.get(slug=slug)
