@@ -42,7 +42,9 @@ PAGES = {
     "knowledge-base": "/settings/knowledge/handbook/", "knowledge-try": "/settings/knowledge/handbook/try/",
     "knowledge-settings": "/settings/knowledge/handbook/settings/", "chat": "/chat/",
 }  # fmt: skip
-# Of the operator's, on the platform's host. ACME is the demo tenant's page.
+# On the platform's host, for whoever comes.
+FRONT = {"sign-up": "/signup/", "login": "/accounts/login/", "forgotten-password": "/accounts/forgot/"}
+# Of the operator's there. ACME is the demo tenant's page.
 ACME = "/admin/tenants/tenant/"
 CONSOLE = {
     "console": "/admin/", "console-tenant": ACME, "console-jobs": "/admin/procrastinate/procrastinatejob/",
@@ -110,8 +112,11 @@ async def photograph(port: int, password: str, place: Path) -> int:
             context = await browser.new_context(viewport={"width": 1280, "height": 800}, locale=locale)
             page = await context.new_page()
             origin = f"http://localhost:{port}"
+            for name, path in FRONT.items():
+                await page.goto(origin + path)
+                total += await _kept(page, place / f"{name}{suffix}.png")
             await _sign_in(page, f"{origin}/admin/", operator["email"], operator["password"], f"{origin}/admin/")
-            for name, path in CONSOLE.items():
+            for name, path in (CONSOLE if suffix else CONSOLE | await _lists(page)).items():
                 await page.goto(origin + path)
                 if path == ACME:
                     await page.locator("#result_list").get_by_role("link", name=TENANT, exact=True).click()
@@ -134,6 +139,15 @@ async def _others(page: Page, origin: str) -> dict[str, str]:
         found.pop(kind_of(path), None)
     names = {kind: kind.removeprefix("/settings").strip("/").replace("/", "-") for kind in found}
     return {re.sub("[<>]", "", names[kind]): path for kind, path in found.items()}
+
+
+async def _lists(page: Page) -> dict[str, str]:
+    """The console's pages that its menu has and CONSOLE does not name, and the chooser."""
+    links = page.locator("#nav-sidebar a[href^='/admin/'], nav a[href^='/admin/']")
+    paths = set(await links.evaluate_all("all => all.map(one => one.getAttribute('href'))"))
+    others = sorted(paths - set(CONSOLE.values()) - {"/admin/logout/"})
+    found = {"console-" + path.removeprefix("/admin/").strip("/").replace("/", "-"): path for path in others}
+    return found | {"workspaces": "/workspaces/"}
 
 
 async def _kept(page: Page, path: Path) -> int:
