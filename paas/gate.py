@@ -11,6 +11,8 @@ MOST_SEEN = 1_000
 BEGIN = ("/v1/chat/completions", "/v1/responses")
 """Where programs begin turns by a POST: they wait for their places further inside (chat/turns.py)."""
 
+ASKED = "paas.asked"  # of a connection's scope
+
 Words = tuple[bytes, str, str]  # the Host header, the method, the path
 
 
@@ -39,9 +41,11 @@ class Gated:
 
     def turns_away(self, connection: Scope) -> bool:
         """Whether this request would be refused here; before its host is looked up, for in a crowd to refuse is most of
-        what there is to do. Known are the requests that came here lately, by the words in which they ask."""
-        if not self.gate.crowded or connection["type"] != "http":
+        what there is to do. Known are the requests that came here lately, by the words in which they ask. Each is asked
+        about once: whom the server's protocol lets through is not asked again."""
+        if connection["type"] != "http" or connection.get(ASKED) or not self.gate.crowded:
             return False
+        connection[ASKED] = True
         known = self._seen.get(_words(connection))
         if known is None or not self.gate.turns_away(*known):
             return False

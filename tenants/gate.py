@@ -28,10 +28,11 @@ STANDING = 0.6  # of the patience is left to those who join a queue that has sto
 OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
 RESTS = 9.0  # times as long as a request takes, such a tenant begins nothing after one: it has a tenth of the time
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
+ON_THE_WAY = 0.25  # s for which who was let through in front is expected here: most need 20 ms, some never come
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Of the patience, for the turns of programs, which begin more quickly than a page is made; those of people, who would
 # only ask again, wait for as long as anybody may.
-PROGRAM, PERSON = 2 / 3, LONGEST_WAIT
+PROGRAM, PERSON = 0.4, LONGEST_WAIT
 # Who takes longer waits for something else (a provider, a mail server, a slow statement) and does not count any more.
 PLACE_SECONDS = 0.5
 RETRY_AFTER = 1
@@ -72,6 +73,7 @@ class Gate:
         self._began: dict[Whose, float] = {}  # when each of those last had a place
         self._over: dict[Whose, float] = {}  # when the rate of each last refused it something
         self._rests: dict[Whose, float] = {}  # until when each rests
+        self._coming: dict[Whose, deque[float]] = {}  # let through in front to a queue, and not here yet: since when
         _gates.add(self)
 
     @asynccontextmanager
@@ -104,8 +106,18 @@ class Gate:
         return sum(list(self._working.values())), sum(len(queue) for queue in list(self._queues.values()))
 
     def turns_away(self, whose: Whose, times: float) -> bool:
-        """Whether somebody of a tenant's who comes now with so much patience is refused."""
-        return (queue := self._queues.get(whose)) is not None and self._too_long(whose, queue, times * self.patience)
+        """Whether somebody of a tenant's who comes now with so much patience would be refused. Who would not is on the
+        way from then on, and those behind wait for that one too: what is done for a request before it asks for a place
+        would be lost if the queue were too long by then."""
+        if (queue := self._queues.get(whose)) is None:
+            return False
+        now, coming = asyncio.get_running_loop().time(), self._coming.setdefault(whose, deque())
+        while coming and now - coming[0] > ON_THE_WAY:
+            coming.popleft()
+        if self._too_long(whose, queue, times * self.patience, len(coming)):
+            return True
+        coming.append(now)
+        return False
 
     @property
     def crowded(self) -> bool:
@@ -119,7 +131,7 @@ class Gate:
         self._asked.move_to_end(whose)
         while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
             del self._asked[oldest]
-            for times in (self._began, self._over, self._rests):
+            for times in (self._began, self._over, self._rests, self._coming):
                 times.pop(oldest, None)
 
     def refused(self, whose: Whose) -> None:
@@ -130,6 +142,8 @@ class Gate:
 
     async def _come_in(self, whose: Whose, patience: float) -> None:
         """Wait for a place and take it. Raises Busy."""
+        if coming := self._coming.get(whose):
+            coming.popleft()
         queue = self._queues.get(whose)
         if queue is None and self._free(whose):
             self._take(whose)
@@ -153,9 +167,9 @@ class Gate:
                 raise Busy from None
             raise
 
-    def _too_long(self, whose: Whose, queue: Queue, patience: float) -> bool:
-        """Whether who joins this queue would wait for too long."""
-        wait = len(queue) * self._takes / self._share_of(whose)
+    def _too_long(self, whose: Whose, queue: Queue, patience: float, coming: int = 0) -> bool:
+        """Whether who joins this queue behind those who are coming would wait for too long."""
+        wait = (len(queue) + coming) * self._takes / self._share_of(whose)
         stood = asyncio.get_running_loop().time() - queue.since
         if stood > self.patience:
             patience *= STANDING

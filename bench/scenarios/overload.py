@@ -23,7 +23,7 @@ WHOLE = ("bench-0-0-200", 200)
 
 def overload(options: Options) -> Result:
     """Reads and whole answers, each in turns as many as the platform can do and three times as many."""
-    with stage() as place:
+    with stage(apart=True) as place:
         return uvloop.run(_overload(place, options.seconds))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,19 +71,29 @@ class Stage:
 
 
 @contextmanager
-def stage(**variables: str) -> Iterator[Stage]:
-    """Both, while the block runs; `variables` are the platform's, beside the usual. Raises ProcessFailed."""
+def stage(*, apart: bool = False, **variables: str) -> Iterator[Stage]:
+    """Both, while the block runs; `variables` are the platform's, beside the usual. Raises ProcessFailed.
+
+    apart: the load and the vendor have one processor and the platform the others, so that who asks three times as much
+    does not take from the platform what he measures.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    ours, platforms = ([cores[-1]], cores[:-1]) if apart and len(cores) > 1 else (cores, cores)
     vendor = VendorSubject()
+    os.sched_setaffinity(0, ours)  # processes inherit it
     vendor.start()
     try:
         platform = PlatformSubject(vendor.target.url, **variables)
+        os.sched_setaffinity(0, platforms)
         platform.start()
+        os.sched_setaffinity(0, ours)
         try:
             yield Stage(platform, vendor.target)
         finally:
             platform.stop()
     finally:
         vendor.stop()
+        os.sched_setaffinity(0, cores)
 
 
 def declared() -> dict[str, Any]:

@@ -126,7 +126,7 @@ async def test_killed_in_the_middle_of_streams(
     victims: Any, site: Site, api_key: Any, agent: Any, ledger: Ledger, vendor: Any
 ) -> None:
     """A71: what a client saw is a prefix of what it gets from another process, to the byte, with one end."""
-    token, slug = api_key(), agent("bench-5-4-3000")
+    token, slug = api_key(), agent("bench-5-8-3000")
     seen: dict[Any, bytes] = {}
     reconnected: dict[Any, asyncio.Task[Any]] = {}
     doors = [SocketDoor(site, token), SseDoor(site, token)]

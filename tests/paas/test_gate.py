@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from paas.gate import Gated
+from paas.gate import ASKED, Gated
 from tenants import gate
 from tenants.gate import Busy, Gate
 from tenants.scope import TenantRef
@@ -258,6 +258,32 @@ async def test_who_would_be_refused_is_turned_away_before_the_host_is_looked_up(
         assert not crowd.gated.turns_away(other)
     await crowd.drained()
     assert not crowd.gated.turns_away(asked("loud.test"))
+
+
+async def test_those_on_the_way_count_for_those_behind_them() -> None:
+    """T15: who was let through in front is not refused further inside, where it has cost something already."""
+    crowd = Crowd()
+
+    def asked() -> dict[str, Any]:
+        return {"type": "http", "method": "GET", "path": "/api/v1/x", "headers": [(b"host", b"loud.test")]}
+
+    for name in ("l1", "l2", "l3", "l4"):
+        crowd.hosts[name] = asked()
+    crowd.gate.patience = 0.05
+    await crowd.come("l1", "l2", "l3")
+    crowd.gate._takes = 0.02  # so that each who waits for one of two places makes it 10 ms longer
+    await passes(0.06)
+    longest = gate.STANDING * crowd.gate.patience * 1000
+    through = [crowd.gated.turns_away(asked()) for _ in range(5)]
+    assert (longest, through) == (30, [False, False, False, True, True])
+    one = asked()
+    one[ASKED] = True
+    assert not crowd.gated.turns_away(one), "the server's protocol has asked already"
+    await crowd.come("l4")
+    assert crowd.gated.turns_away(asked()), "one has come, two are on the way"
+    await passes(gate.ON_THE_WAY + 0.01)
+    assert not crowd.gated.turns_away(asked()), "those two were refused something else"
+    await crowd.drained()
 
 
 async def test_no_one_waits_for_ever() -> None:
