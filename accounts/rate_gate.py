@@ -17,7 +17,6 @@ from django.conf import settings
 from django.http import parse_cookie
 
 from accounts.credentials import token_of
-from core.errors import PaasError
 from tenants import client
 from tenants.ratelimit import RateLimited
 
@@ -26,7 +25,7 @@ LONGEST_SECONDS = 2.0  # a rate that is raised, or a credential that ends, is no
 MOST_REMEMBERED = 10_000
 
 Asked = tuple[bytes, str, str, str]  # who (a digest), at which host, by which method, for what
-_told: OrderedDict[Asked, tuple[float, PaasError]] = OrderedDict()
+_told: OrderedDict[Asked, tuple[float, RateLimited]] = OrderedDict()
 
 
 def remember(connection: Mapping[str, Any], error: RateLimited) -> None:
@@ -41,7 +40,7 @@ def remember(connection: Mapping[str, Any], error: RateLimited) -> None:
         _told.popitem(last=False)
 
 
-def refusal(connection: Mapping[str, Any]) -> PaasError | None:
+def refusal(connection: Mapping[str, Any]) -> RateLimited | None:
     """Why this request goes no further; None when it does. Under the client's address."""
     if not _told or (found := _told.get(asked := _asked(connection))) is None:
         return None

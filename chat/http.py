@@ -259,7 +259,8 @@ async def serve(request: HttpRequest, door: Door, shape: Shape) -> None:
     except Exception as error:
         found = from_exception(error)
         if found.code == "rate_limited":
-            gate.of_process.refused(request.tenant.id if request.tenant else None)
+            known = not (isinstance(found, RateLimited) and found.of_address)
+            gate.of_process.refused(request.tenant.id if request.tenant else None, known=known)
         if found.code == "internal_error":
             log.exception("request failed", path=request.path, request_id=request.request_id)
         if request.started:

@@ -73,7 +73,7 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     elif (refused := sign_in_gate.refusal(scope)) is not None:
         await sign_in_gate.answer(scope, receive, send, refused)
     elif (refused := rate_gate.refusal(scope)) is not None:
-        gate.of_process.refused(whose(scope))
+        gate.of_process.refused(whose(scope), known=not refused.of_address)
         await refuse(scope, receive, send, refused)
     else:
         await gated(scope, receive, send)

@@ -11,7 +11,7 @@ MOST_SEEN = 1_000
 BEGIN = ("/v1/chat/completions", "/v1/responses")
 """Where programs begin turns by a POST: they wait for their places further inside (chat/turns.py)."""
 
-ASKED = "paas.asked"  # of a connection's scope
+ASKED = "paas.asked"  # in a connection's scope: the gate was asked about this request
 
 Words = tuple[bytes, str, str]  # the Host header, the method, the path
 

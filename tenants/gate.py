@@ -27,8 +27,9 @@ PASSED_OVER = 0.1  # s at most for which such a tenant begins nothing because ot
 STANDING = 0.6  # of the patience is left to those who join a queue that has stood for as long: it only makes them wait
 OVER_FOR = 2.0  # s that a tenant counts as one that asks on, after its rate has refused it something
 RESTS = 9.0  # times as long as a request takes, such a tenant begins nothing after one: it has a tenth of the time
+LONGEST_REST = 0.5  # s
 THERE_FOR = 5.0  # s that a tenant is there after it asked for something
-ON_THE_WAY = 0.25  # s for which who was let through in front is expected here: most need 20 ms, some never come
+ON_THE_WAY = 0.25  # s for which who was let through in front is expected here: most need 20 ms; a bad key never comes
 LONGEST_WAIT = 12  # times the patience: nobody waits for longer, in no crowd
 # Of the patience, for the turns of programs, which begin more quickly than a page is made; those of people, who would
 # only ask again, wait for as long as anybody may.
@@ -71,9 +72,10 @@ class Gate:
         self._takes = 0.0  # s that a place is kept for, as of late
         self._asked: OrderedDict[Whose, float] = OrderedDict()  # when each tenant last did, the latest at the end
         self._began: dict[Whose, float] = {}  # when each of those last had a place
-        self._over: dict[Whose, float] = {}  # when the rate of each last refused it something
+        self._over: dict[Whose, float] = {}  # when each last asked for more than its rate, or went on to (_refuses)
         self._rests: dict[Whose, float] = {}  # until when each rests
         self._coming: dict[Whose, deque[float]] = {}  # let through in front to a queue, and not here yet: since when
+        self._turned: Counter[Whose] = Counter()  # refused by a tenant's queue since it last had a place
         _gates.add(self)
 
     @asynccontextmanager
@@ -106,17 +108,15 @@ class Gate:
         return sum(list(self._working.values())), sum(len(queue) for queue in list(self._queues.values()))
 
     def turns_away(self, whose: Whose, times: float) -> bool:
-        """Whether somebody of a tenant's who comes now with so much patience would be refused. Who would not is on the
-        way from then on, and those behind wait for that one too: what is done for a request before it asks for a place
-        would be lost if the queue were too long by then."""
+        """Asked once for each request, in front: whether it is refused. One that is not is on its way to the queue from
+        then on, and those behind wait for it too. What is done for a request before it asks for a place would be lost
+        if the queue were too long by then."""
         if (queue := self._queues.get(whose)) is None:
             return False
-        now, coming = asyncio.get_running_loop().time(), self._coming.setdefault(whose, deque())
-        while coming and now - coming[0] > ON_THE_WAY:
-            coming.popleft()
-        if self._too_long(whose, queue, times * self.patience, len(coming)):
+        coming = self._on_the_way(whose)
+        if self._refuses(whose, queue, times * self.patience, len(coming)):
             return True
-        coming.append(now)
+        coming.append(asyncio.get_running_loop().time())
         return False
 
     @property
@@ -131,19 +131,20 @@ class Gate:
         self._asked.move_to_end(whose)
         while now - self._asked[oldest := next(iter(self._asked))] > THERE_FOR:
             del self._asked[oldest]
-            for times in (self._began, self._over, self._rests, self._coming):
-                times.pop(oldest, None)
+            for known in (self._began, self._over, self._rests, self._coming, self._turned):
+                known.pop(oldest, None)
 
-    def refused(self, whose: Whose) -> None:
-        """Its rate has refused somebody of a tenant's something, in front of this gate. Who come to the platform's host
-        have nothing to do with each other, and operators are among them."""
-        if whose is not None:
+    def refused(self, whose: Whose, *, known: bool = True) -> None:
+        """A rate has refused something in front of this gate; known: to somebody of the tenant's, and not to whoever
+        asks at its host. Who come to the platform's have nothing to do with each other, and operators are among them.
+        """
+        self._arrived(whose)
+        if known and whose is not None:
             self._over[whose] = asyncio.get_running_loop().time()
 
     async def _come_in(self, whose: Whose, patience: float) -> None:
         """Wait for a place and take it. Raises Busy."""
-        if coming := self._coming.get(whose):
-            coming.popleft()
+        self._arrived(whose)
         queue = self._queues.get(whose)
         if queue is None and self._free(whose):
             self._take(whose)
@@ -151,7 +152,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         if queue is None:
             queue = self._queues[whose] = Queue(loop.time())
-        if self._too_long(whose, queue, patience):
+        if self._refuses(whose, queue, patience):
             raise Busy
         turn: Waiting = loop.create_future()
         queue.append(turn)
@@ -167,9 +168,33 @@ class Gate:
                 raise Busy from None
             raise
 
+    def _on_the_way(self, whose: Whose) -> deque[float]:
+        """Those who were let through in front a moment ago and have not arrived."""
+        coming, now = self._coming.setdefault(whose, deque()), asyncio.get_running_loop().time()
+        while coming and now - coming[0] > ON_THE_WAY:
+            coming.popleft()
+        return coming
+
+    def _arrived(self, whose: Whose) -> None:
+        if whose in self._coming and (coming := self._on_the_way(whose)):
+            coming.popleft()
+
+    def _refuses(self, whose: Whose, queue: Queue, patience: float, coming: int = 0) -> bool:
+        """Whether a request is refused that would join a queue behind those who are coming.
+
+        A tenant that asks on does so for as long as more is refused to it than it could have had without rests, and no
+        longer: its rate lets something through again while it rests, which it would otherwise take all at once.
+        """
+        if not self._too_long(whose, queue, patience, coming):
+            return False
+        self._turned[whose] += 1
+        if self._turned[whose] > RESTS and self._is_over(whose):
+            self._over[whose] = asyncio.get_running_loop().time()
+        return True
+
     def _too_long(self, whose: Whose, queue: Queue, patience: float, coming: int = 0) -> bool:
         """Whether who joins this queue behind those who are coming would wait for too long."""
-        wait = (len(queue) + coming) * self._takes / self._share_of(whose)
+        wait = (len(queue) + coming) * (self._takes + self._rest_of(whose)) / self._share_of(whose)
         stood = asyncio.get_running_loop().time() - queue.since
         if stood > self.patience:
             patience *= STANDING
@@ -187,6 +212,7 @@ class Gate:
     def _take(self, whose: Whose) -> None:
         self._working[whose] += 1
         self._began[whose] = asyncio.get_running_loop().time()
+        self._turned.pop(whose, None)
 
     def _share_of(self, whose: Whose) -> int:
         """Places that a tenant may have now."""
@@ -195,6 +221,10 @@ class Gate:
     def _in_a_crowd(self, whose: Whose) -> bool:
         """Whether a tenant asks for more than it is given while others are there."""
         return (whose in self._queues or self._is_over(whose)) and len(self._asked) > (whose in self._asked)
+
+    def _rest_of(self, whose: Whose) -> float:
+        """s for which a tenant begins nothing after each request."""
+        return min(RESTS * self._takes, LONGEST_REST) if self._is_over(whose) and self._in_a_crowd(whose) else 0.0
 
     def _is_over(self, whose: Whose) -> bool:
         """Whether a tenant asks on although its rate is used up."""
@@ -211,8 +241,8 @@ class Gate:
         self._working[whose] -= 1
         if not self._working[whose]:
             del self._working[whose]
-        if self._is_over(whose) and self._in_a_crowd(whose):
-            loop, rest = asyncio.get_running_loop(), RESTS * self._takes
+        if rest := self._rest_of(whose):
+            loop = asyncio.get_running_loop()
             self._rests[whose] = loop.time() + rest
             loop.call_later(rest, self._rested, whose)
         self._let_in()

@@ -191,7 +191,10 @@ def _judge(answer: list[int], limits: tuple[Limit, ...]) -> Room:
 
 
 class RateLimited(PaasError):
-    """rate_limited. wait (s): exactly how long until one more is admitted; clients are told whole seconds."""
+    """rate_limited. wait (s): exactly how long until one more is admitted; clients are told whole seconds.
+
+    of_address: an address was counted, and nobody whom a tenant knows.
+    """
 
     def __init__(self, limit: Limit, wait: float) -> None:
         told = max(1, round(wait + 0.5))
@@ -202,6 +205,7 @@ class RateLimited(PaasError):
             details={"limit": limit.rate, "seconds": limit.period},
         )
         self.wait = wait
+        self.of_address = ":address:" in limit.subject
 
 
 _arrivals: OrderedDict[str, float] = OrderedDict()

@@ -164,10 +164,10 @@ async def t16(servers: Servers, seed: int) -> Measured:
         async with Asker.reading(port, place.host, KEY, READ) as loud, Asker.reading(port, *OTHER, READ) as other:
             await other.at_rate(normal, 4)
             quiet = await other.at_rate(normal, 20)
-            shouting = asyncio.create_task(loud.at_rate(50 * normal, 54))
+            shouting = asyncio.create_task(loud.at_rate(50 * normal, 82))
             await asyncio.sleep(2)
             first = await other.at_rate(normal, 15)
-            await asyncio.sleep(15)
+            await asyncio.sleep(43)
             loud.answers.found.clear()
             beside = await other.at_rate(normal, 20)
             noise = await shouting

@@ -80,18 +80,15 @@ def stage(*, apart: bool = False, **variables: str) -> Iterator[Stage]:
     cores = sorted(os.sched_getaffinity(0))
     ours, platforms = ([cores[-1]], cores[:-1]) if apart and len(cores) > 1 else (cores, cores)
     vendor = VendorSubject()
-    os.sched_setaffinity(0, ours)  # processes inherit it
-    vendor.start()
+    platform = PlatformSubject(vendor.target.url, **variables)
     try:
-        platform = PlatformSubject(vendor.target.url, **variables)
-        os.sched_setaffinity(0, platforms)
-        platform.start()
+        for subject, where in ((vendor, ours), (platform, platforms)):
+            os.sched_setaffinity(0, where)  # processes inherit it
+            subject.start()
         os.sched_setaffinity(0, ours)
-        try:
-            yield Stage(platform, vendor.target)
-        finally:
-            platform.stop()
+        yield Stage(platform, vendor.target)
     finally:
+        platform.stop()
         vendor.stop()
         os.sched_setaffinity(0, cores)
 

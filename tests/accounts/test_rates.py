@@ -16,7 +16,7 @@ from accounts import keys, rate_gate, rates
 from accounts.models import ApiKey
 from core.errors import PaasError
 from paas import env
-from tenants import client, ratelimit, resolve, scope
+from tenants import client, gate, ratelimit, resolve, scope
 from tenants.client import Client
 from tenants.models import Plan
 from tests.conftest import Platform, in_thread
@@ -112,6 +112,22 @@ async def test_who_asks_on_is_refused_in_front_of_django(
     limits()
     monkeypatch.setattr(rate_gate, "clock", lambda: time.monotonic() + rate_gate.LONGEST_SECONDS)
     assert await status(loud, "GET", "/api/v1/me") == 200
+
+
+async def test_a_tenant_does_not_answer_for_strangers_at_its_host(
+    site: Any, acme: Any, api_key: Any, limits: Any
+) -> None:
+    """T16: what an address is refused slows nobody of the tenant's; what a key of its own is refused does."""
+    limits(anonymous=1, read=1)
+    over = gate.of_process._over
+    for path in ("/api/v1/me", "/v1/models"):
+        stranger, ours = site.client("acme", token="ak_nobodys"), site.client("acme", token=api_key(name=path))
+        assert await status(stranger, "GET", path) in (401, 429)
+        assert [await status(stranger, "GET", path) for _ in range(3)] == [429] * 3
+        assert over == {}
+        assert [await status(ours, "GET", path) for _ in range(3)] == [200, 429, 429]
+        assert list(over) == [acme.id]
+        over.clear()
 
 
 async def test_who_asks_on_for_turns_is_refused_from_memory(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import yaml
@@ -12,11 +12,11 @@ from tests.deploy.files import DEPLOY
 RULES = DEPLOY / "prometheus" / "rules"
 
 
-def rules() -> Iterator[dict[str, Any]]:
+@cache
+def rules() -> tuple[dict[str, Any], ...]:
     """Every rule of every file."""
-    for path in sorted(RULES.glob("*.yml")):
-        for group in yaml.safe_load(path.read_text())["groups"]:
-            yield from group["rules"]
+    groups = (group for path in sorted(RULES.glob("*.yml")) for group in yaml.safe_load(path.read_text())["groups"])
+    return tuple(rule for group in groups for rule in group["rules"])
 
 
 def alerts() -> dict[str, dict[str, Any]]:

@@ -167,6 +167,31 @@ async def test_who_asks_on_although_its_rate_is_used_up_rests_while_others_are_t
     await crowd.drained()
 
 
+@pytest.mark.parametrize("more", [True, False], ids=["asks on", "asks for less"])
+async def test_who_asks_on_rests_for_as_long_as_it_does(monkeypatch: pytest.MonkeyPatch, more: bool) -> None:
+    """T16: its rate lets through a few again meanwhile; if it took those at once, others would wait every other second.
+    One that asks for no more than it could have without rests has what its rate gives it again after a moment."""
+    monkeypatch.setattr(gate, "PLACE_SECONDS", 60.0)
+    crowd = Crowd()
+    crowd.gate._takes = 0.1
+    crowd.gate.patience = 1.0
+    await crowd.come("l1", "o1")
+    crowd.gate.refused(LOUD.id)
+    await crowd.come("l2", "l3")
+    await passes(gate.OVER_FOR - 0.1)
+    refused = [f"l{number}" for number in range(4, 14 if more else 13)]
+    await crowd.come("o2", *refused)
+    assert crowd.answers == dict.fromkeys(refused, 429), "two that rest in between take longer than that"
+    await passes(gate.OVER_FOR - 0.1)
+    await crowd.come("o3")
+    crowd.gate._takes = 0.1
+    await crowd.done("l1", "o1", "o2")
+    assert ("l2" in crowd.working) != more
+    await passes(gate.LONGEST_REST + 0.1)
+    assert sorted(crowd.working) == ["l2", "o3"]
+    await crowd.drained()
+
+
 async def test_who_asks_on_at_the_platforms_host_holds_up_no_operator() -> None:
     crowd = Crowd()
     await crowd.come("o1")
@@ -271,18 +296,19 @@ async def test_those_on_the_way_count_for_those_behind_them() -> None:
         crowd.hosts[name] = asked()
     crowd.gate.patience = 0.05
     await crowd.come("l1", "l2", "l3")
-    crowd.gate._takes = 0.02  # so that each who waits for one of two places makes it 10 ms longer
+    crowd.gate._takes = 0.019  # so that each who waits for one of two places makes it 9.5 ms longer
     await passes(0.06)
-    longest = gate.STANDING * crowd.gate.patience * 1000
-    through = [crowd.gated.turns_away(asked()) for _ in range(5)]
-    assert (longest, through) == (30, [False, False, False, True, True])
+    assert gate.STANDING * crowd.gate.patience == pytest.approx(0.03)
+    assert [crowd.gated.turns_away(asked()) for _ in range(5)] == [False, False, False, True, True]
     one = asked()
     one[ASKED] = True
     assert not crowd.gated.turns_away(one), "the server's protocol has asked already"
     await crowd.come("l4")
     assert crowd.gated.turns_away(asked()), "one has come, two are on the way"
     await passes(gate.ON_THE_WAY + 0.01)
-    assert not crowd.gated.turns_away(asked()), "those two were refused something else"
+    assert [crowd.gated.turns_away(asked()) for _ in range(3)] == [False, False, True], "those two had a bad key"
+    crowd.gate.refused(LOUD.id)
+    assert not crowd.gated.turns_away(asked()), "a rate refused the one that was on the way"
     await crowd.drained()
 
 

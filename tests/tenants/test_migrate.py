@@ -59,6 +59,12 @@ def fall_behind(admin: psycopg.Connection[Any], schema: str) -> None:
         admin.execute(f"ALTER TABLE {schema}.chat_{table} DROP COLUMN IF EXISTS {column}".encode())
 
 
+def step_back(schema: str) -> None:
+    """The same by some migrations only, which takes a fifth of the time."""
+    with scope.owner(schema):
+        MigrationExecutor(connection).migrate([("chat", "0014_agent_runs")])
+
+
 def drift(platform: Platform) -> list[tuple[str, str]]:
     with scope.owner(), connection.cursor():
         return catalog.drift(connection.connection, [platform.acme.schema, platform.globex.schema])
@@ -99,17 +105,15 @@ def test_a_schema_that_is_behind_is_brought_up(platform: Platform, admin: psycop
 
 def test_a_cloned_schema_counts_its_migrations_on(platform: Platform, admin: psycopg.Connection[Any]) -> None:
     """The clone's table of migrations goes on counting where the template's stood."""
-    fall_behind(admin, platform.globex.schema)
+    step_back(platform.globex.schema)
     run()
     ids = admin.execute(f"SELECT id FROM {platform.globex.schema}.django_migrations".encode()).fetchall()
     assert len(ids) == len(set(ids))
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(
-    platform: Platform, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_goes_on_where_it_stopped(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     for tenant in (platform.acme, platform.globex):
-        fall_behind(admin, tenant.schema)
+        step_back(tenant.schema)
     original, calls = migrate._migrate_tenant, []
 
     def interrupted(schema: str) -> None:
@@ -164,8 +168,7 @@ def test_some_tenants_first(platform: Platform, admin: psycopg.Connection[Any]) 
     """A76, A74: by themselves; then the others, only where those can be read."""
     acme, globex = platform.acme.schema, platform.globex.schema
     for schema in (acme, globex):
-        with scope.owner(schema):
-            MigrationExecutor(connection).migrate([("chat", "0014_agent_runs")])
+        step_back(schema)
     said = status("--behind")
     assert said.count("chat.0015_trace_counts") == 2
     assert said.endswith("schemas are behind: run `manage.py migrate_all`.")
