@@ -21,6 +21,12 @@ DROP = """name => {
 }"""
 
 
+async def choose(page: Any, file: dict[str, Any]) -> None:
+    """As a person does, who sees the field once the page's script listens to it."""
+    await expect(page.locator("label[for=files]")).to_be_visible()
+    await page.set_input_files("#files", file)
+
+
 async def test_from_files_to_a_cited_passage(
     visit: Visit, actor: Any, no_files: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,20 +51,20 @@ async def test_from_files_to_a_cited_passage(
     guide = {"name": "guide.md", "mimeType": "text/plain", "buffer": GUIDE.encode()}
 
     page.on("dialog", lambda dialog: dialog.accept())
-    await page.set_input_files("#files", guide)
+    await choose(page, guide)
     await expect(admin.at("upload")).to_contain_text("cannot be reached")
     await page.reload()
     await expect(admin.at("unfinished")).to_contain_text("guide.md")
     cut = False
     async with page.expect_request(lambda one: one.method == "PATCH") as first:
-        await page.set_input_files("#files", guide)
+        await choose(page, guide)
     assert (await first.value).headers["upload-offset"] == "1000"
     await admin.at("drop").dispatch_event("drop", {"dataTransfer": await page.evaluate_handle(DROP, "canteen.txt")})
     await expect(admin.at("drop")).to_contain_text("All files have arrived.")
     await ingested(actor("owner"))
     await expect(admin.at("uploads").get_by_text("Searchable", exact=True)).to_have_count(2)
     await admin.shot("knowledge-uploads")
-    await page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n"})
+    await choose(page, {"name": "a.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n"})
     await expect(admin.at("uploads").get_by_text("Failed", exact=True)).to_be_visible()
 
     await page.get_by_role("link", name="Try a question").click()
