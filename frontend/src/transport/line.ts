@@ -216,12 +216,14 @@ export class Line {
     try {
       await this.#api.me();
     } catch (error) {
+      if (this.#socket) return; // the network came back while this was asked, and a new one began: it will tell
       const failure = Failure.from(error);
       if (needsSignIn(failure.code)) this.#end('signed_out', failure);
       else if (failure.status === 403) this.#end('refused', failure);
       else this.#later(navigator.onLine ? 'reconnecting' : 'offline');
       return;
     }
+    if (this.#socket) return;
     this.#failedOpens += 1;
     if (this.#failedOpens >= FAILED_OPENS_BEFORE_SSE) this.#fallBack();
     else this.#later('reconnecting');
