@@ -114,6 +114,19 @@ describe('Line over a websocket', () => {
     expect(line.state.get().mode).toBe('socket');
   });
 
+  it('is online on a new socket, whatever an old question about the network answers', async () => {
+    const { line, sockets, api } = makeLine();
+    let answer: (failure: Failure) => void = () => {};
+    api.me.mockReturnValue(new Promise((_, reject) => { answer = reject; }));
+    line.open();
+    sockets[0]!.drop();
+    line.wake();
+    sockets[1]!.ready();
+    answer(new Failure('network'));
+    await tick(0);
+    expect(line.state.get().status).toBe('online');
+  });
+
   it('reads a run again on a gap', () => {
     const { line, sockets, seqs } = makeLine();
     line.open();
