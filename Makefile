@@ -2,7 +2,7 @@
 # Variables may be given before or after: `PORT=8001 make run` and `make run PORT=8001` are the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster replace test attack observed check format reset clean lock frontend bench chaos screenshots
+.PHONY: help run cluster replace test exhaustive attack observed check format reset clean lock frontend bench chaos screenshots
 
 # The first Python that is 3.11 or newer; the one in .venv starts quickest.
 PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -11,7 +11,8 @@ PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 p
 WITH = $(PYTHON) -m launch.bootstrap
 LOCK = $(WITH) --uv pip compile --quiet --generate-hashes --no-annotate --no-header --universal --python-version 3.11
 
-PYTEST = -m pytest -n 4 --dist worksteal
+# One more than two cores, for what waits; each worker has its own imports and database. ARGS="-n 8" where there are more.
+PYTEST = -m pytest -n 3 --dist worksteal
 SECURITY = tests/attack tests/tenants/test_tenancy_contract.py tests/tenants/test_leak_fuzz.py
 
 help: ## This list
@@ -29,6 +30,9 @@ replace: ## Replace the web processes and workers of a running `make run` or `ma
 
 test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
 	@exec $(WITH) requirements-dev.txt -- $(PYTEST) -m "not exhaustive" $(ARGS)
+
+exhaustive: ## Run what `make test` leaves out: the rest of its matrices, and most of what kills processes
+	@exec $(WITH) requirements-dev.txt -- $(PYTEST) -m exhaustive $(ARGS)
 
 attack: ## Run the security suite, with the whole of its matrices
 	@exec $(WITH) requirements-dev.txt -- $(PYTEST) $(SECURITY) $(ARGS)

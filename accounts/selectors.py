@@ -5,12 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any, cast
+
+from django.db.models import F, QuerySet
 
 from accounts import acting, second_factor
 from accounts.actors import Actor
 from accounts.models import Membership, Standing, User
 from accounts.policies import READS, actions_of_role
 from tenants import limits, resolve, scope
+from tenants.db.compiled import Compiled
 from tenants.models import Tenant
 from tenants.scope import TenantRef
 
@@ -25,21 +29,30 @@ def actor_of_user(user_id: uuid.UUID) -> Actor | None:
     return None if user is None else actor_of_member(user)
 
 
+def _members(tenant_id: uuid.UUID) -> QuerySet[User]:
+    """The active members of a tenant, with what their `standing` there is made of."""
+    found = User.objects.filter(is_active=True, memberships__tenant_id=tenant_id)
+    return found.annotate(role=F("memberships__role"), own_rate=limits.rate_of("user", tenant_id, "pk"))
+
+
+_member = Compiled(lambda user_id, tenant_id: _members(tenant_id).filter(pk=user_id), 2)
+
+
 def member_of(user_id: uuid.UUID) -> User | None:
     """An active member of the bound tenant with their `standing` there, in one query; or None."""
-    return next(iter(members_of([user_id]).values()), None)  # sessions hold the id as text
+    tenant_id = scope.current_tenant().id
+    return next((_standing(user, tenant_id) for user in _member(user_id, tenant_id)), None)
 
 
 def members_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, User]:
     """As `member_of` for several, in one query, by id; who is no active member is not among them."""
-    found = Membership.objects.select_related("user").filter(
-        user_id__in=user_ids, tenant_id=scope.current_tenant().id, user__is_active=True
-    )
-    people = {}
-    for membership in found.annotate(own_rate=limits.rate_of("user", "tenant_id", "user_id")):
-        user = people[membership.user_id] = membership.user
-        user.standing = Standing(membership.tenant_id, membership.role, membership.own_rate)
-    return people
+    tenant_id = scope.current_tenant().id
+    return {user.pk: _standing(user, tenant_id) for user in _members(tenant_id).filter(pk__in=user_ids)}
+
+
+def _standing(user: Any, tenant_id: uuid.UUID) -> User:
+    user.standing = Standing(tenant_id, user.role, user.own_rate)
+    return cast("User", user)
 
 
 def actor_of_member(user: User) -> Actor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -95,7 +96,7 @@ class Cleaner:
             ]
 
     def clean(self) -> None:
-        """The plans, the two tenants, the cast, and the agents `assistant` are as they were at first."""
+        """The plans, the two tenants, the cast, and the agents `assistant` are as they were at first; there are no files."""
         try:
             self._delete()
         except psycopg.OperationalError:
@@ -104,6 +105,7 @@ class Cleaner:
         if self._redis is None:
             self._redis = Redis.from_url(self._services.redis.url)
         self._redis.flushdb()
+        shutil.rmtree(self._services.files, ignore_errors=True)
 
     def close(self) -> None:
         self._disconnect()

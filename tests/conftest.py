@@ -24,6 +24,7 @@ _shared: Path | None = None  # the controller's, for its workers
 def pytest_configure(config: pytest.Config) -> None:
     """Start the services and Django in every process that runs tests (not in xdist's controller)."""
     global _services, _shared
+    gc.disable()  # until the imports are done: all of it stays
     worker = getattr(config, "workerinput", None)
     if getattr(config.option, "numprocesses", None) and worker is None:
         _shared = shared_folder()
@@ -109,10 +110,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """As the web process does once it stands (paas/asgi.py): what start-up made is not looked through again and again."""
-    gc.collect()
+    """What start-up made is not looked through again and again, as in the web process once it stands (paas/asgi.py)."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.enable()
+    gc.set_threshold(100_000, 20, 50)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

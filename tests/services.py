@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launch.services import PostgresService, RedisService, start_postgres, start_redis
 
+MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 * 1024**3
 FIELD_KEY = "dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="
 
 
@@ -24,8 +25,9 @@ class Services:
 
     def __init__(self, shared: Path | None = None) -> None:
         self.shared = shared
-        self.folder = Path(tempfile.mkdtemp(prefix="paas-test-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="paas-test-", dir=place()))
         self.folder.chmod(0o755)
+        self.files = self.folder / "var" / "files"
         password = secrets.token_hex(8)
         if shared is not None:
             password = (shared / "password").read_text()
@@ -44,7 +46,7 @@ class Services:
             "SECRET_KEY": "test" * 12,
             "API_KEY_PEPPER": "pepper" * 6,
             "FIELD_KEYS": FIELD_KEY,
-            "VAR_DIR": str(self.folder / "var"),
+            "VAR_DIR": str(self.files.parent),
             "LOCAL_MODEL_URL": "",
             "PORT": "8000",
         }
@@ -81,9 +83,15 @@ class Services:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def place() -> Path:
+    """Where test data stand: in memory where there is room, since nothing is kept."""
+    usable = os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    return MEMORY if usable else Path("/tmp")
+
+
 def shared_folder() -> Path:
     """A folder for `Services(shared)` of several processes."""
-    folder = Path(tempfile.mkdtemp(prefix="paas-tests-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="paas-tests-", dir=place()))
     (folder / "password").touch(mode=0o600)
     (folder / "password").write_text(secrets.token_hex(16))
     return folder

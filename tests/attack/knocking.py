@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
-from zlib import crc32
 
 import aiohttp
 from django.conf import settings
@@ -24,13 +23,13 @@ from tenants.models import Tenant
 from tests.conftest import forget_caches, in_thread
 from tests.contracts.access import DOORS, TENANT
 from tests.contracts.declaring import Access, Identity
+from tests.contracts.sampling import some
 from tests.site import Site
+from tests.tenants.losing import MARK
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 EVERYTHING = TENANT | DOORS
 AT_ONCE = 16
-# What nobody may see who is not acme's: tests/tenants/test_tenancy_contract.py writes it into everything.
-MARK = "nobody-elses-business"
 
 
 @contextmanager
@@ -141,17 +140,14 @@ class Door:
 
 
 def sample(route: str, people: list[Identity]) -> list[Identity]:
-    """Of those who might knock at a route: owner, viewer and the key of all scopes, and, others at each route, one more
-    role, two keys of a single scope (or a person's token), and two who are nobody."""
-    always = [one for one in people if one.name in ("owner", "viewer", "key *")]
-    rest = [one for one in people if one not in always]
-    roles = [one for one in rest if one.browser]
-    keys = [one for one in rest if one.actions is not None and not one.browser]
-    nobody = [one for one in rest if one.actions is None]
-    turn = crc32(route.encode())
-    for kind, count in ((roles, 1), (keys, 2), (nobody, 2)):
-        always += [kind[(turn + step) % len(kind)] for step in range(count) if kind]
-    return always
+    """Of those who might knock at a route: the viewer, and, others at each route, one of the other roles and the key of
+    all scopes, and either one key of a single scope (or a person's token) or one who is nobody."""
+    strong = [one for one in people if one.name == "key *" or (one.browser and one.name != "viewer")]
+    weak = [one for one in people if one.actions is not None and not one.browser and one.name != "key *"]
+    nobody = [one for one in people if one.actions is None]
+    found = [one for one in people if one.name == "viewer"]
+    third = some(f"which at {route}", [kind for kind in (weak, nobody) if kind], rest=False)
+    return found + [one for kind in (strong, *third) for one in some(route, kind, rest=False)]
 
 
 def lines(wrong: Iterable[Any]) -> str:

@@ -7,7 +7,6 @@ import re
 import uuid
 from itertools import groupby
 from operator import itemgetter
-from zlib import crc32
 
 import pytest
 from django.conf import settings
@@ -18,8 +17,9 @@ from tests.conftest import Platform
 from tests.contracts import access, tenancy
 from tests.contracts.access import DOORS, TENANT
 from tests.contracts.declaring import Access, Identity
+from tests.contracts.sampling import SAMPLED, some
 from tests.site import Site
-from tests.tenants.test_tenancy_contract import Acme, acme  # noqa: F401  # the fixture, with things to lose
+from tests.tenants.losing import Acme, acme  # noqa: F401  # the fixture
 
 
 def platform_path(route: str) -> str:
@@ -110,24 +110,24 @@ async def test_every_address_of_the_platforms_host_as_some(
     for route, found in groupby(knocks(callers), key=itemgetter(0)):
         of_route = list(found)
         others = [each for each in of_route if each[2].name != "owner"]
-        turn = crc32(route.encode())
         owners = [each for each in of_route if each[2].name == "owner"]
         tried += [each for each in owners if each[3] in each[1].needs] or owners[:1]
-        tried += [others[turn % len(others)]] if others else []
+        tried += some(route, others, rest=False)
     assert {each[0] for each in tried} == {each[0] for each in knocks(callers)}
     assert {each[2].name for each in tried} == {one.name for one in callers}
     await knock(tried, site)
 
 
+@SAMPLED
 async def test_a_tenants_host_has_none_of_the_platforms_pages(
-    db: Platform, callers: list[Identity], people: list[Identity], site: Site
+    rest: bool, db: Platform, callers: list[Identity], people: list[Identity], site: Site
 ) -> None:
     """A66: the console's addresses and the rest of the platform's do not exist there, for the owner and an operator."""
     door = Door(site, "acme")
     asking = [one for one in people if one.name in ("owner", "operator's session", "key *")]
     own = set(TENANT)
     routes = [route for route in access.routes_of(settings.ROOT_URLCONF) if route not in own]
-    tried = [(who, platform_path(route)) for route in routes for who in asking]
+    tried = [(who, platform_path(route)) for route in routes for who in some(route, asking, rest)]
     answers = await asyncio.gather(*(door.ask(who, "GET", path) for who, path in tried))
     wrong = [(who.name, path, *answer) for (who, path), answer in zip(tried, answers, strict=True) if answer[0] != 404]
     assert not wrong, lines(wrong)

@@ -124,6 +124,7 @@ def test_children_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment(PORT="1")["PORT"] == "1"
 
 
+@pytest.mark.exhaustive
 def test_a_report_of_two_subjects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Vendor and pass-through as processes, one very short round, through to the table."""
     monkeypatch.setattr("bench.subjects.BENCH_DIR", tmp_path)

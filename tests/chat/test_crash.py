@@ -26,7 +26,7 @@ from tests.chat.sockets import close_of
 from tests.contracts.transport import Door, Stream
 from tests.site import Loopback, Site
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.exhaustive]
 ROOT = Path(__file__).parents[2]
 FINISHING = (
     "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%finish_turn%%' AND state = 'active' AND pid <> pg_backend_pid()"

@@ -44,6 +44,7 @@ def begin_worker() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         one.wait(10)
 
 
+@pytest.mark.exhaustive
 async def test_no_call_is_made_twice_and_the_run_says_what_is_not_known(
     host: Host, actor: Any, agent: Callable[..., str], ledger: Ledger, begin_worker: Any
 ) -> None:

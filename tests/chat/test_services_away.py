@@ -233,6 +233,7 @@ def careful_postgres(services: Any, cut_off: None) -> Iterator[None]:
         superuser.execute("ALTER DATABASE paas RESET synchronous_commit")
 
 
+@pytest.mark.exhaustive
 async def test_postgresql_restarts(careful_postgres: None, services: Any, api_key: Any, agent: Any) -> None:
     """T11: an immediate shutdown and a start, under running streams."""
     token = api_key()

@@ -58,6 +58,7 @@ class Slow:
             await runner.cleanup()
 
 
+@pytest.mark.exhaustive
 async def test_a_document_is_taken_up_by_the_next_worker(
     host: Any,
     actor: Any,

@@ -187,6 +187,7 @@ async def test_a_vendor_that_is_busy_is_waited_for_outside(
     assert (row(owner, one.id).state, row(owner, one.id).failures, row(owner, one.id).error) == ("ready", 0, "")
 
 
+@pytest.mark.exhaustive
 async def test_many_documents_of_one_hold_up_nobody(
     host: Any, actor: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_postmaster_pid_left_by_a_crash_does_not_block(tmp_path: Path) -> None
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform != "linux", reason="others are seen in /proc")
 def test_data_that_somebody_serves_are_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_OTHERS_SECONDS", 0.1)
@@ -109,6 +110,7 @@ def test_as_root_the_server_gets_a_uid_of_its_own(tmp_path: Path) -> None:
         assert service.cluster.data.stat().st_uid == accounts.UNPRIVILEGED
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to another uid")
 def test_as_root_a_closed_home_stays_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "root"

@@ -153,6 +153,7 @@ def test_ctrl_c_lets_answers_finish_and_takes_the_database_last(start: Start) ->
     assert not (platform.var / "run" / "services.env").exists()
 
 
+@pytest.mark.exhaustive
 def test_neither_a_second_ctrl_c_nor_kill_9_harms_the_data_or_leaves_anything(start: Start) -> None:
     platform = start().ready()
     children = platform.children()
@@ -176,6 +177,7 @@ def test_neither_a_second_ctrl_c_nor_kill_9_harms_the_data_or_leaves_anything(st
     assert _starts(start(PORT=str(platform.port)).ready()) == 3
 
 
+@pytest.mark.exhaustive
 def test_leftovers_of_a_killed_supervisor_are_stopped_and_strangers_are_not(start: Start, project: Path) -> None:
     # Processes that outlived their supervisor: one recorded truly, one whose number is somebody else's now.
     run = project / "var" / "run"
@@ -203,7 +205,7 @@ def test_leftovers_of_a_killed_supervisor_are_stopped_and_strangers_are_not(star
     ("broken", "sentence"),
     [
         ("prepare", "Preparing the database stopped with exit code 3, once"),
-        ("web", "The web process stopped with exit code 1, 3 times in a row"),
+        pytest.param("web", "The web process stopped with exit code 1, 3 times in a row", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_part_that_keeps_dying_ends_the_start_with_its_last_lines(start: Start, broken: str, sentence: str) -> None:
@@ -214,6 +216,7 @@ def test_a_part_that_keeps_dying_ends_the_start_with_its_last_lines(start: Start
     assert platform.children() == {}
 
 
+@pytest.mark.exhaustive
 def test_the_platform_goes_on_without_its_model(start: Start, project: Path) -> None:
     (project / "launch" / "model_server.py").write_text(
         (project / "launch" / "model_server.py").read_text().replace("import xllamacpp", "import no_such_module")
@@ -225,6 +228,7 @@ def test_the_platform_goes_on_without_its_model(start: Start, project: Path) -> 
     assert platform.interrupt() == 0
 
 
+@pytest.mark.exhaustive
 def test_the_platform_goes_on_without_its_worker(start: Start) -> None:
     platform = start(BREAK="work").ready()
     platform.wait_for("The worker stopped with exit code 3, 3 times in a row, so it is not started again.")
@@ -234,6 +238,7 @@ def test_the_platform_goes_on_without_its_worker(start: Start) -> None:
     assert platform.interrupt() == 0
 
 
+@pytest.mark.exhaustive
 def test_given_services_replace_the_embedded_ones_and_web_processes_share_the_port(
     start: Start, tmp_path: Path
 ) -> None:

@@ -40,10 +40,8 @@ SECRET = "sk-0123456789-of-a-vendor"
 
 @pytest.fixture(autouse=True)
 def _clean(db: Platform, services: Services) -> Iterator[None]:
-    files = settings.VAR_DIR / "files"
     with life.cleaned(services):
         yield
-    shutil.rmtree(files, ignore_errors=True)
     connections.close_all()
 
 

@@ -227,10 +227,12 @@ def production(platform: Platform, services: Services) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.exhaustive
 def test_the_deployment_check_finds_nothing(production: Any) -> None:
     assert "no issues (0 silenced)" in production["checked"]
 
 
+@pytest.mark.exhaustive
 def test_production_answers(production: Any) -> None:
     """HSTS on every answer that came by TLS; cookies that no sibling's page can set, send elsewhere or read (P18)."""
     assert [production[name][0] for name in ("page", "door", "plain", "static")] == [200, 401, 301, 404]
@@ -250,6 +252,7 @@ def test_production_answers(production: Any) -> None:
         assert "Domain" not in cookie
 
 
+@pytest.mark.exhaustive
 def test_cookies_of_production_are_named_for_their_host(production: Any) -> None:
     assert all(name.startswith("__Host-") for name in production["names"])
     assert production["flags"] == [True] * 5

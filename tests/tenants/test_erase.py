@@ -324,6 +324,7 @@ for _ in sys.stdin:  # for each line a process of its own, which need not import
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.fault
 async def test_a_killed_process_is_followed_by_another_that_ends_it(services: Services) -> None:
     """A77, with a process of its own and SIGKILL after each of its steps, five times."""

@@ -302,19 +302,29 @@ async def test_a_tenants_calls_go_on_two_connections_and_never_wait_in_a_ring(
 async def test_what_was_given_up_to_end_a_deadlock_is_tried_again(
     database: Any, platform: Platform, services: Services
 ) -> None:
-    """With a transaction that is not of the hot path."""
-    login = await psycopg.AsyncConnection.connect(services.postgres.admin_url, dbname="paas")
-    async with login:
-        await login.execute("SELECT pg_advisory_xact_lock(81)")
-        call = asyncio.create_task(
-            database.fetch_one(platform.acme, "SELECT pg_advisory_xact_lock(82), pg_advisory_xact_lock(81), 7", [])
-        )
-        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while (await (await login.execute(waits)).fetchone()) != (1,):
+    """With a transaction that is not of the hot path: it waits first, so that PostgreSQL finds the hot one at fault."""
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+    async def waiting(count: int) -> None:
+        while (await (await gate.execute(waits)).fetchone()) != (count,):
             await asyncio.sleep(0.01)
+
+    url = services.postgres.admin_url
+    async with (
+        await psycopg.AsyncConnection.connect(url, dbname="paas") as gate,
+        await psycopg.AsyncConnection.connect(url, dbname="paas", options="-c deadlock_timeout=1min") as login,
+    ):
+        await gate.execute("SELECT pg_advisory_xact_lock(80)")
         await login.execute("SELECT pg_advisory_xact_lock(82)")
+        locks = "SELECT pg_advisory_xact_lock(81), pg_advisory_xact_lock(80), pg_advisory_xact_lock(82), 7"
+        call = asyncio.create_task(database.fetch_one(platform.acme, locks, []))
+        await waiting(1)
+        cross = asyncio.create_task(login.execute("SELECT pg_advisory_xact_lock(81)"))
+        await waiting(2)
+        await gate.commit()
+        await cross
         await login.commit()
-    assert (await call)[2] == 7
+        assert (await call)[3] == 7
 
 
 async def test_tenants_that_take_turns_are_planned_for_once(superuser: Superuser, platform: Platform) -> None:

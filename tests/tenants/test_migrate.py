@@ -111,6 +111,7 @@ def test_a_cloned_schema_counts_its_migrations_on(platform: Platform, admin: psy
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_run_goes_on_where_it_stopped(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     for tenant in (platform.acme, platform.globex):
         step_back(tenant.schema)
@@ -164,6 +165,7 @@ def status(*arguments: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.exhaustive
 def test_some_tenants_first(platform: Platform, admin: psycopg.Connection[Any]) -> None:
     """A76, A74: by themselves; then the others, only where those can be read."""
     acme, globex = platform.acme.schema, platform.globex.schema

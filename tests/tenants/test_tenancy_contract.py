@@ -5,34 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import pytest
-from django.core.files.storage import default_storage
-from yarl import URL
 
-from accounts import codes
-from accounts.invitations import invitation_create
-from accounts.models import IdentityProvider, Session, User
-from accounts.selectors import actor_of_user
-from llm.providers.scripted import ScriptedModel
-from tenants import scope
-from tenants.models import Limit
-from tests.chat.rows import owners_file
-from tests.conftest import Platform, in_thread
+from tests.conftest import in_thread
 from tests.contracts import tenancy
 from tests.contracts.declaring import METHODS, TENANCY_KINDS, Declared
+from tests.contracts.sampling import SAMPLED, some
 from tests.contracts.tenancy import DOOR_SOURCES, DOORS, FRAMES, ROUTES
 from tests.direct import Direct
-from tests.knowledge.rows import base_with_document
 from tests.site import Site, session_cookies
-from tests.usage.entries import free, issued_invoice
+from tests.tenants.losing import MARK, Acme, acme  # noqa: F401  # the fixture
 
 EVERYTHING = ROUTES | DOORS
-MARK = "nobody-elses-business"
 
 
 def test_every_route_is_declared() -> None:
@@ -56,210 +43,6 @@ def test_declarations_make_sense() -> None:
         assert ("<" in route) == bool(declared.ids), route
         assert declared.kind != "by_id" or declared.ids
         assert set(declared.methods) <= set(METHODS)
-
-
-# --- acme, with something to lose --------------------------------------------------------------------
-
-
-@dataclass
-class Acme:
-    """What acme has, and how its owner looks at it."""
-
-    ids: dict[str, str]
-    owner: Direct
-    cookies: dict[str, str]  # the owner's
-    tenant: Any
-
-    @property
-    def csrf(self) -> dict[str, str]:
-        """The header with which the owner's pages write."""
-        return {"X-CSRFToken": self.cookies["csrftoken"]}
-
-    def state(self) -> Any:
-        """All of acme's rows that somebody might have changed."""
-        from accounts.models import Invitation, Membership
-        from agents.models import Agent
-        from chat.models import Conversation, Feedback, Message, Response, Run
-        from knowledge.models import Document, KnowledgeBase
-
-        def read() -> Any:
-            with scope.bind(self.tenant):
-                return (
-                    sorted(map(str, Conversation.objects.values_list("id", "title", "deleted_at", "updated_at"))),
-                    sorted(map(str, Run.objects.values_list("id", "status"))),
-                    sorted(map(str, Response.objects.values_list("run_id", "stored"))),
-                    Message.objects.count(),
-                    sorted(map(str, Agent.objects.values_list("slug", "archived_at", "draft", "current_id"))),
-                    Feedback.objects.count(),
-                    sorted(map(str, KnowledgeBase.objects.values_list("slug", "name"))),
-                    sorted(map(str, Document.objects.values_list("id", "title", "state", "version"))),
-                    sorted(map(str, Membership.objects.values_list("user_id", "role"))),
-                    sorted(map(str, Invitation.objects.values_list("id", "role", "revoked_at", "accepted_at"))),
-                    list(IdentityProvider.objects.values_list("id", "name", "client_id")),
-                )
-
-        return in_thread(read)
-
-
-@pytest.fixture
-async def acme(db: Platform, site: Site, long_memory: None) -> AsyncIterator[Acme]:
-    """A conversation, a deleted one, a finished run, one that is still answering, and an agent of its own."""
-    from accounts.keys import key_create
-    from agents.models import Agent, AgentVersion, McpServer
-    from agents.services import agent_set
-    from chat.models import Conversation, Schedule
-    from llm.models import ProviderAccount
-    from llm.selectors import provider_named
-    from llm.services import provider_create
-
-    secret_agent = f"secret-{uuid.uuid4().hex[:8]}"
-
-    made: dict[str, str] = {"archived_agent": f"archived-{uuid.uuid4().hex[:8]}", "agent_version": "904715"}
-
-    def set_up() -> None:
-        with scope.bind(db.acme):
-            made["api_key"] = str(key_create(name=MARK, scopes=["chat:read"], actor="test")[0].pk)
-            provider: Any = provider_named("scripted")
-            for slug in (secret_agent, made["archived_agent"]):
-                agent_set(slug=slug, provider=provider, model="demo", actor="test", fields={"name": MARK})
-            own = Agent.objects.get(slug=secret_agent)
-            AgentVersion.objects.create(agent=own, number=int(made["agent_version"]), provider=provider, model="demo")
-            Agent.objects.filter(slug=made["archived_agent"]).update(archived_at="2026-01-01T00:00:00Z")
-            made["provider"] = str(provider_create(name=MARK, kind="scripted", enabled=False, actor="test").pk)
-            server = McpServer.objects.create(name="own", url="https://mcp.invalid/mcp", secret=MARK)
-            made["mcp_server"] = str(server.pk)
-            made["tool_name"] = "owners"
-
-    in_thread(set_up)
-    invoice = in_thread(lambda: issued_invoice(db, model=MARK, **free("1.50"))).label
-    owner = await site.signed_in("owner", "acme")
-    conversations, runs = [], []
-    for _ in range(2):
-        async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
-            started = await answer.json()
-        async with owner.get(f"/api/v1/runs/{started['run']['id']}/events") as answer:
-            assert MARK in await answer.text()
-        conversations.append(started["conversation"]["id"])
-        runs.append(started["run"]["id"])
-    cookies = {one.key: one.value for one in owner.cookie_jar.filter_cookies(URL(site.url("acme"))).values()}
-    csrf = {"X-CSRFToken": cookies["csrftoken"]}
-    async with owner.delete(f"/api/v1/conversations/{conversations[1]}", headers=csrf) as answer:
-        assert answer.status == 204
-    async with owner.get(f"/api/v1/conversations/{conversations[0]}/messages") as answer:
-        made["answer"] = (await answer.json())["messages"][-1]["id"]
-    async with owner.post("/v1/responses", json={"model": "assistant", "input": MARK}) as answer:
-        response = (await answer.json())["id"]
-    gate = asyncio.Event()
-    ScriptedModel.enqueue([MARK, gate, "end"])
-    async with owner.post("/api/v1/runs", json={"agent": "assistant", "message": MARK}) as answer:
-        live = (await answer.json())["run"]["id"]
-    acme_file = in_thread(lambda: owners_file(db.acme, conversations[0], MARK))
-    yield Acme(
-        {
-            "conversation": conversations[0],
-            "deleted_conversation": conversations[1],
-            "run": runs[0],
-            "live_run": live,
-            "response": response,
-            "agent_slug": secret_agent,
-            "invoice": invoice,
-            **in_thread(lambda: someone(db.acme)),
-            **in_thread(lambda: owners_links(db.acme)),
-            "schedule": in_thread(lambda: owners_schedule(db.acme)),
-            "file": acme_file,
-            "memory": in_thread(lambda: owners_memory(db.acme)),
-            **in_thread(lambda: base_with_document(db.acme, MARK)),
-            "approval": in_thread(lambda: owners_approval(db.acme, runs[0])),
-            **made,
-        },
-        site.direct("acme", cookies=cookies, Origin=site.url("acme")),
-        cookies,
-        db.acme,
-    )
-    gate.set()
-    async with owner.get(f"/api/v1/runs/{live}/events") as answer:
-        assert "run.completed" in await answer.text(), "nobody has stopped it"
-
-    def tear_down() -> None:
-        with scope.bind(db.acme):
-            Conversation.objects.all().delete()
-            Schedule.objects.all().delete()
-            ProviderAccount.objects.filter(name=MARK).delete()
-            McpServer.objects.all().delete()
-            default_storage.delete(f"{db.acme.id}/{acme_file}")
-            Agent.objects.filter(slug=secret_agent).update(archived_at="2026-01-01T00:00:00Z")
-
-    in_thread(tear_down)
-
-
-def owners_approval(tenant: Any, run_id: str) -> str:
-    """A call of a run of the owner's that waits for a person."""
-    from chat.models import Approval, Run
-
-    with scope.bind(tenant):
-        run = Run.objects.get(id=run_id)
-        call = {"call_id": "c", "name": MARK, "effect": "write", "arguments": "{}", "arguments_hash": "0"}
-        return str(Approval.objects.create(run=run, user_id=run.user_id, **call, expires_at=run.created_at).pk)
-
-
-def someone(tenant: Any) -> dict[str, str]:
-    """A person of acme, an invitation that waits, a tool, and a token that is none."""
-    from agents.models import Tool
-
-    with scope.bind(tenant):
-        owner = actor_of_user(User.objects.get(email="owner@acme.test").pk)
-        assert owner is not None
-        made = invitation_create(actor=owner, email="somebody@new.test", role="viewer")
-        viewer = User.objects.get(email="viewer@acme.test")
-        limit = Limit.objects.create(
-            tenant_id=tenant.id, level="user", subject_id=viewer.pk, metric="tokens", period="day", amount=1000,
-            set_by=owner.label,
-        )  # fmt: skip
-        return {
-            "person": str(viewer.pk),
-            "invitation": str(made.pk),
-            "invitation_link": uuid.uuid4().hex,
-            "limit": str(limit.pk),
-            "tool": str(Tool.objects.create(name="owners", description="x", url="https://example.com/").pk),
-        }
-
-
-def owners_schedule(tenant: Any) -> str:
-    """A schedule of acme's owner."""
-    from chat.schedules import schedule_create
-
-    with scope.bind(tenant):
-        actor = actor_of_user(User.objects.get(email="owner@acme.test").pk)
-        assert actor is not None
-        fields = {"name": MARK, "agent": "assistant", "prompt": MARK, "every_seconds": 86_400}
-        return str(schedule_create(actor=actor, fields=fields).pk)
-
-
-def owners_memory(tenant: Any) -> str:
-    """What an agent noted about acme's owner."""
-    from agents.models import Agent, Memory
-
-    with scope.bind(tenant):
-        owner = User.objects.get(email="owner@acme.test").pk
-        agent = Agent.objects.get(slug="assistant")
-        return str(Memory.objects.create(user_id=owner, agent=agent, text=MARK, run_id=uuid.uuid4()).pk)
-
-
-def owners_links(tenant: Any) -> dict[str, str]:
-    """The session of acme's owner, and codes that were mailed to them."""
-    with scope.bind(tenant):
-        owner = User.objects.get(email="owner@acme.test")
-        session = Session.objects.filter(user=owner).latest("created_at")
-        provider = IdentityProvider.objects.create(
-            tenant_id=tenant.id, name="SSO", issuer="https://login.invalid", client_id=MARK, enabled=False
-        )
-        about: dict[str, Any] = {"seconds": 3600, "user": owner, "tenant_id": tenant.id}
-        return {
-            "session": str(session.public_id),
-            "identity_provider": str(provider.pk),
-            "email_code": codes.issue("email", email="elsewhere@acme.test", **about),
-            "reset_code": codes.issue("password", **about),
-        }
 
 
 def _page(site: Site, slug: str, email: str) -> tuple[Direct, dict[str, str]]:
@@ -301,7 +84,21 @@ def intruders(site: Site, api_key: Any) -> dict[str, tuple[Direct, dict[str, str
 # --- foreign ids -------------------------------------------------------------------------------------
 
 
-async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acme: Acme, outsiders: Any) -> None:
+def foreigners(route: str, declared: Declared) -> list[str]:
+    """The outsiders to whom what is at this route is foreign."""
+    # An agent is its tenant's, not a person's; so are people, invitations and API keys.
+    if route.startswith("/v1/models") or declared.of_tenant:
+        found = ["rival", "rival's key"]
+    else:
+        found = ["rival", "rival's key", "colleague", "acme's key"]
+    # Keys open no page and have no profile, whatever is asked for there.
+    return [who for who in found if not ((declared.page or declared.people) and who.endswith("key"))]
+
+
+@SAMPLED
+async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(
+    rest: bool, acme: Acme, outsiders: Any
+) -> None:
     before, unknown = acme.state(), tenancy.unknown_ids(acme.ids)
 
     async def attempt(method: str, route: str, declared: Declared, who: str) -> str:
@@ -318,14 +115,9 @@ async def test_foreign_ids_are_not_found_in_the_words_of_ids_that_never_were(acm
     wrong = await at_once(
         attempt(method, route, declared, who)
         for route, declared in EVERYTHING.items()
-        for who in outsiders
-        for method in declared.methods  # that others answer nobody is said by tests/attack
         if declared.kind == "by_id"
-        # An agent is its tenant's, not a person's; so are people, invitations and API keys.
-        and not (route.startswith("/v1/models") and who in ("colleague", "acme's key"))
-        and not (declared.of_tenant and who in ("colleague", "acme's key"))
-        # Keys open no page and have no profile, whatever is asked for there.
-        and not ((declared.page or declared.people) and who.endswith("key"))
+        for who in some(route, foreigners(route, declared), rest)
+        for method in declared.methods  # that others answer nobody is said by tests/attack
     )
     assert wrong == []
     assert acme.state() == before
@@ -351,12 +143,13 @@ async def test_the_owner_finds_what_others_do_not(acme: Acme) -> None:
             assert declared.lacks in str(said), route
 
 
-async def test_lists_hold_nothing_of_others(acme: Acme, outsiders: Any) -> None:
+@SAMPLED
+async def test_lists_hold_nothing_of_others(rest: bool, acme: Acme, outsiders: Any) -> None:
     secrets = [MARK, *acme.ids.values()]
     for route, declared in EVERYTHING.items():
         if declared.kind != "own" or "GET" not in declared.methods:
             continue
-        for who in ("rival", "rival's key"):
+        for who in some(route, ["rival", "rival's key"], rest):
             client, _ = outsiders[who]
             status, said = await call(client, "GET", route, None)
             # Pages are for people: a key is sent to sign-in.
@@ -382,7 +175,8 @@ async def test_pages_without_rows_are_the_same_whatever_id_they_name(acme: Acme,
 # --- credentials from elsewhere ----------------------------------------------------------------------
 
 
-async def test_nobody_from_elsewhere_gets_in(acme: Acme, intruders: Any) -> None:
+@SAMPLED
+async def test_nobody_from_elsewhere_gets_in(rest: bool, acme: Acme, intruders: Any) -> None:
     before = acme.state()
 
     async def attempt(method: str, route: str, declared: Declared, who: str) -> str:
@@ -401,17 +195,18 @@ async def test_nobody_from_elsewhere_gets_in(acme: Acme, intruders: Any) -> None
     wrong = await at_once(
         attempt(method, route, declared, who)
         for route, declared in EVERYTHING.items()
-        for who in intruders
+        for who in some(route, list(intruders), rest)
         for method in declared.methods
     )
     assert wrong == []
     assert acme.state() == before
 
 
-async def test_the_platforms_host_has_none_of_it(acme: Acme, site: Site, api_key: Any) -> None:
+@SAMPLED
+async def test_the_platforms_host_has_none_of_it(rest: bool, acme: Acme, site: Site, api_key: Any) -> None:
     """There, a key stands for its own tenant on /v1, and nothing else of a tenant's is there."""
-    for headers in ({"Cookie": f"sessionid={acme.cookies['sessionid']}"}, {}):
-        for route, declared in EVERYTHING.items():
+    for route, declared in EVERYTHING.items():
+        for headers in some(route, [{"Cookie": f"sessionid={acme.cookies['sessionid']}"}, {}], rest):
             path = tenancy.filled(route, declared, acme.ids)
             status, said = await call(site.direct(), "GET", path, None, **headers)
             assert status in (302, 401, 404, 405) or route == "/", f"{route}: {status}"

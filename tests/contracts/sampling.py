@@ -1,0 +1,31 @@
+"""What `make test` asks of a matrix, and what is left of it for `make exhaustive` (ADR 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+from zlib import crc32
+
+import pytest
+
+Asker = TypeVar("Asker")
+
+SAMPLED = pytest.mark.parametrize("rest", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+"""A test asks at every route: as some in `make test`, as the others (`rest`) in `make exhaustive`."""
+
+
+def sampled(values: Iterable[Any], kept: Callable[[Any], bool]) -> list[Any]:
+    """For `parametrize`: `make test` has those that are kept, `make exhaustive` the others."""
+    return [pytest.param(one, marks=() if kept(one) else pytest.mark.exhaustive) for one in values]
+
+
+def turn(route: str) -> int:
+    """Who asks at a route follows from its name, so that a run can be repeated."""
+    return crc32(route.encode())
+
+
+def some(route: str, of: list[Asker], rest: bool, *, count: int = 1) -> list[Asker]:
+    """Of all who may ask at a route those whose turn it is there; rest: the others."""
+    first = turn(route) % len(of) if of else 0
+    turned = of[first:] + of[:first]
+    return turned[count:] if rest else turned[:count]
