@@ -27,6 +27,7 @@ from tests.accounts.oidc_browser import (  # noqa: F401 - fixtures
     whoami,
 )
 from tests.conftest import Platform, in_thread
+from tests.contracts.sampling import sampled, turn
 from tests.site import Site
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -105,7 +106,7 @@ FAULTS: dict[str, tuple[int, str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", sampled(FAULTS, lambda fault: turn(fault) % 3 == 0))
 async def test_each_fault_of_a_provider_is_one_clear_page(
     door: Site, db: Platform, idp: Idp, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

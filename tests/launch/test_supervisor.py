@@ -72,10 +72,10 @@ def test_postgresql_never_runs_as_root(whole: Platform) -> None:
     ("name", "title"),
     [
         ("postgres", "PostgreSQL"),
-        ("redis", "Redis"),
-        ("model", "The local model"),
+        pytest.param("redis", "Redis", marks=pytest.mark.exhaustive),
+        pytest.param("model", "The local model", marks=pytest.mark.exhaustive),
         ("web", "The web process"),
-        ("worker", "The worker"),
+        pytest.param("worker", "The worker", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_killed_child_comes_back(whole: Platform, name: str, title: str) -> None:

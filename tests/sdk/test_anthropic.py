@@ -21,6 +21,9 @@ ASKED = {"max_tokens": 500, "messages": [{"role": "user", "content": "Hi"}]}
 TOOL = {"name": "lookup", "description": "Looks up.", "input_schema": {"type": "object", "properties": {}}}
 
 
+pytestmark = pytest.mark.exhaustive  # to load this SDK takes longer than to use it
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[Any]:
     async with Vendor(key=KEY) as vendor:

@@ -24,6 +24,7 @@ from core.errors import PaasError
 from tenants import erasure, isolation, migrate, resolve, scope
 from tenants.models import Domain, RetiredSlug, Tenant
 from tests.conftest import Platform, in_thread
+from tests.contracts.sampling import sampled
 from tests.services import Services
 from tests.tenants import life
 from tests.tenants.test_provisioning import at_statement
@@ -279,7 +280,7 @@ def test_an_erasing_killed_at_any_statement_converges(services: Services) -> Non
     tombstone(services, tenant)
 
 
-@pytest.mark.parametrize("step", erasure.STEPS)
+@pytest.mark.parametrize("step", sampled(erasure.STEPS, lambda step: step == "rows"))
 def test_an_erasing_whose_backend_is_killed_in_a_step_converges(step: str, services: Services) -> None:
     tenant = furnished()
     tenant_life.tenant_delete(tenant=tenant, actor="user:1")

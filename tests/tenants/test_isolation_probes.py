@@ -34,6 +34,7 @@ def test_nothing_that_is_tried_succeeds(services: Services, platform: Platform) 
     assert made.hidden > 0, "without rows of others there is nothing that could have been seen"
 
 
+@pytest.mark.exhaustive
 def test_attempts_leave_nothing_behind(superuser: Superuser) -> None:
     before = superuser.execute("SELECT current_user, current_setting('search_path')").fetchone()
     counts = "SELECT (SELECT count(*) FROM tenants_tenant), (SELECT count(*) FROM accounts_membership)"
@@ -187,6 +188,7 @@ def test_the_command_prints_each_table_and_ends_well(platform: Platform) -> None
     assert "Isolation holds" in text
 
 
+@pytest.mark.exhaustive
 def test_the_command_as_json(platform: Platform) -> None:
     out = io.StringIO()
     call_command("prove_isolation", "--json", stdout=out)
@@ -197,6 +199,7 @@ def test_the_command_as_json(platform: Platform) -> None:
     assert guards["public.accounts_session"] == "row-level security"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("open_table")
 def test_the_command_fails_and_names_what_is_open() -> None:
     out = io.StringIO()
@@ -208,6 +211,7 @@ def test_the_command_fails_and_names_what_is_open() -> None:
     assert json.loads(out.getvalue())["gaps"][0]["subject"] == "public.auth_group"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("open_table")
 def test_its_exit_code_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
