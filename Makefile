@@ -11,8 +11,8 @@ PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 p
 WITH = $(PYTHON) -m launch.bootstrap
 LOCK = $(WITH) --uv pip compile --quiet --generate-hashes --no-annotate --no-header --universal --python-version 3.11
 
-# One more than two cores, for what waits; each worker has its own imports and database. ARGS="-n 8" where there are more.
-PYTEST = -m pytest -n 3 --dist worksteal
+# More than two cores, for what waits; each worker has imports and a database of its own. ARGS="-n 8" where there are more.
+PYTEST = -m pytest -n 4 --dist worksteal
 SECURITY = tests/attack tests/tenants/test_tenancy_contract.py tests/tenants/test_leak_fuzz.py
 
 help: ## This list

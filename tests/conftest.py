@@ -61,13 +61,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         importlib.import_module(name)
 
 
-# What takes long begins at once, a kind on each worker: those that wait leave the processors to the others.
+# What takes long begins at once, a kind on each worker: those that wait leave the processors to the others. Before it
+# what needs no database, for those who would wait until one of them has made it.
+WITHOUT_DATABASE = ("tests/launch/", "tests/core/", "tests/architecture/", "tests/bench/")
 LONG = (
-    ("tests/launch/test_supervisor.py",),
-    ("tests/attack/",),
+    ("tests/launch/",),
+    ("tests/core/", "tests/architecture/", "tests/attack/"),
     (
+        "tests/bench/",
         "tests/chat/test_services_away.py",
-        "tests/chat/test_crash.py",
         "tests/chat/test_chaos.py",
         "tests/tenants/test_erase.py",
     ),
@@ -103,6 +105,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     stretch, before = -(-len(items) // workers), 0
     items.clear()
     for front in fronts:
+        front.sort(key=lambda item: not item.nodeid.startswith(WITHOUT_DATABASE))
         more = max(0, stretch - len(front))
         items += front + rest[before : before + more]
         before += more

@@ -79,6 +79,7 @@ async def test_the_passage_is_marked_where_it_stands() -> None:
         await shown(data, page="2")
 
 
+@pytest.mark.exhaustive
 async def test_who_reads_the_base_sees_the_page(site: Any, db: Any, actor: Any, no_files: None) -> None:
     owner = actor("owner")
     make(owner, access="restricted", roles=["viewer"])

@@ -213,6 +213,7 @@ async def test_many_documents_of_one_hold_up_nobody(
     assert order == [("owner", 2), ("rival", 1)] * 4 + [("owner", 1)]
 
 
+@pytest.mark.exhaustive
 async def test_one_document_comes_soon_behind_two_hundred(host: Any, actor: Any, ledger: Ledger) -> None:
     """T16: whoever has put in two hundred has one job in the queue, so that of the other is the next one."""
     owner, rival = actor("owner"), actor("rival")

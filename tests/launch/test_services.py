@@ -36,6 +36,7 @@ def test_postgres_wants_the_password(tmp_path: Path) -> None:
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.exhaustive
 def test_paths_too_long_for_a_socket(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     with start_postgres(deep / "pg") as postgres, start_redis(deep / "redis") as server:

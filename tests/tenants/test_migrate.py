@@ -95,6 +95,7 @@ def test_nothing_to_do_costs_as_many_queries_with_many_tenants(
     assert count() == 11 + 2 * (len(migrate.tenant_schemas()) - 1)
 
 
+@pytest.mark.exhaustive
 def test_a_schema_that_is_behind_is_brought_up(platform: Platform, admin: psycopg.Connection[Any]) -> None:
     fall_behind(admin, platform.acme.schema)
     assert drift(platform) != []
