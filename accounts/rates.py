@@ -24,6 +24,9 @@ from tenants.ratelimit import Limit, RateLimited, Room
 # `anonymous` is everybody who did not, or could not; both by address.
 CLASSES = ("turn", "stream", "read", "write", "admin", "auth", "anonymous")
 PERIOD_SECONDS = 60.0
+# Of a minute's requests of a class, as many may come at once: with a whole minute's, one who asks for all that a web
+# process can do held up everybody else for as long (T16). A page asks for some ten.
+BURST_SECONDS, LEAST_BURST = 5.0, 60
 FAIL_CLOSED = frozenset({"auth"})
 
 
@@ -34,7 +37,8 @@ def limits_for(actor: Actor | None, rate_class: str) -> tuple[Limit, ...]:
         who = f"address:{client.network_of(client.current().address)}"
         return (Limit(f"{rate_class}:{who}", rate, PERIOD_SECONDS),) if rate else ()
     subject = f"key:{actor.root_key_id or actor.key_id}" if actor.key_id else f"user:{actor.user_id}"
-    found: tuple[Limit, ...] = (Limit(f"{rate_class}:{subject}", rate, PERIOD_SECONDS),) if rate else ()
+    burst = min(rate, max(LEAST_BURST, int(rate * BURST_SECONDS / PERIOD_SECONDS)))
+    found: tuple[Limit, ...] = (Limit(f"{rate_class}:{subject}", rate, PERIOD_SECONDS, burst=burst),) if rate else ()
     found += tuple(Limit(f"own:{whose}", max(own, 1), PERIOD_SECONDS) for whose, own in actor.rates)
     whole = actor.tenant.requests_per_minute
     return found if whole is None else (*found, Limit("tenant", max(whole, 1), PERIOD_SECONDS))

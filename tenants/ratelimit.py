@@ -2,8 +2,8 @@
 
 GCRA (ITU-T I.371, the "leaky bucket as a meter") keeps one number for each subject, the theoretical arrival time: a
 request is admitted when that time is no further ahead of now than the burst allows, and moves it on by one interval.
-So `rate` requests in `period` seconds are admitted, never more, however many processes ask at once. Redis's own clock
-is used; clocks of processes do not matter.
+So `burst` requests at once and `rate` in each `period` are admitted, never more, however many processes ask at once.
+Redis's own clock is used; clocks of processes do not matter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from core.errors import PaasError
 from core.redis_client import client
 from tenants import scope
 
-# KEYS: one for each limit. ARGV: for each limit rate, period in microseconds, cost. All are admitted, or none moves.
+# KEYS: one for each limit. ARGV: for each limit rate, period in microseconds, cost, burst. All are admitted, or none
+# moves.
 # Returns {0, number of the limit with the least left, how many are left, microseconds until all are} or
 # {number of the limit that refused (1..), microseconds to wait}.
 GCRA = """
@@ -34,13 +35,14 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local moved, tight, least, full = {}, 0, math.huge, 0
 for i = 1, #KEYS do
-    local rate, period, cost = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1]), tonumber(ARGV[3*i])
+    local rate, period, cost, burst = unpack(ARGV, 4*i-3, 4*i)
     local interval = period / rate
+    local most = interval * burst
     local arrival = math.max(tonumber(redis.call('GET', KEYS[i]) or now), now) + interval * cost
-    local ahead = arrival - now - period
+    local ahead = arrival - now - most
     if ahead > 0 then return {i, math.ceil(ahead)} end
     moved[i] = arrival
-    local left = math.floor((period - (arrival - now)) / interval + 0.000001)
+    local left = math.floor((most - (arrival - now)) / interval + 0.000001)
     if left < least then tight, least, full = i, left, arrival - now end
 end
 for i = 1, #KEYS do
@@ -53,7 +55,7 @@ GIVE_BACK = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 for i = 1, #KEYS do
-    local arrival = tonumber(redis.call('GET', KEYS[i]) or now) - ARGV[3*i-1] / ARGV[3*i-2] * ARGV[3*i]
+    local arrival = tonumber(redis.call('GET', KEYS[i]) or now) - ARGV[4*i-2] / ARGV[4*i-3] * ARGV[4*i-1]
     if arrival > now then
         redis.call('SET', KEYS[i], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
     else
@@ -69,16 +71,21 @@ MOST_LOCAL = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `rate` in `period` seconds for `subject`; the burst is the whole rate.
+    """At most `rate` in `period` seconds for `subject`.
 
     subject: what is counted, such as `sign-in:203.0.113.7`; the bound tenant is put before it. cost: how much this
-    request takes.
+    request takes. burst: how many of them may come at once; None: all.
     """
 
     subject: str
     rate: int
     period: float
     cost: int = 1
+    burst: int | None = None
+
+    @property
+    def at_once(self) -> int:
+        return self.rate if self.burst is None else self.burst
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +188,9 @@ def _keys(limits: tuple[Limit, ...]) -> list[str]:
 
 
 def _arguments(limits: tuple[Limit, ...]) -> list[int]:
-    return [number for limit in limits for number in (limit.rate, int(limit.period * 1_000_000), limit.cost)]
+    return [
+        number for limit in limits for number in (limit.rate, int(limit.period * 1_000_000), limit.cost, limit.at_once)
+    ]
 
 
 def _judge(answer: list[int], limits: tuple[Limit, ...]) -> Room:
@@ -216,14 +225,15 @@ def _without_redis(limits: tuple[Limit, ...], fail_closed: bool) -> Room | None:
         raise PaasError("redis_unavailable", retry_after=2) from None
     now, room = time.monotonic(), None
     for key, limit in zip(_keys(limits), limits, strict=True):
-        arrival = max(_arrivals.get(key, now), now) + limit.period / limit.rate * limit.cost
-        if arrival - now > limit.period:
-            raise RateLimited(limit, arrival - now - limit.period) from None
+        interval = limit.period / limit.rate
+        arrival, most = max(_arrivals.get(key, now), now) + interval * limit.cost, interval * limit.at_once
+        if arrival - now > most:
+            raise RateLimited(limit, arrival - now - most) from None
         _arrivals[key] = arrival
         _arrivals.move_to_end(key)
         while len(_arrivals) > MOST_LOCAL:
             _arrivals.popitem(last=False)
-        left = int((limit.period - (arrival - now)) * limit.rate / limit.period + 1e-6)
+        left = int((most - (arrival - now)) / interval + 1e-6)
         if room is None or left < room.left:
             room = Room(limit.rate, left, arrival - now)
     return room

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from paas import env
 from tenants import client, gate, ratelimit, resolve, scope
 from tenants.client import Client
 from tenants.models import Plan
+from tenants.ratelimit import RateLimited
 from tests.conftest import Platform, in_thread
 
 
@@ -47,6 +49,28 @@ async def test_two_hundred_at_once_on_a_limit_of_twenty(site: Any, api_key: Any,
     found = Counter(await asyncio.gather(*(status(program, "GET", path) for path in paths)))
     assert found == {200: 20, 429: 180}
     assert await status(site.client("acme", token=api_key("globex")), "GET", "/v1/models") == 401
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_minutes_requests_do_not_come_at_once(actor: Any, limits: Any, away: bool) -> None:
+    """T16: of a class five seconds' worth, or sixty; a limit that somebody set is not cut. With and without Redis."""
+    if away:
+        ratelimit._went_away()
+    limits(read=90, write=72_000)
+    person = actor("member")
+    for count, kind in ((60, "read"), (100, "write")):
+        for _ in range(count):
+            rates.admit_now(person, kind)
+    with pytest.raises(RateLimited) as refused:
+        rates.admit_now(person, "read")
+    assert 39 < refused.value.wait <= 40, "until one more is due, not all"
+    assert refused.value.details == {"limit": 90, "seconds": 3600.0}
+    whole = replace(person, rates=(("user:x", 90),))
+    limits()
+    for _ in range(90):
+        rates.admit_now(whole, "read")
+    with pytest.raises(RateLimited):
+        rates.admit_now(whole, "read")
 
 
 async def test_a_hundred_spoofed_addresses_share_a_bucket(site: Any, limits: Any) -> None:

@@ -179,7 +179,7 @@ async def test_who_asks_on_rests_for_as_long_as_it_does(monkeypatch: pytest.Monk
     crowd.gate.refused(LOUD.id)
     await crowd.come("l2", "l3")
     await passes(gate.OVER_FOR - 0.1)
-    refused = [f"l{number}" for number in range(4, 14 if more else 13)]
+    refused = [f"l{number}" for number in range(4, 4 + int(gate.RESTS) + more)]
     await crowd.come("o2", *refused)
     assert crowd.answers == dict.fromkeys(refused, 429), "two that rest in between take longer than that"
     await passes(gate.OVER_FOR - 0.1)
