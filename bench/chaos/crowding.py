@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.chaos.targets import Measured
 
 READ = "/api/v1/conversations"
-HALF_OPEN, SLOW_READERS, HOLD_SECONDS = 500, 200, 60.0
+HALF_OPEN, SLOW_READERS, HOLD_SECONDS = 500, 200, 300.0
 OPEN_STREAMS, POOL = 200, 10
 OVERLOAD_SECONDS = 5.0
 OTHER = ("other.localhost", "ak_other_own_value_for_loopback")

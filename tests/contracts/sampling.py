@@ -20,12 +20,11 @@ def sampled(values: Iterable[Any], kept: Callable[[Any], bool]) -> list[Any]:
 
 
 def turn(route: str) -> int:
-    """Who asks at a route follows from its name, so that a run can be repeated."""
+    """Who asks at a route, or whether a case is asked, follows from its name, so that a run can be repeated."""
     return crc32(route.encode())
 
 
-def some(route: str, of: list[Asker], rest: bool, *, count: int = 1) -> list[Asker]:
-    """Of all who may ask at a route those whose turn it is there; rest: the others."""
+def some(route: str, of: list[Asker], rest: bool) -> list[Asker]:
+    """Of all who may ask at a route the one whose turn it is there; rest: the others."""
     first = turn(route) % len(of) if of else 0
-    turned = of[first:] + of[:first]
-    return turned[count:] if rest else turned[:count]
+    return of[:first] + of[first + 1 :] if rest else of[first : first + 1]
