@@ -36,29 +36,25 @@ class RefusingProtocol(ReceiptProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refused: bytes | None = None  # what is said when the request that comes in is here
-        self._leaves = False  # the connection is closed with that
         self.answered = False  # something was said here, so that a request that comes now may be sent anew elsewhere
 
-    def on_headers_complete(self) -> None:
+    def begin(self) -> None:
         self._refused = self._asked()
         if self._refused is None:
             self._unset_keepalive_if_required()  # which a refusal in the same packet has armed
-            super().on_headers_complete()
+            super().begin()
         else:
-            self._head_is_here()
+            self._held = None
 
-    def on_body(self, body: bytes) -> None:
+    def take(self, body: bytes) -> None:
         if self._refused is None:
-            super().on_body(body)
-        else:
-            self._body_bytes += len(body)
+            super().take(body)
 
-    def on_message_complete(self) -> None:
+    def complete(self) -> None:
         if self._refused is None:
-            super().on_message_complete()
+            super().complete()
             return
         said, self._refused = self._refused, None
-        self._body_is_here()
         status, _, rest = said.partition(b"\r\n")
         added = b"".join(b"%b: %b\r\n" % one for one in self.server_state.default_headers)
         stays = not self._leaves and self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
@@ -75,7 +71,7 @@ class RefusingProtocol(ReceiptProtocol):
             self._leaves = True
 
     def _asked(self) -> bytes | None:
-        """What this request is told, of which only the head is here; None: it is a request like any other."""
+        """What this request is told, whatever its body; None: it is a request like any other."""
         if self.door is None or not self.door.crowded:
             return None
         if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):

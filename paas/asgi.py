@@ -28,6 +28,7 @@ from chat.transports import approvals, knowledge, mcp, openai, phase1, responses
 from chat.transports.websocket import ChatSocket
 from core.errors import PaasError
 from paas import certificates, health, telemetry
+from paas.answered import Answered
 from paas.bodies import BoundedBodies
 from paas.gate import Gated, whose
 from paas.headers import SecureHeaders
@@ -40,7 +41,7 @@ from tenants.asgi import App, TenantBinding, refuse
 from tenants.gate import Busy
 
 keep_on_the_loop()
-gated = Gated(BoundedBodies(cast(App, django_application)), gate.of_process)
+gated = Gated(BoundedBodies(Answered(cast(App, django_application))), gate.of_process)
 websockets = URLRouter([path("ws/chat/", ChatSocket.as_asgi())])
 # Our own doors that are no views of Django's, by how their addresses begin.
 NATIVE = (
@@ -124,7 +125,7 @@ def settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(2_000, 10, 1_000)
 
 
 async def lifespan(receive: Any, send: Any) -> None:

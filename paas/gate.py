@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import AsyncExitStack
+from typing import Any
 
 from tenants.asgi import App, Receive, Scope, Send, refuse
 from tenants.gate import PROGRAM, Busy, Gate, Whose
@@ -17,7 +19,10 @@ Words = tuple[bytes, str, str]  # the Host header, the method, the path
 
 
 class Gated:
-    """Wraps an ASGI application inside the tenant's binding: each of its requests has a place while it works."""
+    """Wraps an ASGI application inside the tenant's binding: each of its requests has a place while it works.
+
+    It gets one when its body is here: who sends it slowly, or never, would hold a place, or the tenant's turn.
+    """
 
     def __init__(self, app: App, gate: Gate) -> None:
         self.app = app
@@ -26,9 +31,19 @@ class Gated:
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
         self._remember(connection, 1.0)
+        waits = True
         try:
-            async with self.gate.place(whose(connection)):
-                await self.app(connection, receive, send)
+            async with AsyncExitStack() as place:
+
+                async def received() -> Any:
+                    nonlocal waits
+                    message = await receive()
+                    if waits and message["type"] == "http.request" and not message.get("more_body"):
+                        waits = False
+                        await place.enter_async_context(self.gate.place(whose(connection)))
+                    return message
+
+                await self.app(connection, received, send)
         except Busy as error:
             await refuse(connection, receive, send, error)
 

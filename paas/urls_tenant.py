@@ -183,6 +183,7 @@ api = [
 ]
 
 urlpatterns = [
+    path("api/v1/", include(api)),  # first: what stands before it is tried, and noted, for each request of a program
     path("", views.home),
     path("login/", sign_in.sign_in, name="login"),
     path("logout/", sign_in.sign_out, name="logout"),
@@ -310,7 +311,6 @@ urlpatterns = [
     path("settings/mcp/<uuid:server_id>/delete/", mcp_servers.delete),
     path("settings/mcp/<uuid:server_id>/connect/", mcp_connecting.connect),
     path("settings/mcp/<uuid:server_id>/disconnect/", mcp_connecting.disconnect),
-    path("api/v1/", include(api)),
     re_path(r"^api/", chat.NotFound.as_view()),
 ]
 handler404 = "portal.views.page_not_found"

@@ -32,11 +32,13 @@ async def passes(seconds: float = 0.0) -> None:
         await asyncio.sleep(0)
 
 
+WHOLE = {"type": "http.request", "body": b"", "more_body": False}
 LOUD, OTHER = (TenantRef(uuid.uuid4(), slug) for slug in ("loud", "other"))
 
 
 class Crowd:
-    """Requests at a gate of three places, two for one tenant; each works until it is let go."""
+    """Requests at a gate of three places, two for one tenant; each works until it is let go. The body of one whose name
+    ends with a half is not here yet."""
 
     def __init__(self) -> None:
         self.gate = Gate(5.0, at_once=3, share=2)
@@ -49,6 +51,8 @@ class Crowd:
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):  # as Django does, before anything else
+            pass
         self.working.append(scope["name"])
         self.most = max(self.most, len(self.working))
         try:
@@ -75,8 +79,17 @@ class Crowd:
                     self.answers[name] = message["status"]
                     assert (b"retry-after", b"1") in message["headers"]
 
+            coming = [WHOLE | {"more_body": True}] * 2 if name.endswith("½") else []
+
+            async def receive(name: str = name, coming: list[Any] = coming) -> Any:
+                if coming:
+                    return coming.pop()
+                if name.endswith("½"):
+                    await self.gates[name].wait()
+                return WHOLE
+
             self.gate.notice(tenant.id if tenant else None)
-            self.tasks[name] = asyncio.create_task(self.gated(scope, receive=None, send=send))  # type: ignore[arg-type]
+            self.tasks[name] = asyncio.create_task(self.gated(scope, receive, send))
             await asyncio.sleep(0)
         await passes()
 
@@ -331,6 +344,19 @@ async def test_who_waits_for_something_else_holds_no_place(monkeypatch: pytest.M
     assert crowd.working == ["l1", "l2"]
     await passes(0.04)
     assert crowd.working == ["l1", "l2", "l3"]
+    await crowd.drained()
+
+
+async def test_who_sends_half_a_request_holds_no_place() -> None:
+    """T13, A41: a large body, which comes slowly or never, waits outside; once it is here it waits like any other."""
+    crowd = Crowd()
+    await crowd.come("l1½", "l2½", "l3½", "l4", "l5")
+    assert crowd.working == ["l4", "l5"]
+    await crowd.done("l1½")
+    assert crowd.answers == {}
+    assert crowd.gate.load() == (2, 1)
+    await crowd.done("l4")
+    assert crowd.answers == {"l4": 200, "l1½": 200}
     await crowd.drained()
 
 
