@@ -168,6 +168,7 @@ def test_the_known_and_the_unknown_get_the_same_letter(people: Platform) -> None
     assert len(set(bodies)) == 1
 
 
+@pytest.mark.exhaustive
 def test_letters_are_limited(people: Platform) -> None:
     token = invite(people)
     actor, found = as_(people.acme, "admin@acme.test"), row(people)

@@ -51,6 +51,7 @@ ROUTES = [
 ]
 
 
+@pytest.mark.exhaustive
 async def test_every_scope_opens_exactly_what_it_says(site: Any, db: Platform, api_key: Callable[..., str]) -> None:
     """A22: the route table times the sets of scopes; anything that is not said is refused."""
     token = api_key()

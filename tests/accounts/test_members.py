@@ -190,6 +190,7 @@ def test_of_two_owners_at_once_one_stays(people: Platform, how: str, attempt: in
     assert len(owners) == 1, outcomes
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     acts=st.lists(st.tuples(*[st.sampled_from([OWNER, ADMIN, MEMBER, VIEWER])] * 2, st.sampled_from(ACTS)), max_size=8)

@@ -110,6 +110,7 @@ def test_hundreds_of_tries_from_one_address(db: Platform, hashed: list[str]) -> 
     assert 0 < (refused.value.retry_after or 0) <= throttle.PER_PAIR[1] / throttle.PER_PAIR[0] + 1
 
 
+@pytest.mark.exhaustive
 def test_hundreds_of_tries_at_many_people_from_one_network(
     db: Platform, hashed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +124,7 @@ def test_hundreds_of_tries_at_many_people_from_one_network(
     assert len(hashed) == throttle.PER_NETWORK[0]
 
 
+@pytest.mark.exhaustive
 def test_hundreds_of_tries_from_two_hundred_addresses_do_not_lock_the_owner_out(
     db: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

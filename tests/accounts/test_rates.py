@@ -41,6 +41,7 @@ async def status(session: Any, method: str, path: str, body: Any = None, **heade
         return int(answer.status)
 
 
+@pytest.mark.exhaustive
 async def test_two_hundred_at_once_on_a_limit_of_twenty(site: Any, api_key: Any, limits: Any) -> None:
     """P40: exactly 20, at the streaming doors and at Django's, which share the bucket."""
     limits(read=20)

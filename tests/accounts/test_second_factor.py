@@ -342,6 +342,7 @@ async def test_removing_the_app(site: Any, db: Platform) -> None:
     assert len(in_thread(letters)) == 2, "for the app that was set up, and for its end"
 
 
+@pytest.mark.exhaustive
 async def test_bad_answers_of_a_passkey(site: Any, db: Platform, unhurried: None) -> None:
     client = await site.signed_in("member")
     for credential in ("", "{", "[]", "{}", '{"id": 1}', '{"id":"AA","rawId":"AA","response":{}}', "x" * 20_000):

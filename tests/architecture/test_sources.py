@@ -62,9 +62,14 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
             yield from ((node.module, alias.name) for alias in node.names)
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def reaches(text: str) -> set[str]:
     """The banned names that a source imports from Django, asgiref, django-tenants or the standard library, or calls."""
-    tree, found = ast.parse(text), set()
+    tree, found = parsed(text), set()
     for module, name in imported(tree):
         top = module.split(".")[0]
         if top == "django_tenants":
@@ -149,27 +154,27 @@ def test_nothing_is_left_for_later() -> None:
 
 def test_the_ground_floor_stands_on_nothing_of_ours() -> None:
     for path, text in sources("core"):
-        for module, _ in imported(ast.parse(text)):
+        for module, _ in imported(parsed(text)):
             assert module.split(".")[0] not in IDS_OF_OURS - {"core"}, f"{path} imports {module}"
 
 
 def test_the_tenants_room_stands_on_core_alone() -> None:
     above = IDS_OF_OURS - {"core", "tenants"}
     for path, text in sources("tenants"):
-        for module, _ in imported(ast.parse(text)):
+        for module, _ in imported(parsed(text)):
             assert module.split(".")[0] not in above, f"{path} imports {module}"
 
 
 def test_the_launcher_imports_no_application() -> None:
     for path, text in sources("launch"):
-        for module, _ in imported(ast.parse(text)):
+        for module, _ in imported(parsed(text)):
             assert module.split(".")[0] not in {*ROOMS, "django"}, f"{path} imports {module}"
 
 
 def test_nobody_imports_the_wiring() -> None:
     """`paas` is imported by nobody below it (but for `paas.env`, which reads the environment)."""
     for path, text in sources(*(room for room in ROOMS if room != "paas")):
-        for module, name in imported(ast.parse(text)):
+        for module, name in imported(parsed(text)):
             allowed = module == "paas.env" or (module == "paas" and name == "env")
             assert allowed or module.split(".")[0] != "paas", f"{path} imports {module}"
 

@@ -133,6 +133,7 @@ async def test_a_tenants_host_has_none_of_the_platforms_pages(
     assert not wrong, lines(wrong)
 
 
+@pytest.mark.exhaustive
 async def test_the_doors_on_the_platforms_host(
     people: list[Identity],
     acme: Acme,

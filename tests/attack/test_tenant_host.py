@@ -161,6 +161,7 @@ async def frames_refused(site: Site, who: Identity, ids: dict[str, str]) -> set[
     return refused
 
 
+@pytest.mark.exhaustive
 async def test_the_socket_as_everybody(
     acme: Acme,
     people: list[Identity],

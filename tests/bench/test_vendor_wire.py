@@ -129,6 +129,7 @@ async def test_a_stream_stops_when_its_client_leaves(vendor: Vendor, http: aioht
     assert vendor.stats.document()["open_streams"] == 0
 
 
+@pytest.mark.exhaustive
 async def test_many_tokens_wait_for_a_slow_reader(vendor: Vendor, http: aiohttp.ClientSession) -> None:
     body = body_of("bench-0-0-100000", stream=True)
     async with http.post(vendor.base_url + "/chat/completions", json=body) as answer:

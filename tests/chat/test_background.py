@@ -139,6 +139,7 @@ async def test_a_key_that_is_gone_runs_nothing_any_more(
     assert not ledger.left_behind()
 
 
+@pytest.mark.exhaustive
 async def test_taken_again_after_a_death(host: Host, working: Host, actor: Any, ledger: Ledger) -> None:
     """A72, T12: who died before the model was asked has begun nothing: another worker does it, once. After: it ends."""
     caps(ledger, 1)

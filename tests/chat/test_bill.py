@@ -160,6 +160,7 @@ async def test_a_stopped_answer_costs_what_was_said(
     assert not ledger.left_behind()
 
 
+@pytest.mark.exhaustive
 async def test_the_records_add_up_to_the_counter(host: Any, actor: Any, agent: Any, ledger: Any) -> None:
     slugs = [agent(model) for model in ("bench-0-0-20", "fault-cut-3", "reasoning-4", "length-6", "fault-500")]
     await asyncio.gather(*(ask(actor("member"), agent=slug) for slug in slugs * 4))

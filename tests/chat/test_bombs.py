@@ -65,6 +65,7 @@ async def test_frames_that_grow(site: Any, api_key: Callable[..., str], bomb: st
     assert peak < 20 * MEGABYTE
 
 
+@pytest.mark.exhaustive
 async def test_ten_thousand_messages_to_a_reader_that_stops(
     site: Any, api_key: Callable[..., str], ledger: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

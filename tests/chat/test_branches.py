@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -250,8 +249,8 @@ def test_what_a_client_asks() -> None:
     assert (again.continues, again.message, again.parent_id) == (uuid.UUID(ids[1]), "", None)
 
 
-def test_history_of_a_long_conversation_is_quick(db: Any, ledger: Any) -> None:
-    """2,000 messages, of which what fits is read: a few milliseconds, however long the rest is."""
+def test_history_of_a_long_conversation_is_read_as_far_as_it_fits(db: Any, ledger: Any) -> None:
+    """However long the rest of 2,000 messages is."""
 
     def make() -> uuid.UUID:
         from agents.models import Agent
@@ -274,14 +273,10 @@ def test_history_of_a_long_conversation_is_quick(db: Any, ledger: Any) -> None:
     conversation = in_thread(make)
     ledger.rows("SELECT link_messages(ARRAY[%s])", conversation)
     leaf = ledger.value("SELECT leaf_id FROM chat_conversation WHERE id = %s", conversation)
-    ask_for = ("SELECT jsonb_array_length(messages) FROM turn_history(%s, %s, 8000)", conversation, leaf)
-    count = ledger.value(*ask_for)
+    read = "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_all_tables WHERE relid = %s::regclass"
+    with ledger.connection.transaction():
+        before = ledger.value(read, "chat_message")
+        count = ledger.value("SELECT jsonb_array_length(messages) FROM turn_history(%s, %s, 8000)", conversation, leaf)
+        rows = ledger.value(read, "chat_message") - before
     assert 100 < count < 120
-    best = min(_timed(ledger, ask_for) for _ in range(5))
-    assert best < 0.05, best
-
-
-def _timed(ledger: Any, ask_for: tuple[Any, ...]) -> float:
-    begun = time.perf_counter()
-    ledger.value(*ask_for)
-    return time.perf_counter() - begun
+    assert count <= rows < 3 * count, rows

@@ -86,6 +86,7 @@ async def test_what_fails_costs_nothing_and_holds_nothing(ask: Ask, ledger: Any)
     assert not ledger.left_behind()
 
 
+@pytest.mark.exhaustive
 async def test_a_vendor_that_is_dead_is_left_alone(ask: Ask, vendor: Vendor, ledger: Any) -> None:
     """A45: as for chat. After FAULTS calls nobody waits for it, nothing is held, and whoever asks is told when to
     come back; another model of the same account goes on."""

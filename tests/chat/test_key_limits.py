@@ -157,6 +157,7 @@ async def test_a_revoked_key_is_out_within_two_seconds(site: Any, api_key: Calla
     gate.set()
 
 
+@pytest.mark.exhaustive
 async def test_who_is_out_is_out_whatever_their_address_asks(
     site: Any, api_key: Callable[..., str], db: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,7 @@ async def test_filters_and_what_does_not_fit(post: Any, api_key: Any, board: str
     assert [one["type"] for one in told["result"]["content"]] == ["text"], "older clients know no links"
 
 
+@pytest.mark.exhaustive
 async def test_pages_of_documents_and_long_ones(
     post: Any, api_key: Any, actor: Any, board: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,7 @@ READ = {
 }
 
 
+@pytest.mark.exhaustive
 def test_hostile_documents_end_as_a_sentence() -> None:
     ends = nursed([(f"whole:{kind}", make()) for kind, make in HOSTILE.values()])
     for name, (said, status) in zip(HOSTILE, ends, strict=True):

@@ -60,6 +60,7 @@ async def test_a_turn_that_is_killed_is_taken_up(host: Any, actor: Any, monkeypa
     assert sum(asked) - ingest.BATCH == count == done.chunk_count, "nothing was embedded twice but what was lost"
 
 
+@pytest.mark.exhaustive
 async def test_cancelled_replaced_retried(host: Any, actor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = actor("owner")
     make(owner, chunk_size=50, chunk_overlap=0)

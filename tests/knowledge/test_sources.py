@@ -86,6 +86,7 @@ async def test_an_address_is_fetched_and_fetched_again(host: Any, actor: Any, db
         bound(owner, lambda: documents.document_refetch(actor=owner, slug="docs", document_id=text.id))
 
 
+@pytest.mark.exhaustive
 async def test_folders_in_and_out(host: Any, actor: Any, db: Platform, tmp_path: Path) -> None:
     owner, said = actor("owner"), io.StringIO()
     make(owner, name="Handbook", ocr="never")

@@ -133,6 +133,7 @@ async def test_killed_while_it_is_read(host: Any, actor: Any, monkeypatch: pytes
     assert row(owner, one.id).chunk_count < done.chunk_count
 
 
+@pytest.mark.exhaustive
 async def test_another_model_for_all_at_once(
     host: Any, actor: Any, vendor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

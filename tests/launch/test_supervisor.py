@@ -88,6 +88,7 @@ def test_a_killed_child_comes_back(whole: Platform, name: str, title: str) -> No
     until(whole.healthy, "/readyz")
 
 
+@pytest.mark.exhaustive
 def test_web_process_and_worker_are_replaced_and_nothing_else(whole: Platform) -> None:
     before = whole.children()
     told = subprocess.run(
@@ -125,6 +126,7 @@ def test_a_second_start_with_the_same_data_is_refused(whole: Platform) -> None:
     assert whole.services()
 
 
+@pytest.mark.exhaustive
 def test_reset_is_refused_while_it_runs(whole: Platform) -> None:
     command = [sys.executable, "-m", "launch", "reset"]
     environment = plain_environment(FORCE="1")
@@ -268,6 +270,7 @@ def test_a_taken_port_is_named_with_its_holder(start: Start) -> None:
         assert f"PORT={port + 1} make run" in platform.output
 
 
+@pytest.mark.exhaustive
 def test_stopping_before_everything_is_up_leaves_nothing(start: Start) -> None:
     platform = start(PORT=str(free_port()))
     platform.wait_for("Starting PostgreSQL")

@@ -132,6 +132,7 @@ def test_everything_comes_back_into_an_empty_database(
         call_command("verify_audit", stdout=io.StringIO())
 
 
+@pytest.mark.exhaustive
 def test_one_tenant_comes_into_another_installation(
     db: Platform, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def test_one_tenant_comes_into_another_installation(
             restore(backup, tenant="acme")
 
 
+@pytest.mark.exhaustive
 def test_a_tenant_that_was_erased_comes_back_to_its_tombstone(db: Platform, services: Services, tmp_path: Path) -> None:
     tenant = life.made("leaving")
     name = furnish(tenant.ref())

@@ -233,6 +233,7 @@ OF_WEB, OF_WORKERS = ("paas_http_",), ("paas_job", "paas_document")
 LIVE = 110  # at most, of what is looked up at a scrape
 
 
+@pytest.mark.exhaustive
 def test_a_thousand_tenants_are_at_most_ten_thousand_series() -> None:
     """Of two web processes and a worker together, with as many tenants, models and tools as there may ever be."""
     done = subprocess.run([sys.executable, "-c", FULL], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -262,6 +262,7 @@ def _raise(cursor: Any) -> None:
     raise Killed
 
 
+@pytest.mark.exhaustive
 def test_an_erasing_killed_at_any_statement_converges(services: Services) -> None:
     """A77: an error at every statement of the erasing, one tenant for all of them, then it runs to its end."""
     last = statements_of_an_erasing()

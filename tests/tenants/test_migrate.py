@@ -104,6 +104,7 @@ def test_a_schema_that_is_behind_is_brought_up(platform: Platform, admin: psycop
     assert run() == []
 
 
+@pytest.mark.exhaustive
 def test_a_cloned_schema_counts_its_migrations_on(platform: Platform, admin: psycopg.Connection[Any]) -> None:
     """The clone's table of migrations goes on counting where the template's stood."""
     step_back(platform.globex.schema)
@@ -133,6 +134,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(platform: Platform, monkeyp
     assert drift(platform) == []
 
 
+@pytest.mark.exhaustive
 def test_a_migration_that_fails_leaves_its_schema_as_it_was(platform: Platform, admin: psycopg.Connection[Any]) -> None:
     """The name of a function that the migration makes is taken: PostgreSQL undoes the whole migration."""
     schema = platform.acme.schema

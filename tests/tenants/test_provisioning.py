@@ -312,6 +312,7 @@ def test_a_backend_that_is_killed_leaves_nothing_and_a_retry_works(part: float, 
     assert everything(services) == before
 
 
+@pytest.mark.exhaustive
 def test_several_at_once(services: Services) -> None:
     before = everything(services)
     made: list[Tenant] = []

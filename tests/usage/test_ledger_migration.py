@@ -54,6 +54,7 @@ def as_before(db: Platform, services: Services) -> Any:
         superuser.rollback()
 
 
+@pytest.mark.exhaustive
 def test_entries_of_before_are_kept_and_sealed(db: Platform, as_before: psycopg.Connection[Any]) -> None:
     as_before.execute(OLD.encode(), [db.acme.id])
     as_before.execute("SET CONSTRAINTS ALL IMMEDIATE")  # keys are looked at when a transaction ends

@@ -56,6 +56,7 @@ async def test_exactly_as_many_as_fit(
     assert (level, period, used, 0) in counters(ledger, metric)
 
 
+@pytest.mark.exhaustive
 async def test_two_hundred_at_once_under_limits_of_every_level(money: Money, ledger: Ledger) -> None:
     """T7 in short, A33: eleven limits, of which the agent's cost of the day is the tightest; 200 on 20 connections, and
     as many again after those are settled. Nothing is ever above a limit, at no moment, and nothing stays held."""

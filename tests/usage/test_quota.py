@@ -91,6 +91,7 @@ async def test_levels_together(money: Money, ledger: Ledger) -> None:
     assert {(row["used"], row["reserved"]) for row in ledger.rows("SELECT * FROM usage_quota")} == {(30, 200)}
 
 
+@pytest.mark.exhaustive
 async def test_the_first_turns_of_a_month_do_not_wait_for_each_other_in_a_ring(money: Money, ledger: Ledger) -> None:
     """Counters of people and agents exist already, the tenant's is made now, by whoever comes first."""
     for _ in range(15):

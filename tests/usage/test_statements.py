@@ -40,6 +40,7 @@ line = st.builds(
 )
 
 
+@pytest.mark.exhaustive
 @given(st.lists(line, max_size=40), st.randoms(use_true_random=False), st.integers(1, 5))
 def test_recomputed_from_any_order_and_any_parts(lines: list[Line], chance: random.Random, parts: int) -> None:
     """Shuffled, cut into parts that are added up by themselves, and put together: the same bytes."""
