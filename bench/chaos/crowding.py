@@ -51,20 +51,20 @@ async def t13(servers: Servers, seed: int) -> Measured:
     ):
         await asker.at_rate(15, 10)  # a process's first requests are slow, and would make any crowd look harmless
         quiet = await asker.at_rate(15, 20)
-        async with holding(place.webs[0].port, place.host, KEY, HALF_OPEN, SLOW_READERS) as crowd:
+        async with holding(place.webs[0].port, place.host, KEY, HALF_OPEN, SLOW_READERS) as found:
             await asyncio.sleep(5)
             held = await asker.at_rate(15, HOLD_SECONDS)
-    longest = max(crowd.closed, default=0.0)
+    longest = max(found.closed, default=0.0)
     figures = {
         "plain p99 quiet / held, ms": [quiet.p(0.99), held.p(0.99)],
         "plain p50 quiet / held, ms": [quiet.p(0.5), held.p(0.5)],
         "statuses held": held.statuses(),
-        "half-open closed": len(crowd.closed),
+        "half-open closed": len(found.closed),
         "half-open closed after, max s": round(longest, 1),
-        "answers read slowly": crowd.read,
+        "answers read slowly": found.read,
         "seconds": HOLD_SECONDS,
     }
-    enough = len(crowd.closed) >= HALF_OPEN and crowd.read >= SLOW_READERS
+    enough = len(found.closed) >= HALF_OPEN and found.read >= SLOW_READERS
     good = held.p(0.99) <= 2 * quiet.p(0.99) and enough and longest <= 15 and set(held.statuses()) == {200}
     return Measured("T13", "plain p99 <= 2 x quiet; half-open closed in <= 15 s", figures, good)
 
