@@ -59,10 +59,13 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     await task
 
 
+async def dialled(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
+
+
 async def said(server: Server, *pieces: bytes, pause: float = 0.0) -> bytes:
     """All that the server says to these pieces until it closes the connection; b"left open" when it does not."""
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await dialled(server)
     reading = asyncio.create_task(asyncio.wait_for(reader.read(), 2))
     with contextlib.suppress(OSError):
         for piece in pieces:
@@ -149,8 +152,7 @@ async def test_a_request_begins_with_the_end_of_its_body(
 
 
 async def test_what_is_more_than_is_held_begins_before_its_end(server: Server) -> None:
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await dialled(server)
     writer.write(LAST % (b"/", receipt.HELD_BYTES + 2) + b"x" * (receipt.HELD_BYTES + 1))
     async with asyncio.timeout(3):
         while not begun:
@@ -161,8 +163,7 @@ async def test_what_is_more_than_is_held_begins_before_its_end(server: Server) -
 
 
 async def test_who_waits_to_be_told_is_told_to_go_on(server: Server) -> None:
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await dialled(server)
     writer.write(LAST[:-2] % (b"/", 3) + b"Expect: 100-continue\r\n\r\n")
     async with asyncio.timeout(3):
         assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
@@ -172,8 +173,7 @@ async def test_who_waits_to_be_told_is_told_to_go_on(server: Server) -> None:
 
 
 async def test_a_request_that_comes_in_when_the_server_stops_is_answered(server: Server) -> None:
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await dialled(server)
     writer.write(HEAD % (b"/", 3) + b"ab")
     while not server.server_state.connections:
         await asyncio.sleep(0)
@@ -192,8 +192,7 @@ async def test_a_request_that_comes_in_when_the_server_stops_is_answered(server:
 async def test_a_request_that_comes_in_while_the_one_before_is_answered(server: Server) -> None:
     """uvicorn closes a connection that is idle for so long after an answer; this one is not idle."""
     server.config.timeout_keep_alive = 0
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await dialled(server)
     writer.write(HEAD % (b"/", 2) + b"ab" + LAST % (b"/", 3) + b"ab")
     async with asyncio.timeout(3):
         first = await reader.readuntil(b"0\r\n\r\n")
