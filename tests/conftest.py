@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cleaning import Cleaner
+from tests.contracts.sampling import sample
 from tests.services import Services, shared_folder
 
 _services: Services | None = None
@@ -90,9 +91,14 @@ LONG = (
 )
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put LONG where each worker begins (xdist's worksteal gives every worker a stretch of the list)."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Before some are deselected, say what is too much for `make test`; then put LONG where each worker begins.
+
+    xdist's worksteal gives every worker a stretch of the list.
+    """
+    sample(items)
+    yield
     worker = getattr(config, "workerinput", None)
     if worker is None:
         return

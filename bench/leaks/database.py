@@ -14,7 +14,7 @@ from django.db import DataError, InternalError, OperationalError, ProgrammingErr
 
 from bench.leaks.ledger import Witness
 from bench.leaks.place import Place, Register
-from bench.leaks.world import Customer, World
+from bench.leaks.world import GREETING, Customer, World, content_of
 from tenants import scope
 from tenants.db import aio, base
 from tenants.scope import TenantNotBound
@@ -134,14 +134,11 @@ async def for_each_tenant(place: Place) -> None:
 async def a_plain_thread(place: Place) -> None:
     """A thread that nobody bound: ORM, cache and storage raise before they touch anything (A6)."""
     from django.core.cache import cache
-    from django.core.files.storage import default_storage
-
-    from bench.leaks.world import GREETING
 
     work = some(place, 1)
 
     def unbound() -> None:
-        for attempt in (work, lambda: cache.get(GREETING), lambda: default_storage.open(place.own.file).read()):
+        for attempt in (work, lambda: cache.get(GREETING), lambda: content_of(place.own.file)):
             place.witness.refused(lambda: closing(attempt), TenantNotBound)  # noqa: B023 - called at once
 
     await in_new_thread(unbound)

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from bench.leaks.database import closing, some
 from bench.leaks.place import Place, Register
-from bench.leaks.world import AGENT, GREETING, Customer
+from bench.leaks.world import AGENT, GREETING, Customer, content_of
 from core.crypto import SecretUnreadable
 from core.errors import PaasError
 from tenants import jobs, resolve, scope
@@ -45,15 +45,11 @@ async def cached_values(place: Place) -> None:
 async def files(place: Place) -> None:
     """Equal names in every tenant's folder; a foreign folder, and ways around (P17, A10)."""
 
-    def read(name: str) -> object:
-        with default_storage.open(name) as found:
-            return found.read()
-
     def look() -> None:
-        place.witness.saw(read(place.own.file))
+        place.witness.saw(content_of(place.own.file))
         foreign, folder = place.other.file, str(place.own.ref.id)
         for name in (foreign, f"{folder}/../{foreign}", f"./{foreign}", f"{folder}/x/../../{foreign}"):
-            place.witness.refused(lambda: read(name), SuspiciousFileOperation)  # noqa: B023 - called at once
+            place.witness.refused(lambda: content_of(name), SuspiciousFileOperation)  # noqa: B023 - called at once
         place.witness.refused(lambda: default_storage.delete(foreign), SuspiciousFileOperation)
 
     await scope.run_in_tenant(place.own.ref, look)

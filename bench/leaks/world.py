@@ -66,6 +66,15 @@ def make(count: int) -> World:
     return World([_customer() for _ in range(count)])
 
 
+def content_of(name: str) -> bytes:
+    """A stored file, which is closed also where it should not have been opened."""
+    from django.core.files.storage import default_storage
+
+    with default_storage.open(name) as found:
+        content: bytes = found.read()
+    return content
+
+
 def _customer() -> Customer:
     from accounts.services import member_set
     from tenants import provisioning, scope

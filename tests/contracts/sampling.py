@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from zlib import crc32
@@ -17,6 +18,23 @@ SAMPLED = pytest.mark.parametrize("rest", [False, pytest.param(True, marks=pytes
 def sampled(values: Iterable[Any], kept: Callable[[Any], bool]) -> list[Any]:
     """For `parametrize`: `make test` has those that are kept, `make exhaustive` the others."""
     return [pytest.param(one, marks=() if kept(one) else pytest.mark.exhaustive) for one in values]
+
+
+FEW = 3
+"""So many cases of a test that writes into the database are in `make test`: what they ask differs by their values."""
+
+
+def sample(items: Iterable[pytest.Item]) -> None:
+    """Mark what is more than a FEW cases of one test with a database as `exhaustive`, where it has not said it itself."""
+    cases = defaultdict[str, list[pytest.Function]](list)
+    for item in items:
+        if isinstance(item, pytest.Function) and {"db", "platform"} & set(item.fixturenames):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one in cases.values():
+        if any(item.get_closest_marker("exhaustive") for item in of_one):
+            continue
+        for item in sorted(of_one, key=lambda item: turn(item.nodeid))[FEW:]:
+            item.add_marker("exhaustive")
 
 
 def turn(route: str) -> int:
