@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.parsing import ROOT, parsed, sources
+
 ROOMS = ("core", "tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 BESIDE = ("launch", "bench", "tests")
 FACES = ("chat/transports", "portal")
@@ -43,16 +43,6 @@ EXEMPT: dict[tuple[str, str], str] = {
 }
 
 
-@cache
-def sources(*folders: str) -> list[tuple[str, str]]:
-    """(path, text) of each Python file below these folders, without caches."""
-    return [
-        (str(path.relative_to(ROOT)), path.read_text())
-        for folder in folders
-        for path in sorted((ROOT / folder).rglob("*.py"))
-    ]
-
-
 def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
     """(module, name) of each import; name is "" for a plain one."""
     for node in ast.walk(tree):
@@ -60,11 +50,6 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from ((node.module, alias.name) for alias in node.names)
-
-
-@cache
-def parsed(text: str) -> ast.Module:
-    return ast.parse(text)
 
 
 def reaches(text: str) -> set[str]:

@@ -140,14 +140,14 @@ class Door:
 
 
 def sample(route: str, people: list[Identity]) -> list[Identity]:
-    """Of those who might knock at a route: the viewer, and, others at each route, one of the other roles and the key of
-    all scopes, and either one key of a single scope (or a person's token) or one who is nobody."""
+    """Of those who might knock at a route: the viewer, and, others at each route, one of the other roles or the key of
+    all scopes, or one key of a single scope (or a person's token), or one who is nobody."""
     strong = [one for one in people if one.name == "key *" or (one.browser and one.name != "viewer")]
     weak = [one for one in people if one.actions is not None and not one.browser and one.name != "key *"]
     nobody = [one for one in people if one.actions is None]
     found = [one for one in people if one.name == "viewer"]
-    third = some(f"which at {route}", [kind for kind in (weak, nobody) if kind], rest=False)
-    return found + [one for kind in (strong, *third) for one in some(route, kind, rest=False)]
+    kinds = some(f"which at {route}", [kind for kind in (strong, weak, weak, nobody) if kind], rest=False)
+    return found + [one for kind in kinds for one in some(route, kind, rest=False)]
 
 
 def lines(wrong: Iterable[Any]) -> str:

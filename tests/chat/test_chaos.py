@@ -68,6 +68,7 @@ def chain_of(place: Place) -> list[str]:
     return in_thread(look)  # type: ignore[no-any-return]
 
 
+@pytest.mark.exhaustive
 async def test_every_fault_once(
     host: Any, services: Any, vendor: Any, agents: Any, api_key: Any, ledger: Ledger
 ) -> None:

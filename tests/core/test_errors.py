@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import ERRORS, PaasError, from_exception
+from tests.parsing import parsed, sources
 
-ROOT = Path(__file__).parents[2]
 APPS = ("core", "tenants", "accounts", "usage", "llm", "knowledge", "agents", "chat", "portal", "paas")
 
 # A code is a promise: clients, translations and alerts are keyed on it. Adding is free; these stay.
@@ -53,12 +52,11 @@ def test_every_code_has_a_sentence_and_a_shape(code: str) -> None:
 def codes_in_sources() -> dict[str, str]:
     """Every literal code that is raised anywhere in the apps."""
     found: dict[str, str] = {}
-    for app in APPS:
-        for path in (ROOT / app).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                named = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "PaasError"
-                if named and node.args and isinstance(node.args[0], ast.Constant):  # type: ignore[attr-defined]
-                    found[str(node.args[0].value)] = f"{path.relative_to(ROOT)}:{node.lineno}"  # type: ignore[attr-defined]
+    for path, text in sources(*APPS):
+        for node in ast.walk(parsed(text)):
+            named = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "PaasError"
+            if named and node.args and isinstance(node.args[0], ast.Constant):  # type: ignore[attr-defined]
+                found[str(node.args[0].value)] = f"{path}:{node.lineno}"  # type: ignore[attr-defined]
     return found
 
 

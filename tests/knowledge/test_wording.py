@@ -204,6 +204,7 @@ async def test_the_search_goes_on_without_it(talking: Any, actor: Any, ledger: L
     assert ledger.quota()["reserved"] == 0
 
 
+@pytest.mark.exhaustive
 async def test_a_member_of_a_team_words_what_it_looks_for(talking: Any, db: Any, actor: Any, ledger: Ledger) -> None:
     """Each call of a team is written down before it is made, and so is this one."""
     from agents.services import agent_set

@@ -88,6 +88,7 @@ async def test_what_is_stopped_or_cancelled_is_let_go_at_once(
     assert bound(owner, lambda: Chunk.objects.filter(document_id=one.id).count()) == 0
 
 
+@pytest.mark.exhaustive
 async def test_killed_while_it_is_read(host: Any, actor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, asked = actor("owner"), Asked(monkeypatch)
     make(owner, chunk_size=50, chunk_overlap=0)
@@ -269,6 +270,7 @@ def scans(*after: bytes) -> bytes:
     return made.getvalue()
 
 
+@pytest.mark.exhaustive
 async def test_pictures_are_looked_at_once(host: Any, actor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = actor("owner")
     make(owner)

@@ -136,6 +136,7 @@ def test_reset_is_refused_while_it_runs(whole: Platform) -> None:
     assert whole.healthy()
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_lets_answers_finish_and_takes_the_database_last(start: Start) -> None:
     platform = start().ready()
     platform.wait_for("worker works")

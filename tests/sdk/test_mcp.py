@@ -13,6 +13,7 @@ from tests.chat.ledger import eventually
 from tests.lazy import Lazy
 
 sdk = Lazy("mcp")
+pytestmark = pytest.mark.exhaustive  # to load this SDK takes longer than to use it
 
 ERAS = ("legacy", "2026-07-28")
 

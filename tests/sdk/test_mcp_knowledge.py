@@ -12,6 +12,7 @@ from tests.knowledge.conftest import ingested, make, put
 from tests.lazy import Lazy
 
 sdk = Lazy("mcp")
+pytestmark = pytest.mark.exhaustive  # to load this SDK takes longer than to use it
 
 
 @pytest.mark.parametrize("era", ["legacy", "auto"])

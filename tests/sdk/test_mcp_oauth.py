@@ -112,6 +112,7 @@ async def served(people: People) -> AsyncIterator[str]:
         await serving
 
 
+@pytest.mark.exhaustive
 async def test_a_server_made_with_the_sdk_is_connected(db: Any, actor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "EGRESS_ALLOW", ["127.0.0.1"])
     people, admin = People(), actor("admin")

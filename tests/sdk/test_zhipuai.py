@@ -90,6 +90,7 @@ async def test_it_asks_for_json_shows_pictures_and_embeds(client: Any, able: Any
     assert [row.embedding for row in found.data] == [vector_of("a", 4), vector_of("b", 4)]
 
 
+@pytest.mark.exhaustive
 async def test_it_knows_our_errors(client: Any, base: str, agent: Any, busy_once: None) -> None:
     answer = await beside(lambda: client.chat.completions.create(model="assistant", messages=MESSAGES))
     assert answer.choices[0].message.content == "ok"  # it had tried again
@@ -109,6 +110,7 @@ async def test_it_knows_our_errors(client: Any, base: str, agent: Any, busy_once
     once.close()
 
 
+@pytest.mark.exhaustive
 async def test_a_stream_that_breaks_and_one_that_is_left(client: Any, agent: Any, vendor: Any, ledger: Any) -> None:
     cut, stalls, seen = agent("fault-cut-2"), agent("fault-stall-2"), []
 
