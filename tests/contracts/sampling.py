@@ -20,7 +20,7 @@ def sampled(values: Iterable[Any], kept: Callable[[Any], bool]) -> list[Any]:
     return [pytest.param(one, marks=() if kept(one) else pytest.mark.exhaustive) for one in values]
 
 
-FEW = 3
+FEW = 2
 """So many cases of a test that writes into the database are in `make test`: what they ask differs by their values."""
 
 
