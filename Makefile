@@ -31,7 +31,7 @@ replace: ## Replace the web processes and workers of a running `make run` or `ma
 test: ## Run the tests (ARGS="tests/launch -k port" for some of them)
 	@exec $(WITH) requirements-dev.txt -- $(PYTEST) -m "not exhaustive" $(ARGS)
 
-exhaustive: ## Run what `make test` leaves out: the rest of its matrices, and most of what kills processes
+exhaustive: ## Run what `make test` leaves out: the rest of its matrices and cases, most of what kills processes
 	@exec $(WITH) requirements-dev.txt -- $(PYTEST) -m exhaustive $(ARGS)
 
 attack: ## Run the security suite, with the whole of its matrices

@@ -122,7 +122,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """What start-up made is not looked through again and again, as in the web process once it stands (paas/asgi.py)."""
     gc.freeze()
     gc.enable()
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(400_000, 20, 50)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -117,6 +117,7 @@ async def test_who_finds_what(db: Any, post: Any, board: str) -> None:
     assert refused["error"]["code"] == mcp.INVALID_PARAMS
 
 
+@pytest.mark.exhaustive
 async def test_filters_and_what_does_not_fit(post: Any, api_key: Any, board: str) -> None:
     ask = post(api_key(scopes=["knowledge:read"]))
     for filters, count in (

@@ -294,11 +294,11 @@ def nursed(files: list[tuple[str, bytes]]) -> list[tuple[list[Any], int]]:
 def test_hostile_files_end_as_a_sentence(rest: bool) -> None:
     """T20: more than forty, and what is read of none is anything else than its own."""
     assert len(XLSX) + len(PDF) + len(TEXT) > 40
-    files = [(f"xlsx: {name}", "xlsx", make()) for name, make in XLSX.items()]
-    files += [(f"pdf: {name}", "pdf", make()) for name, make in PDF.items()]
-    files += [(f"text: {name}", kind, data) for name, (kind, data) in TEXT.items()]
+    files = [(f"xlsx: {name}", "xlsx", make) for name, make in XLSX.items()]
+    files += [(f"pdf: {name}", "pdf", make) for name, make in PDF.items()]
+    files += [(f"text: {name}", kind, lambda data=data: data) for name, (kind, data) in TEXT.items()]
     files = [one for one in files if (turn(one[0]) % 6 == 0) is not rest]
-    ends = nursed([(kind, data) for _, kind, data in files])
+    ends = nursed([(kind, make()) for _, kind, make in files])
     # Of these some may be read: what is odd about them is left out, or concerns nobody.
     harmless = {
         "pdf: a wrong table", "pdf: a broken stream", "pdf: an object that is itself", "pdf: a deep dictionary",

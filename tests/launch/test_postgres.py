@@ -37,6 +37,7 @@ def cluster(tmp_path: Path) -> Cluster:
     return Cluster(place / "postgres", place / "run", "secret", durable=False)
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_initdb_is_made_anew(cluster: Cluster) -> None:
     unfinished = cluster.home / "data.unfinished"
     unfinished.mkdir(parents=True)
@@ -78,6 +79,7 @@ def test_initdb_that_fails_is_shown_and_leaves_nothing_that_looks_made(
     assert not cluster.data.exists()
 
 
+@pytest.mark.exhaustive
 def test_a_postmaster_pid_left_by_a_crash_does_not_block(tmp_path: Path) -> None:
     with start_postgres(tmp_path) as service:
         data = service.cluster.data

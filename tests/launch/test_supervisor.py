@@ -204,11 +204,12 @@ def test_leftovers_of_a_killed_supervisor_are_stopped_and_strangers_are_not(star
         other.kill()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
         ("prepare", "Preparing the database stopped with exit code 3, once"),
-        pytest.param("web", "The web process stopped with exit code 1, 3 times in a row", marks=pytest.mark.exhaustive),
+        ("web", "The web process stopped with exit code 1, 3 times in a row"),
     ],
 )
 def test_a_part_that_keeps_dying_ends_the_start_with_its_last_lines(start: Start, broken: str, sentence: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import polib
+import pytest
 from django.conf import settings
 from django.contrib import admin
 from django.utils.translation import get_language, override
@@ -61,6 +62,7 @@ def test_the_catalogue_is_asked_for_each_of_them() -> None:
     assert said - known == set()
 
 
+@pytest.mark.exhaustive
 def test_no_page_says_anything_in_english(db: Platform, console: Console) -> None:
     """Every list, every page to add something, and the pages that ask before something is done."""
     entry(db.acme)

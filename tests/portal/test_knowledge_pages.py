@@ -211,6 +211,7 @@ async def test_a_reader_opens_a_cited_passage(admin: Person, site: Any, db: Plat
     assert (await viewer.get(f"{place}file/"))[0] == 404
 
 
+@pytest.mark.exhaustive
 async def test_few_queries_a_page(db: Platform, actor: Any, no_files: None) -> None:
     """Who asks (2), what the side bar counts (1) and warns of, the base and what is in it; never one for each row."""
     owner = actor("owner")

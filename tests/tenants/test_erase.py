@@ -203,6 +203,7 @@ def test_erasing_leaves_the_tombstone(services: Services) -> None:
         life.request("renamed")
 
 
+@pytest.mark.exhaustive
 def test_no_web_process_becomes_a_tenant_that_is_being_erased(services: Services) -> None:
     tenant = furnished()
     tenant_life.tenant_delete(tenant=tenant, actor="user:1")
@@ -216,6 +217,7 @@ def test_no_web_process_becomes_a_tenant_that_is_being_erased(services: Services
     life.erase(tenant.id)
 
 
+@pytest.mark.exhaustive
 def test_what_is_half_erased_is_no_gap_and_not_migrated(services: Services) -> None:
     """Between its steps a tenant has no right to be whole; nobody takes it for damaged and makes its tables anew."""
     tenant = furnished()

@@ -179,6 +179,7 @@ def open_table(services: Services, platform: Platform) -> Iterator[None]:
         connection.execute("REVOKE SELECT ON auth_group FROM paas_tenant")
 
 
+@pytest.mark.exhaustive
 def test_the_command_prints_each_table_and_ends_well(platform: Platform) -> None:
     out = io.StringIO()
     call_command("prove_isolation", stdout=out)
