@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts import key_limits, policies
@@ -70,6 +70,7 @@ def test_narrowing_a_parent_later_narrows_what_is_below(chain: list[Limits], pla
 
 
 @given(chains, limits)
+@settings(max_examples=300)
 def test_what_is_admitted_as_a_child_gets_what_it_says(chain: list[Limits], child: Limits) -> None:
     """`excess` says nothing exactly where the child's own words go nowhere beyond the parent's."""
     parent = rights_of(chain)

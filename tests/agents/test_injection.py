@@ -210,7 +210,6 @@ def unconfirmed(world: World, first: int) -> list[Any]:
     return [one for one in world.done[first:] if SPECS[one[0]].effect != "read"]
 
 
-@pytest.mark.exhaustive
 async def test_no_injected_order_is_carried_out_unconfirmed() -> None:
     assert len(SCENARIOS) >= 100
     wrong = []

@@ -21,7 +21,7 @@ def sampled(values: Iterable[Any], kept: Callable[[Any], bool]) -> list[Any]:
 
 
 FEW = 2
-"""So many cases of a test that writes into the database are in `make test`: what they ask differs by their values."""
+"""So many cases of one test with a database are in `make test`; without one, cases cost nothing, and all are."""
 
 
 def sample(items: Iterable[pytest.Item]) -> None:

@@ -97,7 +97,6 @@ def read(tenant: Any, name: str) -> tuple[str, bytes]:
         return ProviderAccount.objects.get(name="vendor").api_key, file.read()
 
 
-@pytest.mark.exhaustive
 def test_everything_comes_back_into_an_empty_database(
     db: Platform, services: Services, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,7 +203,6 @@ def test_erasing_leaves_the_tombstone(services: Services) -> None:
         life.request("renamed")
 
 
-@pytest.mark.exhaustive
 def test_no_web_process_becomes_a_tenant_that_is_being_erased(services: Services) -> None:
     tenant = furnished()
     tenant_life.tenant_delete(tenant=tenant, actor="user:1")
